@@ -1,0 +1,241 @@
+"""The envelope: messages into frames and back, in batches, within limits.
+
+Frame 0 is the magic and version, frame 1 a header (a msgpack map: who sends it, to whom), frame 2 the batch
+(one msgpack array of groups ``[verb, item, …]``), frames 3… the pieces that the batch's PARTs announce.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import msgpack
+
+from meshq.errors import LocalProtocolError, RemoteProtocolError
+from meshq.protocol.messages import PROTOCOL_VERSION, VERB_OF_MESSAGE, Message, Part, Result, Submit
+from meshq.protocol.parts import INLINE_BYTES, PIECE_BYTES, Joiner, cut
+from meshq.protocol.payload import Buffer, Payload, join_payload, payload_size
+from meshq.protocol.readers import READER_OF_VERB
+
+MAGIC = b"meshq" + bytes([PROTOCOL_VERSION])
+MAX_HEADER_BYTES = 64 * 1024
+MAX_BATCH_BYTES = 1024 * 1024
+MAX_PIECES = 64
+# Where a batch is closed; the rest is room for what the estimate of a message's size leaves out.
+_FULL_BATCH_BYTES = 768 * 1024
+_MESSAGE_OVERHEAD = 80
+
+Frames = list[Buffer]
+
+
+class Header(NamedTuple):
+    """Who sends a message, to whom, and which life of the node it is about (0: not known yet)."""
+
+    source: bytes
+    destination: bytes = b""
+    incarnation: int = 0
+
+
+class Incoming(NamedTuple):
+    """One message from the wire, read. ``unknown`` are the verbs that this version does not know."""
+
+    header: Header
+    messages: list[Message]
+    unknown: list[int]
+
+
+class UnsupportedVersion(RemoteProtocolError):
+    """The other side speaks another version of the wire."""
+
+
+def encode_header(header: Header) -> bytes:
+    """Pack a header; done once a connection, as it stays the same."""
+    packed: bytes = msgpack.packb({"s": header.source, "d": header.destination, "i": header.incarnation})
+    return packed
+
+
+class Outbox:
+    """What waits to be sent over one connection, and its packing into as few messages as possible.
+
+    Small messages keep their order among themselves. One with a large payload follows its pieces, and small
+    ones may overtake it.
+    """
+
+    def __init__(self, header: Header) -> None:
+        self._header = encode_header(header)
+        self._small: deque[Message] = deque()
+        self._large: deque[Iterator[Message]] = deque()
+        self._transfers = 0
+        self._packer = msgpack.Packer(use_bin_type=True)
+
+    def __bool__(self) -> bool:
+        return bool(self._small or self._large)
+
+    def add(self, message: Message) -> None:
+        """Queue a message."""
+        if type(message) is Submit or type(message) is Result:
+            payload = message.payload
+            if type(payload) is not bytes or len(payload) > INLINE_BYTES:
+                message = self._outline(message, payload)  # type: ignore[arg-type]
+                if message is None:
+                    return
+        self._small.append(message)
+
+    def _outline(self, message: Submit | Result, payload: Payload) -> Message | None:
+        """Return the message with its payload inline, or None where it will follow in pieces."""
+        if payload_size(payload) <= INLINE_BYTES:
+            return message._replace(payload=join_payload(payload))
+        self._transfers += 1
+        self._large.append(self._pieces(self._transfers, message, payload))
+        return None
+
+    @staticmethod
+    def _pieces(number: int, message: Submit | Result, payload: Payload) -> Iterator[Message]:
+        yield from cut(number, payload)
+        yield message._replace(payload=number)
+
+    def take(self) -> Frames | None:
+        """Return the frames of the next message to send, or None where nothing waits."""
+        if not self:
+            return None
+        batch = self._next_small()
+        pieces = self._next_pieces(batch)
+        return [MAGIC, self._header, self._pack(batch), *pieces]
+
+    def _next_small(self) -> list[Message]:
+        small, size = self._small, 0
+        batch: list[Message] = []
+        while small and size < _FULL_BATCH_BYTES:
+            message = small.popleft()
+            batch.append(message)
+            size += _MESSAGE_OVERHEAD + _estimate(message)
+        return batch
+
+    def _next_pieces(self, batch: list[Message]) -> list[Buffer]:
+        pieces: list[Buffer] = []
+        size = 0
+        while self._large and len(pieces) < MAX_PIECES and size < PIECE_BYTES:
+            message = next(self._large[0], None)
+            if message is None:
+                self._large.popleft()
+            else:
+                batch.append(message)
+                if type(message) is Part:
+                    pieces.append(message.data)
+                    size += len(message.data)
+        return pieces
+
+    def _pack(self, batch: list[Message]) -> bytes:
+        """Pack a batch; what turns out too large is cut in two, and its later half waits."""
+        while True:
+            packed: bytes = self._packer.pack(list(_groups(batch)))
+            if len(packed) <= MAX_BATCH_BYTES:
+                return packed
+            if len(batch) == 1:
+                raise LocalProtocolError(f"a {type(batch[0]).__name__} of {len(packed)} bytes is over 1 MiB")
+            half = max(1, len(batch) // 2)
+            self._small.extendleft(reversed(batch[half:]))
+            batch = batch[:half]
+
+
+def _estimate(message: Message) -> int:
+    """Return roughly how many bytes the message's parts without a fixed length take."""
+    if type(message) is Submit or type(message) is Result:
+        return len(message.payload) if type(message.payload) is bytes else 0
+    return 0
+
+
+def _groups(batch: Sequence[Message]) -> Iterator[list[Any]]:
+    """Yield ``[verb, item, …]`` for each stretch of messages of one kind."""
+    kind: type[Any] | None = None
+    group: list[Any] = []
+    for message in batch:
+        if type(message) is not kind:
+            if group:
+                yield group
+            kind = type(message)
+            group = [VERB_OF_MESSAGE[kind]]
+        group.append(message if kind is not Part else message[:-1])
+    if group:
+        yield group
+
+
+def decode(frames: Sequence[Buffer], joiner: Joiner) -> Incoming:
+    """Read a message; ``joiner`` keeps the pieces of unfinished payloads of its connection.
+
+    Raises RemoteProtocolError, and nothing else, on whatever is wrong with it.
+    """
+    if not 3 <= len(frames) <= 3 + MAX_PIECES:
+        raise RemoteProtocolError(f"a message of {len(frames)} frames is not one of meshq's")
+    _check_magic(bytes(frames[0]))
+    header = _read_header(bytes(frames[1]))
+    messages: list[Message] = []
+    unknown: list[int] = []
+    pieces = iter(frames[3:])
+    for group in _unpack(frames[2], MAX_BATCH_BYTES, list):
+        if type(group) is not list or not group or type(group[0]) is not int:
+            raise RemoteProtocolError("a batch is not made of groups that begin with a verb")
+        read = READER_OF_VERB.get(group[0])
+        if read is None:
+            unknown.append(group[0])
+        else:
+            _read_group(map(read, group[1:]), pieces, joiner, messages)
+    return Incoming(header, messages, unknown)
+
+
+def _read_group(
+    group: Iterator[Message], pieces: Iterator[Buffer], joiner: Joiner, messages: list[Message]
+) -> None:
+    for message in group:
+        kind = type(message)
+        if kind is Part:
+            piece = next(pieces, None)
+            if piece is None:
+                raise RemoteProtocolError("a part came without its frame")
+            joiner.feed(message._replace(data=piece))  # type: ignore[call-arg]
+        elif (kind is Submit or kind is Result) and type(message.payload) is int:  # type: ignore[union-attr]
+            payload = joiner.take(message.payload)  # type: ignore[union-attr]
+            if payload is not None:
+                messages.append(message._replace(payload=payload))  # type: ignore[call-arg]
+        else:
+            messages.append(message)
+
+
+def _check_magic(magic: bytes) -> None:
+    if magic == MAGIC:
+        return
+    if magic[:-1] == MAGIC[:-1]:
+        raise UnsupportedVersion(
+            f"version {magic[-1]} of the wire is not spoken here, only {PROTOCOL_VERSION}"
+        )
+    raise RemoteProtocolError(f"a message that begins with {magic[:16]!r} is not one of meshq's")
+
+
+_headers: dict[bytes, Header] = {}
+_MAX_HEADERS = 1024
+"""Headers repeat for the life of a connection; beyond this many peers they are read anew each time."""
+
+
+def _read_header(packed: bytes) -> Header:
+    header = _headers.get(packed)
+    if header is None:
+        fields = _unpack(packed, MAX_HEADER_BYTES, dict)
+        header = Header(fields.get("s", b""), fields.get("d", b""), fields.get("i", 0))
+        if tuple(map(type, header)) != (bytes, bytes, int):
+            raise RemoteProtocolError(f"a header has the wrong shape: {repr(fields)[:200]}")
+        if len(_headers) < _MAX_HEADERS and len(packed) < 256:
+            _headers[packed] = header
+    return header
+
+
+def _unpack(packed: Buffer, limit: int, kind: type[Any]) -> Any:
+    if len(packed) > limit:
+        raise RemoteProtocolError(f"a frame of {len(packed)} bytes is over its limit of {limit}")
+    try:
+        value = msgpack.unpackb(packed, strict_map_key=True)
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        raise RemoteProtocolError(f"a frame is not msgpack: {error}") from error
+    if type(value) is not kind:
+        raise RemoteProtocolError(f"a frame holds {type(value).__name__}, where {kind.__name__} belongs")
+    return value

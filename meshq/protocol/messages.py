@@ -1,0 +1,250 @@
+"""Every message of the wire: who sends it, to whom, and when.
+
+Each is a named tuple. Its ``VERB`` stands for it on the wire; new fields are added at the end, with a
+default, so that an older peer can leave them out and a newer one can ignore what it does not know.
+Durations are in seconds; no clock reading ever crosses the wire.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, NamedTuple, TypeAlias
+
+from meshq.protocol.payload import Buffer, Payload
+
+PROTOCOL_VERSION = 1
+"""The version spoken here; HELLO carries the lowest and highest that a side can speak."""
+
+
+class Status(IntEnum):
+    """What became of an attempt, as RESULT says it."""
+
+    OK = 0
+    FAILURE = 1
+    REVOKED = 2
+    EXPIRED = 3
+    WORKER_LOST = 4
+    TIME_LIMIT = 5
+
+
+class Hello(NamedTuple):
+    """Client → node, first on every connection and again on each reconnection.
+
+    Tables at the node key on the authenticated key and ``client``; only who knows ``secret`` takes an id over.
+    ``lane`` is ``"work"`` or ``"control"``: the connection that this HELLO opens.
+    """
+
+    client: bytes
+    secret: bytes
+    mesh: str
+    lane: str
+    role: str
+    lowest: int
+    highest: int
+    host: str = ""
+    pid: int = 0
+
+
+class HelloAck(NamedTuple):
+    """Node → client, in answer to HELLO: who the node is and what it offers."""
+
+    node: bytes
+    incarnation: int
+    version: int
+    name: str
+    host: str
+    slots: int
+    functions: dict[str, str]
+    """Function name → short hash of its source ("" where it is not known)."""
+    serializers: list[str]
+    tags: list[str]
+    peers: list[list[Any]]
+    """[node id, name@host, endpoint] of each node that this one knows."""
+    secured: bool
+    draining: bool = False
+    ready: bool = True
+
+
+class Refused(NamedTuple):
+    """Either way: a message was not taken.
+
+    ``code`` is one of ``mesh``, ``version``, ``owner``, ``stale``, ``verb``, ``full``.
+    """
+
+    code: str
+    text: str
+
+
+class Submit(NamedTuple):
+    """Client → node: run this attempt. Sent again each second until the node answers."""
+
+    task: bytes
+    attempt: int
+    function: str
+    serializer: str
+    payload: Payload | int
+    detached: bool = False
+    options: dict[str, Any] | None = None
+
+
+class Accepted(NamedTuple):
+    """Node → client: the attempt is held (in memory), and waits for a slot."""
+
+    task: bytes
+    attempt: int
+
+
+class Started(NamedTuple):
+    """Node → client: the attempt runs since ``seconds``."""
+
+    task: bytes
+    attempt: int
+    seconds: float = 0.0
+
+
+class Result(NamedTuple):
+    """Node → client: what became of the attempt, kept and sent again until RACK.
+
+    It implies ACCEPTED and STARTED. ``seconds`` is how long the worker was busy with it.
+    """
+
+    task: bytes
+    attempt: int
+    status: int
+    serializer: str
+    payload: Payload | int
+    seconds: float = 0.0
+
+
+class Rack(NamedTuple):
+    """Client → node: the result has arrived; forget it."""
+
+    task: bytes
+    attempt: int
+
+
+class Nack(NamedTuple):
+    """Node → client: the attempt is not taken.
+
+    ``reason`` is one of ``full``, ``draining``, ``unknown-task``, ``serializer``.
+    """
+
+    task: bytes
+    attempt: int
+    reason: str
+    text: str = ""
+
+
+class Withdraw(NamedTuple):
+    """Client → node: drop the attempt unless it runs; sent again each second until answered."""
+
+    task: bytes
+    attempt: int
+
+
+class Withdrawn(NamedTuple):
+    """Node → client, in answer to WITHDRAW.
+
+    ``outcome`` is one of ``dropped``, ``running``, ``finished``, ``unknown``.
+    """
+
+    task: bytes
+    attempt: int
+    outcome: str
+
+
+class Credit(NamedTuple):
+    """Node → client: leave for ``cap`` unsettled attempts; the highest ``sequence`` counts.
+
+    ``others`` is how many attempts of other clients the node holds: how busy it is, besides.
+    """
+
+    sequence: int
+    cap: int
+    others: int = 0
+
+
+class Ping(NamedTuple):
+    """Client → node: a heartbeat."""
+
+    sequence: int
+
+
+class Pong(NamedTuple):
+    """Node → client, in answer to PING."""
+
+    sequence: int
+
+
+class Bye(NamedTuple):
+    """Client → node: the client leaves; drop what it has queued, detached tasks excepted."""
+
+    reason: str = ""
+
+
+class ByeAck(NamedTuple):
+    """Node → client, in answer to BYE, with the number of queued attempts dropped."""
+
+    dropped: int
+
+
+class Draining(NamedTuple):
+    """Node → client: the node takes nothing new; what it has not started comes back as NACK(draining)."""
+
+    reason: str = ""
+
+
+class Command(NamedTuple):
+    """Client → node, over PUB/SUB or the control lane: carry out a control command.
+
+    It may come both ways, and is deduped by ``command``.
+    """
+
+    command: bytes
+    client: bytes
+    name: str
+    arguments: bytes
+    """A msgpack map of keyword arguments."""
+    destination: list[str]
+    """NAME, HOST or NAME@HOST; empty: every node."""
+    pattern: str
+    reply: bool
+    seconds: float
+    """How long the client waits; a node that gets to it later need not answer."""
+
+
+class Reply(NamedTuple):
+    """Node → client, over the control lane: the answer to COMMAND, a msgpack value."""
+
+    command: bytes
+    node: bytes
+    name: str
+    value: bytes
+
+
+class Part(NamedTuple):
+    """Either way: a piece of a payload above the inline limit, before the message that refers to it.
+
+    ``transfer`` numbers the payload within the connection; ``data`` is the frame beside the batch.
+    """
+
+    transfer: int
+    offset: int
+    total: int
+    data: Buffer = b""
+
+
+Message: TypeAlias = (
+    Hello | HelloAck | Refused | Submit | Accepted | Started | Result | Rack | Nack | Withdraw | Withdrawn
+    | Credit | Ping | Pong | Bye | ByeAck | Draining | Command | Reply | Part
+)  # fmt: skip
+
+
+MESSAGE_OF_VERB: dict[int, type[Any]] = {
+    1: Hello, 2: HelloAck, 3: Refused, 4: Submit, 5: Accepted, 6: Started, 7: Result, 8: Rack, 9: Nack,
+    10: Withdraw, 11: Withdrawn, 12: Credit, 13: Ping, 14: Pong, 15: Bye, 16: ByeAck, 17: Draining,
+    18: Command, 19: Reply, 20: Part,
+}  # fmt: skip
+"""The verb numbers; fixed for ever, one a message."""
+
+VERB_OF_MESSAGE: dict[type[Any], int] = {cls: verb for verb, cls in MESSAGE_OF_VERB.items()}

@@ -1,0 +1,84 @@
+"""Large payloads in pieces, so that nothing small has to wait behind them.
+
+A payload above ``INLINE_BYTES`` travels as PARTs of at most ``PIECE_BYTES``, each a frame of its own, and
+then the message that refers to it by its transfer number. Pieces that are lost with a connection are not
+asked for: the message that refers to them is dropped as lost too, and whoever sent it sends it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from meshq.errors import RemoteProtocolError
+from meshq.protocol.messages import Part
+from meshq.protocol.payload import Buffer, Payload, cut_payload, payload_size
+
+INLINE_BYTES = 16 * 1024
+PIECE_BYTES = 1024 * 1024
+MAX_PAYLOAD_BYTES = 4 * 1024**3
+# What one peer may leave unfinished here; a peer that announces more loses its oldest transfers.
+UNFINISHED_BYTES = 8 * 1024**3
+# A peer could otherwise open transfers without end, at no cost to itself.
+UNFINISHED_TRANSFERS = 1024
+
+
+def cut(transfer: int, payload: Payload) -> Iterator[Part]:
+    """Yield the payload as PARTs, in order, without copying it."""
+    offset, total = 0, payload_size(payload)
+    for piece in cut_payload(payload, PIECE_BYTES):
+        yield Part(transfer, offset, total, piece)
+        offset += len(piece)
+
+
+class _Transfer:
+    __slots__ = ("pieces", "received", "total")
+
+    def __init__(self, total: int) -> None:
+        self.pieces: list[Buffer] = []
+        self.received = 0
+        self.total = total
+
+
+class Joiner:
+    """Puts the pieces of one connection together again."""
+
+    def __init__(self, budget: int = UNFINISHED_BYTES) -> None:
+        self._budget = budget
+        self._transfers: dict[int, _Transfer] = {}
+        self._announced = 0
+
+    def feed(self, part: Part) -> None:
+        """Take a piece; one that does not follow on the last drops its whole transfer."""
+        if not 0 <= part.total <= MAX_PAYLOAD_BYTES or len(part.data) > PIECE_BYTES:
+            raise RemoteProtocolError(f"a part of {len(part.data)} bytes of {part.total} is over the limit")
+        if part.offset == 0:
+            self._open(part)
+        transfer = self._transfers.get(part.transfer)
+        if transfer is None:
+            return
+        received = transfer.received + len(part.data)
+        if part.offset != transfer.received or part.total != transfer.total or received > transfer.total:
+            self._drop(part.transfer)
+            return
+        transfer.pieces.append(part.data)
+        transfer.received = received
+
+    def take(self, number: int) -> list[Buffer] | None:
+        """Return the whole payload of a transfer, or None where pieces of it are missing."""
+        transfer = self._transfers.get(number)
+        if transfer is None:
+            return None
+        self._drop(number)
+        return transfer.pieces if transfer.received == transfer.total else None
+
+    def _open(self, part: Part) -> None:
+        self._drop(part.transfer)
+        self._transfers[part.transfer] = _Transfer(part.total)
+        self._announced += part.total
+        while self._announced > self._budget or len(self._transfers) > UNFINISHED_TRANSFERS:
+            self._drop(next(iter(self._transfers)))
+
+    def _drop(self, number: int) -> None:
+        transfer = self._transfers.pop(number, None)
+        if transfer is not None:
+            self._announced -= transfer.total

@@ -1,0 +1,38 @@
+"""Payloads: arguments and results on their way, which nothing between the two ends looks into.
+
+A payload is ``bytes``, or a list of buffers whose concatenation is the payload. The list form is how
+large arrays travel without being copied together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+Payload: TypeAlias = bytes | list[Buffer]
+
+
+def payload_size(payload: Payload) -> int:
+    """Return the payload's length in bytes."""
+    if isinstance(payload, list):
+        return sum(buffer.nbytes if isinstance(buffer, memoryview) else len(buffer) for buffer in payload)
+    return len(payload)
+
+
+def join_payload(payload: Payload) -> bytes:
+    """Return the payload as one ``bytes``."""
+    if isinstance(payload, list):
+        return bytes(payload[0]) if len(payload) == 1 else b"".join(payload)
+    return payload
+
+
+def cut_payload(payload: Payload, limit: int) -> Iterator[Buffer]:
+    """Yield the payload in pieces of at most ``limit`` bytes, without copying it."""
+    for buffer in payload if isinstance(payload, list) else [payload]:
+        view = memoryview(buffer).cast("B") if len(buffer) else memoryview(b"")
+        if view.nbytes <= limit:
+            yield buffer if not isinstance(buffer, memoryview) else view
+            continue
+        for start in range(0, view.nbytes, limit):
+            yield view[start : start + limit]
