@@ -76,10 +76,11 @@ class Outbox:
         """Queue a message."""
         if type(message) is Submit or type(message) is Result:
             payload = message.payload
-            if type(payload) is not bytes or len(payload) > INLINE_BYTES:
-                message = self._outline(message, payload)  # type: ignore[arg-type]
-                if message is None:
+            if type(payload) is list or (type(payload) is bytes and len(payload) > INLINE_BYTES):
+                outlined = self._outline(message, payload)
+                if outlined is None:
                     return
+                message = outlined
         self._small.append(message)
 
     def _outline(self, message: Submit | Result, payload: Payload) -> Message | None:
@@ -93,7 +94,7 @@ class Outbox:
     @staticmethod
     def _pieces(number: int, message: Submit | Result, payload: Payload) -> Iterator[Message]:
         yield from cut(number, payload)
-        yield message._replace(payload=number)
+        yield message._replace(payload=number)  # type: ignore[arg-type]
 
     def take(self) -> Frames | None:
         """Return the frames of the next message to send, or None where nothing waits."""
@@ -188,16 +189,15 @@ def _read_group(
     group: Iterator[Message], pieces: Iterator[Buffer], joiner: Joiner, messages: list[Message]
 ) -> None:
     for message in group:
-        kind = type(message)
-        if kind is Part:
+        if type(message) is Part:
             piece = next(pieces, None)
             if piece is None:
                 raise RemoteProtocolError("a part came without its frame")
-            joiner.feed(message._replace(data=piece))  # type: ignore[call-arg]
-        elif (kind is Submit or kind is Result) and type(message.payload) is int:  # type: ignore[union-attr]
-            payload = joiner.take(message.payload)  # type: ignore[union-attr]
+            joiner.feed(message._replace(data=piece))
+        elif isinstance(message, Submit | Result) and isinstance(message.payload, int):
+            payload = joiner.take(message.payload)
             if payload is not None:
-                messages.append(message._replace(payload=payload))  # type: ignore[call-arg]
+                messages.append(message._replace(payload=payload))
         else:
             messages.append(message)
 

@@ -30,7 +30,7 @@ class Status(IntEnum):
 class Hello(NamedTuple):
     """Client → node, first on every connection and again on each reconnection.
 
-    Tables at the node key on the authenticated key and ``client``; only who knows ``secret`` takes an id over.
+    Tables at the node key on the authenticated key and ``client``; only who knows ``secret`` takes one over.
     ``lane`` is ``"work"`` or ``"control"``: the connection that this HELLO opens.
     """
 
@@ -82,7 +82,7 @@ class Submit(NamedTuple):
     attempt: int
     function: str
     serializer: str
-    payload: Payload | int
+    payload: Payload
     detached: bool = False
     options: dict[str, Any] | None = None
 
@@ -112,7 +112,7 @@ class Result(NamedTuple):
     attempt: int
     status: int
     serializer: str
-    payload: Payload | int
+    payload: Payload
     seconds: float = 0.0
 
 

@@ -1,0 +1,91 @@
+"""Run Python functions on every host of a network: no broker, no scheduler, no address to configure.
+
+Names are loaded when they are first used, so that ``from meshq import task`` stays free of sockets.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from meshq.tasks.port import set_submitter_factory
+
+if TYPE_CHECKING:
+    from meshq.client.future import Future
+    from meshq.client.mesh import Mesh
+    from meshq.client.result import AsyncResult
+    from meshq.errors import (
+        AuthenticationError,
+        ConfigError,
+        EncodingError,
+        LocalProtocolError,
+        MeshClosed,
+        MeshqError,
+        NoNodes,
+        ProtocolError,
+        QueueFull,
+        RemoteError,
+        RemoteProtocolError,
+        ResultGone,
+        SoftTimeLimitExceeded,
+        TaskError,
+        TaskExpired,
+        TaskLost,
+        TaskRevoked,
+        TimeLimitExceeded,
+        UnknownTask,
+        WorkerLost,
+    )
+    from meshq.tasks import task
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AsyncResult": "meshq.client.result",
+    "Future": "meshq.client.future",
+    "Mesh": "meshq.client.mesh",
+    "task": "meshq.tasks",
+}
+
+__all__ = [
+    "AsyncResult",
+    "AuthenticationError",
+    "ConfigError",
+    "EncodingError",
+    "Future",
+    "LocalProtocolError",
+    "Mesh",
+    "MeshClosed",
+    "MeshqError",
+    "NoNodes",
+    "ProtocolError",
+    "QueueFull",
+    "RemoteError",
+    "RemoteProtocolError",
+    "ResultGone",
+    "SoftTimeLimitExceeded",
+    "TaskError",
+    "TaskExpired",
+    "TaskLost",
+    "TaskRevoked",
+    "TimeLimitExceeded",
+    "UnknownTask",
+    "WorkerLost",
+    "__version__",
+    "task",
+]
+
+set_submitter_factory("meshq.client.default:default_submitter")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOMES.get(name, "meshq.errors")), name)
+    globals()[name] = value  # so that the next use does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,46 @@
+"""Credit: a node's leave to each client, as an absolute cap on that client's unsettled attempts there.
+
+Rules. A client alone gets what keeps the slots busy for some 10 ms. Several that have work share that evenly,
+and each gets at least one attempt more than there are slots. A cap is a number, not an increment: a message
+that is lost leaks nothing, and the highest sequence counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from meshq.core.held import ClientAccount
+from meshq.core.pace import window
+from meshq.protocol.messages import Credit
+
+REFRESH_S = 0.05
+"""How often the others are told of changes that one client's work brings about."""
+
+
+class Credits:
+    """Works out what each client may send, and what is worth telling it."""
+
+    def __init__(self, slots: int) -> None:
+        self._slots = slots
+        self._active = 1
+        self._unfinished = 0
+
+    def survey(self, clients: Iterable[ClientAccount]) -> None:
+        """Count the clients that have work here, and the work."""
+        counts = [client.unfinished for client in clients]
+        self._active = max(1, sum(count > 0 for count in counts))
+        self._unfinished = sum(counts)
+
+    def update(self, client: ClientAccount, *, force: bool = False) -> Credit | None:
+        """Return the message that brings the client up to date, or None where it hardly changed."""
+        cap = max(self._slots + 1, window(self._slots, client.mean_s) // self._active)
+        others = max(0, self._unfinished - client.unfinished)
+        if not force and _close(cap, client.cap) and _close(others, client.others + self._slots):
+            return None
+        client.cap, client.others = cap, others
+        client.sequence += 1
+        return Credit(client.sequence, cap, others)
+
+
+def _close(new: int, old: int) -> bool:
+    return 0.75 * old <= new <= 1.25 * old

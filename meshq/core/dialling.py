@@ -1,0 +1,277 @@
+"""Where nodes may be, and the attempts to reach them: the part of membership that ends when a node answers.
+
+A *candidate* is a hint that a node may be at some addresses. It is dialled in *rounds*: each address once, a few
+at a time, until one of the links is welcomed. A round in which all fail is followed by a pause, 1 → 30 s,
+doubling. The last problem of each candidate is kept, so that ``meshq nodes`` can say why it sees nothing.
+A candidate whose node answers is *settled*, and left alone until that node is lost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, TypeAlias
+
+from meshq.core.timers import Timers, earliest
+
+STATIC = "static"
+"""The source of candidates that the user named: kept for good, and their key is not known beforehand."""
+
+# What one candidate may make us dial. The threat: an announcement with thousands of addresses.
+_MAX_ENDPOINTS = 16
+
+
+class Candidate(NamedTuple):
+    """A hint that a node may be found at these endpoints, the best first (there is at least one).
+
+    ``key`` is the fingerprint of the mesh key that was announced ("": none). ``label`` names it to people.
+    """
+
+    instance: str
+    endpoints: tuple[str, ...]
+    control_endpoints: tuple[str, ...]
+    key: str
+    source: str
+    label: str
+
+
+class Problem(NamedTuple):
+    """Why a candidate does not count as a node.
+
+    ``code``: ``refused``, ``auth``, ``mesh``, ``version``, ``silent``, ``key``, or another code of REFUSED.
+    """
+
+    label: str
+    endpoint: str
+    code: str
+    text: str
+
+
+class Dial(NamedTuple):
+    """Effect: open a connection to the endpoint, and call it ``link`` from now on."""
+
+    link: int
+    endpoint: str
+    candidate: Candidate
+
+
+class Hangup(NamedTuple):
+    """Effect: close the link with all that waits in it; events of it are ignored from now on."""
+
+    link: int
+
+
+DialEffect: TypeAlias = Dial | Hangup
+
+
+class Rng(Protocol):
+    """The part of ``random.Random`` that is used here."""
+
+    def uniform(self, a: float, b: float, /) -> float:
+        """Return a number between ``a`` and ``b``."""
+
+
+class DialSettings(NamedTuple):
+    """Durations in seconds, and bounds."""
+
+    hello_s: float = 5.0
+    """How long a link may take to come up, and then to be welcomed."""
+    redial_min_s: float = 1.0
+    redial_max_s: float = 30.0
+    forget_s: float = 600.0
+    """How long a candidate that is no longer announced is tried."""
+    per_candidate: int = 4
+    dials: int = 128
+    """Links being tried at a time. The threat: made-up announcements that use up our file descriptors."""
+    candidates: int = 4_096
+    """Size of the table. The threat: a spoofer who floods mDNS."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A candidate: ``todo`` and ``links`` are the endpoints still to dial and the links tried in this round."""
+
+    candidate: Candidate
+    todo: list[str] = field(default_factory=list)
+    links: dict[int, str] = field(default_factory=dict)
+    failures: int = 0
+    settled: bool = False
+    gone: bool = False
+    problem: Problem | None = None
+
+
+class Dialling:
+    """All candidates, and the links that are being tried."""
+
+    def __init__(self, settings: DialSettings, rng: Rng, key: str) -> None:
+        self._settings = settings
+        self._rng = rng
+        self._key = key
+        self._entries: dict[str, _Entry] = {}
+        self._links: dict[int, _Entry] = {}
+        # Candidates with an endpoint that may be dialled as soon as fewer than ``dials`` links are tried.
+        self._waiting: dict[str, _Entry] = {}
+        self._last_link = 0
+        self._hello: Timers[int] = Timers()
+        self._redial: Timers[str] = Timers()
+        self._forget: Timers[str] = Timers()
+
+    def next_deadline(self) -> float | None:
+        """Return when ``tick`` is due."""
+        return earliest(*(timers.next_deadline() for timers in (self._hello, self._redial, self._forget)))
+
+    def tick(self, now: float) -> list[DialEffect]:
+        """Give up links that are silent, start rounds that are due, forget what was gone for long."""
+        effects: list[DialEffect] = []
+        for link in self._hello.pop_due(now):
+            effects += self.fail(link, "silent", f"no answer within {self._settings.hello_s:g} s", now)
+        for instance in self._redial.pop_due(now):
+            effects += self._start_round(self._entries[instance], now)
+        for instance in self._forget.pop_due(now):
+            effects += self._drop(instance, now)
+        return effects
+
+    def forgive(self, lag_s: float) -> None:
+        """Give every link being tried as much more time as we were not listening."""
+        for link, at in list(self._hello.items()):
+            self._hello.set(link, at + lag_s)
+
+    def problems(self) -> list[Problem]:
+        """Return the last problem of each candidate that does not count as a node."""
+        return [entry.problem for entry in self._entries.values() if entry.problem and not entry.settled]
+
+    def see(self, candidate: Candidate, now: float) -> list[DialEffect]:
+        """Take in a hint; new, changed or announced anew, it is dialled at once unless its node answers."""
+        entry = self._entries.get(candidate.instance)
+        if entry is None:
+            return self._add(candidate, now)
+        if candidate == entry.candidate and not entry.gone:
+            return []
+        entry.candidate, entry.gone = candidate, False
+        self._forget.cancel(candidate.instance)
+        if entry.settled:
+            return []
+        entry.failures = 0
+        return self._stop_round(entry) + self._start_round(entry, now)
+
+    def leave(self, instance: str, now: float) -> None:
+        """Note that the candidate is no longer announced: a reason to forget it one day, and nothing more."""
+        entry = self._entries.get(instance)
+        if entry is not None and not entry.gone:
+            entry.gone = True
+            if not entry.settled:
+                self._forget.set(instance, now + self._settings.forget_s)
+
+    def is_tried(self, link: int) -> bool:
+        """Tell whether the link is being tried."""
+        return link in self._links
+
+    def connected(self, link: int, now: float) -> None:
+        """Note that the link is up: from now on it has its time to answer HELLO."""
+        self._hello.set(link, now + self._settings.hello_s)
+
+    def fail(self, link: int, code: str, text: str, now: float) -> list[DialEffect]:
+        """Give the link up; go on with the next endpoint, or end the round."""
+        entry = self._links.pop(link)
+        endpoint = entry.links.pop(link)
+        self._hello.cancel(link)
+        entry.problem = Problem(entry.candidate.label, endpoint, code, text)
+        if not entry.todo and not entry.links:
+            self._pause(entry, now)
+        self._queue(entry)
+        return [Hangup(link), *self._dial(now)]
+
+    def win(self, link: int, now: float) -> tuple[str, str, list[DialEffect]]:
+        """Settle the candidate of a welcomed link; return its instance, the link's endpoint, and the effects."""
+        entry = self._links.pop(link)
+        endpoint = entry.links.pop(link)
+        instance = entry.candidate.instance
+        self._hello.cancel(link)
+        self._forget.cancel(instance)
+        entry.settled, entry.problem, entry.failures = True, None, 0
+        return instance, endpoint, self._stop_round(entry) + self._dial(now)
+
+    def lose(self, instance: str, endpoint: str, code: str, text: str, now: float) -> None:
+        """Take note that the node of a settled candidate is lost; it is dialled again after a pause."""
+        entry = self._entries[instance]
+        entry.settled = False
+        entry.problem = Problem(entry.candidate.label, endpoint, code, text)
+        self._pause(entry, now)
+        if entry.gone:
+            self._forget.set(instance, now + self._settings.forget_s)
+
+    def _add(self, candidate: Candidate, now: float) -> list[DialEffect]:
+        effects: list[DialEffect] = []
+        if len(self._entries) >= self._settings.candidates:
+            # A flood may push out hints that nobody has answered, but no node and nothing the user named.
+            victim = next((name for name, entry in self._entries.items() if _is_expendable(entry)), None)
+            if victim is None:
+                return []
+            effects = self._drop(victim, now)
+        entry = self._entries[candidate.instance] = _Entry(candidate)
+        return effects + self._start_round(entry, now)
+
+    def _drop(self, instance: str, now: float) -> list[DialEffect]:
+        effects = self._stop_round(self._entries[instance])
+        self._forget.cancel(instance)
+        del self._entries[instance]
+        return effects + self._dial(now)
+
+    def _start_round(self, entry: _Entry, now: float) -> list[DialEffect]:
+        problem = self._key_problem(entry.candidate)
+        if problem is not None:
+            entry.problem = problem
+            return []
+        entry.todo = list(entry.candidate.endpoints[:_MAX_ENDPOINTS])
+        self._queue(entry)
+        return self._dial(now)
+
+    def _stop_round(self, entry: _Entry) -> list[DialEffect]:
+        links = list(entry.links)
+        for link in links:
+            del self._links[link]
+            self._hello.cancel(link)
+        entry.links.clear()
+        entry.todo.clear()
+        self._waiting.pop(entry.candidate.instance, None)
+        self._redial.cancel(entry.candidate.instance)
+        return [Hangup(link) for link in links]
+
+    def _queue(self, entry: _Entry) -> None:
+        if entry.todo and len(entry.links) < self._settings.per_candidate:
+            self._waiting[entry.candidate.instance] = entry
+        else:
+            self._waiting.pop(entry.candidate.instance, None)
+
+    def _dial(self, now: float) -> list[DialEffect]:
+        """Dial what waits, the longest waiting first, as far as the bound allows."""
+        effects: list[DialEffect] = []
+        while self._waiting and len(self._links) < self._settings.dials:
+            entry = next(iter(self._waiting.values()))
+            endpoint = entry.todo.pop(0)
+            self._last_link += 1
+            self._links[self._last_link] = entry
+            entry.links[self._last_link] = endpoint
+            self._hello.set(self._last_link, now + self._settings.hello_s)
+            self._queue(entry)
+            effects.append(Dial(self._last_link, endpoint, entry.candidate))
+        return effects
+
+    def _pause(self, entry: _Entry, now: float) -> None:
+        seconds = min(self._settings.redial_min_s * 2.0**entry.failures, self._settings.redial_max_s)
+        entry.failures = min(entry.failures + 1, 32)
+        self._redial.set(entry.candidate.instance, now + seconds * self._rng.uniform(0.75, 1.25))
+
+    def _key_problem(self, candidate: Candidate) -> Problem | None:
+        if candidate.key == self._key or (not candidate.key and candidate.source == STATIC):
+            return None
+        if not candidate.key:
+            text = "it has no mesh key and we have: start it with the same key, or dial it with --insecure"
+        elif not self._key:
+            text = "it wants a mesh key and we have none: copy the key file from there, or name it with --key"
+        else:
+            text = "its mesh key is another one: copy one key file to both hosts, or choose another --mesh"
+        return Problem(candidate.label, candidate.endpoints[0], "key", text)
+
+
+def _is_expendable(entry: _Entry) -> bool:
+    return not entry.settled and entry.candidate.source != STATIC

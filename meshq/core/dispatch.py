@@ -1,0 +1,144 @@
+"""Which queued attempt goes to which slot: the clients in turn, idle slots first, short runs a little ahead."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from meshq.core.held import ClientAccount, Held, HeldState, Intent
+from meshq.core.holding import RecallRuns, StartRuns
+from meshq.core.pace import Means
+from meshq.core.slots import LONG_RUN_S, Slot, Slots
+from meshq.core.work import Run
+
+
+class Dispatch:
+    """The queues of a node, its slots, and the runs in the hands of its workers."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots = Slots(slots)
+        self.means = Means()
+        self._ring: deque[ClientAccount] = deque()
+        """The clients that have attempts queued; each gives one in turn."""
+        self._runs: dict[int, Held] = {}
+
+    def queue(self, held: Held) -> None:
+        """Put an attempt at the end of its client's queue."""
+        client = held.client
+        if not client.queue:
+            self._ring.append(client)
+        held.state = HeldState.QUEUED
+        client.queue.append(held)
+
+    def queue_first(self, helds: list[Held]) -> None:
+        """Put attempts that had been given to a worker back at the front, in their order."""
+        for held in reversed(helds):
+            if not held.client.queue:
+                self._ring.appendleft(held.client)
+            held.state = HeldState.QUEUED
+            held.client.queue.appendleft(held)
+
+    def unqueue(self, held: Held) -> None:
+        """Take a queued attempt out of its queue."""
+        held.client.queue.remove(held)
+        if not held.client.queue:
+            self._ring.remove(held.client)
+
+    def clear(self, client: ClientAccount) -> list[Held]:
+        """Take all that the client has queued out, and return it."""
+        helds = list(client.queue)
+        if helds:
+            client.queue.clear()
+            self._ring.remove(client)
+        return helds
+
+    def find(self, run: int) -> Held | None:
+        """Return the attempt of a run that a worker has."""
+        return self._runs.get(run)
+
+    def running(self) -> int:
+        """Return how many attempts are in the hands of workers."""
+        return len(self._runs)
+
+    def waiting(self) -> bool:
+        """Whether anything is queued."""
+        return bool(self._ring)
+
+    def fill(self, now: float) -> list[StartRuns]:
+        """Give the slots what they have room for."""
+        ring, heap = self._ring, self.slots.heap() if self._ring else []
+        batches: dict[int, list[Run]] = {}
+        blocked = 0
+        while heap and blocked < len(ring):
+            client = ring[0]
+            held = client.queue[0]
+            slot = self.slots.place(held, self.means.get(held.function), heap, now)
+            if slot is None:
+                blocked += 1
+                ring.rotate(-1)
+                continue
+            blocked = 0
+            client.queue.popleft()
+            self._take_turn(client)
+            held.state = HeldState.RUNNING
+            self._runs[held.run] = held
+            batches.setdefault(slot.number, []).append(_run(held))
+        return [StartRuns(number, runs) for number, runs in batches.items()]
+
+    def _take_turn(self, client: ClientAccount) -> None:
+        if not client.queue:
+            self._ring.popleft()
+        elif len(self._ring) > 1:
+            self._ring.rotate(-1)
+
+    def release(self, slot_number: int, run: int, now: float) -> Held | None:
+        """Take a run off its slot, finished or given back; None where it is not known."""
+        held = self._runs.pop(run, None)
+        if held is not None:
+            self.slots.release(self.slots.all[slot_number], run, now)
+        return held
+
+    def vacate(self, slot_number: int) -> list[Held]:
+        """Take all runs off a slot whose worker is gone, in the order of their start."""
+        slot = self.slots.all[slot_number]
+        helds = list(slot.runs.values())
+        for held in helds:
+            del self._runs[held.run]
+        slot.runs.clear()
+        slot.load_s = 0.0
+        slot.ready = False
+        return helds
+
+    def recall_behind(self, now: float) -> Iterator[RecallRuns]:
+        """Yield the recall of each run that waits behind a long one; they go to a slot that is free."""
+        for slot in self.slots:
+            if len(slot.runs) > 1 and now - slot.head_since >= LONG_RUN_S:
+                behind = [held for held in list(slot.runs.values())[1:] if held.intent is Intent.NONE]
+                for held in behind:
+                    held.intent = Intent.REBALANCE
+                if behind:
+                    yield RecallRuns(slot.number, [held.run for held in behind])
+
+    def newly_long(self, now: float) -> Iterator[tuple[Held, float]]:
+        """Yield each attempt whose client should hear that it runs, with the seconds since it began."""
+        for slot in self.slots:
+            head = slot.head()
+            if head is not None and not head.reported and now - slot.head_since >= LONG_RUN_S:
+                head.reported = True
+                yield head, now - slot.head_since
+
+    def next_deadline(self) -> float | None:
+        """Return when a run may have become long."""
+        return min((at for slot in self.slots if (at := _long_at(slot)) is not None), default=None)
+
+
+def _long_at(slot: Slot) -> float | None:
+    head = slot.head()
+    if head is None:
+        return None
+    behind = any(held.intent is Intent.NONE for held in list(slot.runs.values())[1:2])
+    return slot.head_since + LONG_RUN_S if behind or not head.reported else None
+
+
+def _run(held: Held) -> Run:
+    return Run(held.run, held.task, held.attempt, held.function, held.serializer, held.payload, held.options)

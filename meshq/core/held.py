@@ -1,0 +1,111 @@
+"""An attempt as a node holds it, and the client that it is held for."""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import IntEnum
+from typing import Any
+
+from meshq.protocol.messages import Result
+from meshq.protocol.payload import Payload, payload_size
+
+
+class HeldState(IntEnum):
+    """Where a held attempt is."""
+
+    QUEUED = 0
+    RUNNING = 1
+    """In the hands of a worker: running, or a moment ahead of it."""
+    ENTRUSTED = 2
+    """Detached: this node's own owner has taken it over."""
+    DONE = 3
+    """Finished; the result is kept until the client has acknowledged it."""
+
+
+class Intent(IntEnum):
+    """Why a run is being called back from a worker."""
+
+    NONE = 0
+    REBALANCE = 1
+    WITHDRAW = 2
+    REVOKE = 3
+
+
+class Held:
+    """One attempt, from its acceptance until its result is acknowledged."""
+
+    __slots__ = (
+        "attempt",
+        "client",
+        "detached",
+        "expected_s",
+        "function",
+        "intent",
+        "options",
+        "payload",
+        "reported",
+        "result",
+        "run",
+        "sent_at",
+        "serializer",
+        "size",
+        "slot",
+        "state",
+        "task",
+        "tries",
+    )
+
+    def __init__(
+        self,
+        client: ClientAccount,
+        task: bytes,
+        attempt: int,
+        function: str,
+        serializer: str,
+        payload: Payload,
+        detached: bool,
+        options: dict[str, Any] | None,
+    ) -> None:
+        self.client = client
+        self.task = task
+        self.attempt = attempt
+        self.function = function
+        self.serializer = serializer
+        self.payload = payload
+        self.detached = detached
+        self.options = options
+        self.state = HeldState.QUEUED
+        self.intent = Intent.NONE
+        self.run = 0
+        self.slot = 0
+        self.expected_s = 0.0
+        self.reported = False
+        """Whether the client was told that it has started."""
+        self.result: Result | None = None
+        self.sent_at = 0.0
+        self.tries = 0
+        self.size = payload_size(payload) if detached else 0
+
+
+class ClientAccount:
+    """One client, as a node's books have it."""
+
+    def __init__(self, client: bytes, now: float) -> None:
+        self.client = client
+        self.queue: deque[Held] = deque()
+        self.held: dict[bytes, Held] = {}
+        self.unacknowledged: dict[bytes, Held] = {}
+        """Those of ``held`` that are DONE, oldest sending first."""
+        self.mean_s: float | None = None
+        """Moving average of the seconds that this client's runs take."""
+        self.sequence = 0
+        self.cap = 0
+        self.others = 0
+        self.connected = True
+        self.leaving = False
+        self.heard_at = now
+
+    @property
+    def unfinished(self) -> int:
+        """How many attempts of this client are not done."""
+        return len(self.held) - len(self.unacknowledged)

@@ -1,0 +1,108 @@
+"""A task as its owner keeps it, from submission until it is settled."""
+
+from __future__ import annotations
+
+from enum import Enum, StrEnum
+from typing import Any, NamedTuple
+
+from meshq.protocol.payload import Payload
+
+
+class TaskState(StrEnum):
+    """Where a task is, as its owner knows it."""
+
+    PENDING = "PENDING"
+    QUEUED = "QUEUED"
+    STARTED = "STARTED"
+    RETRY = "RETRY"
+    DONE = "DONE"
+    FAILURE = "FAILURE"
+    REVOKED = "REVOKED"
+    EXPIRED = "EXPIRED"
+    LOST = "LOST"
+
+
+class Ending(Enum):
+    """How a task ended, at its owner."""
+
+    DONE = "done"
+    FAILURE = "failure"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    TIME_LIMIT = "time limit"
+    WORKER_LOST = "worker lost"
+    UNKNOWN_TASK = "unknown task"
+    NO_NODES = "no nodes"
+    CANCELLED = "cancelled"
+
+
+STATE_OF_ENDING = {
+    Ending.DONE: TaskState.DONE,
+    Ending.FAILURE: TaskState.FAILURE,
+    Ending.REVOKED: TaskState.REVOKED,
+    Ending.EXPIRED: TaskState.EXPIRED,
+    Ending.TIME_LIMIT: TaskState.FAILURE,
+    Ending.WORKER_LOST: TaskState.LOST,
+    Ending.UNKNOWN_TASK: TaskState.FAILURE,
+    Ending.NO_NODES: TaskState.FAILURE,
+    Ending.CANCELLED: TaskState.REVOKED,
+}
+
+
+class Outcome(NamedTuple):
+    """A task's end: the encoded value of DONE and FAILURE, the reason in words of the others."""
+
+    ending: Ending
+    serializer: str = ""
+    payload: Payload = b""
+    text: str = ""
+
+
+class OwnedTask:
+    """One task of this owner. The caller fills the first six fields; the rest belong to the owner machine."""
+
+    __slots__ = (
+        "accepted",
+        "attempt",
+        "deaths",
+        "detached",
+        "function",
+        "id",
+        "node",
+        "options",
+        "payload",
+        "sent_at",
+        "serializer",
+        "since",
+        "state",
+        "tags",
+        "withdrawing",
+    )
+
+    def __init__(
+        self,
+        id: bytes,
+        function: str,
+        serializer: str,
+        payload: Payload,
+        *,
+        detached: bool = False,
+        options: dict[str, Any] | None = None,
+        tags: frozenset[str] = frozenset(),
+    ) -> None:
+        self.id = id
+        self.function = function
+        self.serializer = serializer
+        self.payload = payload
+        self.detached = detached
+        self.options = options
+        self.tags = tags
+        self.attempt = 0
+        self.state = TaskState.PENDING
+        self.node: bytes | None = None
+        self.accepted = False
+        self.sent_at = 0.0
+        self.since = 0.0
+        self.withdrawing = False
+        self.deaths: list[str] | None = None
+        """What became of each attempt that died while it ran."""

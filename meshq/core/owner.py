@@ -1,0 +1,437 @@
+"""The owner: a client's tasks, from submission until each is settled exactly once.
+
+Rules. The owner keeps each task until its result has arrived, and alone numbers attempts: every decision to
+send a task gets the next number. The first result wins, whichever attempt it is of; each later one is
+acknowledged and dropped. An attempt that was sent and not answered within a second is sent again, to the same
+node. A node that is lost has its attempts sent elsewhere. Only an attempt that had started is charged when it
+dies, and a task that dies three times is given up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+from meshq.core.accounts import FULL_PAUSE_S, NodeAccount, NodeJoined, WaitingQueue
+from meshq.core.events import Received, Send
+from meshq.core.owned import STATE_OF_ENDING, Ending, Outcome, OwnedTask, TaskState
+from meshq.core.pace import Means
+from meshq.core.routing import Router
+from meshq.protocol.messages import (
+    Accepted,
+    Bye,
+    Credit,
+    Draining,
+    Message,
+    Nack,
+    Rack,
+    Result,
+    Started,
+    Status,
+    Submit,
+    Withdraw,
+    Withdrawn,
+)
+
+RESEND_S = 1.0
+MAX_DEATHS = 3
+"""Workers that a task may kill (as dask's ``allowed-failures``; RabbitMQ allows 20 deliveries)."""
+UNKNOWN_TASK_S = 0.9
+"""How long a function that no node offers is waited for, so that the caller knows within a second."""
+_TICK_S = 0.25
+# A node that was lost is kept this long, so that attempts re-sent elsewhere are withdrawn when it comes back.
+_FORGET_S = 900.0
+
+_ENDING_OF_STATUS: dict[int, Ending] = {
+    Status.OK: Ending.DONE,
+    Status.FAILURE: Ending.FAILURE,
+    Status.REVOKED: Ending.REVOKED,
+    Status.EXPIRED: Ending.EXPIRED,
+    Status.TIME_LIMIT: Ending.TIME_LIMIT,
+    Status.WORKER_LOST: Ending.WORKER_LOST,
+}
+
+
+class Submitted(NamedTuple):
+    """Event: new tasks."""
+
+    tasks: list[OwnedTask]
+
+
+class NodeSuspected(NamedTuple):
+    """Event: a node is silent; it gets nothing new for now."""
+
+    node: bytes
+
+
+class NodeReturned(NamedTuple):
+    """Event: a suspected node was heard again."""
+
+    node: bytes
+
+
+class NodeLost(NamedTuple):
+    """Event: a node is dead to us; ``died`` where it is known to have ended, not only to be out of reach."""
+
+    node: bytes
+    reason: str
+    died: bool
+
+
+class WithdrawAsked(NamedTuple):
+    """Event: these tasks are not wanted any more; each is answered with ``WithdrawAnswered``."""
+
+    tasks: list[bytes]
+
+
+class Leaving(NamedTuple):
+    """Event: the owner goes; every unsettled task but the entrusted ones is cancelled."""
+
+
+OwnerEvent: TypeAlias = (
+    Submitted | Received | NodeJoined | NodeSuspected | NodeReturned | NodeLost | WithdrawAsked | Leaving
+)
+
+
+class Settle(NamedTuple):
+    """Effect: these tasks have ended; each is named exactly once in an owner's life."""
+
+    ended: list[tuple[OwnedTask, Outcome]]
+
+
+class WithdrawAnswered(NamedTuple):
+    """Effect: the task was withdrawn before it started, or was not."""
+
+    task: bytes
+    withdrawn: bool
+
+
+OwnerEffect: TypeAlias = Send | Settle | WithdrawAnswered
+
+
+class Owner:
+    """The machine; see the module's rules. ``no_nodes_timeout`` is in seconds."""
+
+    def __init__(self, no_nodes_timeout: float = 30.0, now: float = 0.0) -> None:
+        self._no_nodes_timeout = no_nodes_timeout
+        self._means = Means()
+        self._router = Router(self._means)
+        self._nodes: dict[bytes, NodeAccount] = {}
+        self._tasks: dict[bytes, OwnedTask] = {}
+        self._node_seen_at = now
+        self._next_tick: float | None = None
+        self._ended: list[tuple[OwnedTask, Outcome]] = []
+        self._effects: list[OwnerEffect] = []
+        self._events: dict[type[Any], Callable[[Any, float], None]] = {
+            Submitted: self._on_submitted,
+            Received: self._on_received,
+            NodeJoined: self._on_node_joined,
+            NodeSuspected: self._on_node_suspected,
+            NodeReturned: self._on_node_returned,
+            NodeLost: self._on_node_lost,
+            WithdrawAsked: self._on_withdraw_asked,
+            Leaving: self._on_leaving,
+        }
+        self._messages: dict[type[Any], Callable[[NodeAccount, Any, float], None]] = {
+            Accepted: self._on_accepted,
+            Started: self._on_started,
+            Nack: self._on_nack,
+            Credit: self._on_credit,
+            Withdrawn: self._on_withdrawn,
+            Draining: self._on_draining,
+        }
+
+    # ------------------------------------------------------------------ the machine's face
+
+    def handle(self, event: OwnerEvent, now: float) -> list[OwnerEffect]:
+        """Take an event; return what the caller must do, in order."""
+        self._events[type(event)](event, now)
+        return self._finish(now)
+
+    def tick(self, now: float) -> list[OwnerEffect]:
+        """Do what has become due."""
+        self._next_tick = None
+        for node in list(self._nodes.values()):
+            if node.lost_at is None:
+                self._resend(node, now)
+            elif now - node.lost_at > _FORGET_S:
+                del self._nodes[node.node]
+        for queue in self._router.waiting():
+            self._give_up(queue, now)
+        return self._finish(now)
+
+    def next_deadline(self) -> float | None:
+        """Return when ``tick`` is due, or None while there is nothing to wait for."""
+        return self._next_tick
+
+    def unsettled(self) -> int:
+        """Return how many tasks have not ended."""
+        return len(self._tasks)
+
+    def find(self, task_id: bytes) -> OwnedTask | None:
+        """Return an unsettled task."""
+        return self._tasks.get(task_id)
+
+    def unaccepted(self) -> int:
+        """Return how many detached tasks no node has accepted yet."""
+        return sum(task.detached and not task.accepted for task in self._tasks.values())
+
+    # ------------------------------------------------------------------ submit and route
+
+    def _on_submitted(self, event: Submitted, now: float) -> None:
+        for task in event.tasks:
+            task.since = now
+            self._tasks[task.id] = task
+            self._router.wait(task)
+
+    def _route(self, now: float) -> None:
+        sends: dict[bytes, list[Message]] = {}
+        for node, task in self._router.assign(self._nodes.values(), now):
+            task.attempt += 1
+            task.node = node.node
+            task.accepted = False
+            task.sent_at = now
+            node.put(task)
+            sends.setdefault(node.node, []).append(_submit(task))
+        self._effects.extend(Send(node_id, messages) for node_id, messages in sends.items())
+
+    def _finish(self, now: float) -> list[OwnerEffect]:
+        """Route what can go, and hand out the effects gathered."""
+        if self._ended:
+            self._effects.append(Settle(self._ended))
+            self._ended = []
+        self._route(now)
+        if self._next_tick is None and self._tasks:
+            self._next_tick = now + _TICK_S
+        effects, self._effects = self._effects, []
+        return effects
+
+    # ------------------------------------------------------------------ what nodes say
+
+    def _on_received(self, event: Received, now: float) -> None:
+        node = self._nodes.get(event.peer)
+        if node is None:
+            return
+        racks: list[Message] = []
+        for message in event.messages:
+            if type(message) is Result:
+                racks.append(Rack(message.task, message.attempt))
+                self._on_result(node, message)
+            else:
+                handler = self._messages.get(type(message))
+                if handler is not None:
+                    handler(node, message, now)
+        if racks:
+            self._means.fold()
+            self._effects.append(Send(event.peer, racks))
+
+    def _on_result(self, node: NodeAccount, result: Result) -> None:
+        task = self._tasks.get(result.task)
+        if task is None:
+            return
+        if result.status == Status.WORKER_LOST:
+            if task.node == node.node and task.attempt == result.attempt:
+                self._on_death(task, node, _text(result))
+            return
+        self._means.observe(task.function, result.seconds)
+        if task.node is not None and task.node != node.node:
+            # An earlier attempt has won; the later one, sent elsewhere meanwhile, is called back.
+            self._effects.append(Send(task.node, [Withdraw(task.id, task.attempt)]))
+        ending = _ENDING_OF_STATUS.get(result.status, Ending.FAILURE)
+        self._settle(task, Outcome(ending, result.serializer, result.payload))
+
+    def _on_death(self, task: OwnedTask, node: NodeAccount, story: str) -> None:
+        """Charge a death under the task, and try again while it may."""
+        node.take(task.id)
+        task.deaths = [*(task.deaths or ()), f"attempt {task.attempt} on {node.name}: {story}"]
+        if task.withdrawing:
+            self._withdrawn(task)
+        elif len(task.deaths) >= MAX_DEATHS:
+            self._settle(task, Outcome(Ending.WORKER_LOST, text="; ".join(task.deaths)))
+        else:
+            self._wait_again([task])
+
+    def _on_accepted(self, node: NodeAccount, message: Accepted, now: float) -> None:
+        task = node.in_flight.get(message.task)
+        if task is not None and task.attempt == message.attempt:
+            task.accepted = True
+            if task.state is TaskState.PENDING or task.state is TaskState.RETRY:
+                task.state = TaskState.QUEUED
+
+    def _on_started(self, node: NodeAccount, message: Started, now: float) -> None:
+        task = node.in_flight.get(message.task)
+        if task is not None and task.attempt == message.attempt:
+            task.accepted = True
+            task.state = TaskState.STARTED
+
+    def _on_nack(self, node: NodeAccount, message: Nack, now: float) -> None:
+        task = node.in_flight.get(message.task)
+        if task is None or task.attempt != message.attempt:
+            return
+        if message.reason == "full":
+            node.full_until = now + FULL_PAUSE_S
+        elif message.reason == "unknown-task":
+            node.functions.discard(task.function)
+        elif message.reason == "serializer":
+            node.serializers.discard(task.serializer)
+        else:
+            node.draining = True
+        node.take(task.id)
+        if task.withdrawing:
+            self._withdrawn(task)
+        else:
+            self._wait_again([task])
+
+    def _on_credit(self, node: NodeAccount, message: Credit, now: float) -> None:
+        if message.sequence > node.sequence:
+            node.sequence = message.sequence
+            node.cap = message.cap
+            node.others = max(0, message.others)
+
+    def _on_draining(self, node: NodeAccount, message: Draining, now: float) -> None:
+        node.draining = True
+
+    # ------------------------------------------------------------------ nodes come and go
+
+    def _on_node_joined(self, event: NodeJoined, now: float) -> None:
+        node = self._nodes.get(event.node)
+        if node is None:
+            self._nodes[event.node] = NodeAccount(event)
+            return
+        same = node.incarnation == event.incarnation
+        if not same and node.lost_at is None:
+            self._on_node_lost(NodeLost(event.node, "it was restarted", died=True), now)
+        node.update(event)
+        if same and node.moved:
+            withdrawals: list[Message] = [Withdraw(task, attempt) for task, attempt in node.moved.items()]
+            self._effects.append(Send(event.node, withdrawals))
+        node.moved.clear()
+
+    def _on_node_suspected(self, event: NodeSuspected, now: float) -> None:
+        node = self._nodes.get(event.node)
+        if node is not None:
+            node.suspect = True
+
+    def _on_node_returned(self, event: NodeReturned, now: float) -> None:
+        node = self._nodes.get(event.node)
+        if node is not None:
+            node.suspect = False
+
+    def _on_node_lost(self, event: NodeLost, now: float) -> None:
+        node = self._nodes.get(event.node)
+        if node is None or node.lost_at is not None:
+            return
+        node.lost_at = self._node_seen_at = now
+        node.moved.clear()
+        again: list[OwnedTask] = []
+        for task in list(node.in_flight.values()):
+            if event.died and task.state is TaskState.STARTED:
+                self._on_death(task, node, f"the node was lost ({event.reason})")
+                continue
+            node.take(task.id)
+            node.moved[task.id] = task.attempt
+            if task.withdrawing:
+                self._withdrawn(task)
+            else:
+                again.append(task)
+        self._wait_again(again)
+
+    # ------------------------------------------------------------------ withdraw and leave
+
+    def _on_withdraw_asked(self, event: WithdrawAsked, now: float) -> None:
+        for task_id in event.tasks:
+            task = self._tasks.get(task_id)
+            if task is None:
+                self._effects.append(WithdrawAnswered(task_id, False))
+            elif task.node is None:
+                self._withdrawn(task)
+            else:
+                task.withdrawing = True
+                self._effects.append(Send(task.node, [Withdraw(task_id, task.attempt)]))
+
+    def _on_withdrawn(self, node: NodeAccount, message: Withdrawn, now: float) -> None:
+        task = node.in_flight.get(message.task)
+        if task is None or task.attempt != message.attempt or not task.withdrawing:
+            return
+        if message.outcome in ("dropped", "unknown"):
+            self._withdrawn(task)
+        else:
+            task.withdrawing = False
+            self._effects.append(WithdrawAnswered(task.id, False))
+
+    def _withdrawn(self, task: OwnedTask) -> None:
+        self._settle(task, Outcome(Ending.CANCELLED))
+        self._effects.append(WithdrawAnswered(task.id, True))
+
+    def _on_leaving(self, event: Leaving, now: float) -> None:
+        for task in list(self._tasks.values()):
+            if not (task.detached and task.accepted):
+                self._settle(task, Outcome(Ending.CANCELLED))
+        for node in self._nodes.values():
+            if node.lost_at is None:
+                self._effects.append(Send(node.node, [Bye()]))
+
+    # ------------------------------------------------------------------ time
+
+    def _resend(self, node: NodeAccount, now: float) -> None:
+        """Send again what the node has not answered, and what is being withdrawn there."""
+        again: list[Message] = []
+        for task in node.in_flight.values():
+            if now - task.sent_at >= RESEND_S and (task.withdrawing or not task.accepted):
+                task.sent_at = now
+                again.append(Withdraw(task.id, task.attempt) if task.withdrawing else _submit(task))
+        if again:
+            self._effects.append(Send(node.node, again))
+
+    def _give_up(self, queue: WaitingQueue, now: float) -> None:
+        """Settle what waits in vain: for a function that no node offers, or for any node at all."""
+        present = any(node.lost_at is None for node in self._nodes.values())
+        if present:
+            self._node_seen_at = now
+        if any(self._may_offer(node, queue, now) for node in self._nodes.values()):
+            queue.stuck_since = None
+        elif present:
+            queue.stuck_since = now if queue.stuck_since is None else queue.stuck_since
+            if now - queue.stuck_since >= UNKNOWN_TASK_S:
+                self._give_up_all(queue, now, Ending.UNKNOWN_TASK, 0.0)
+        if not present and now - self._node_seen_at >= self._no_nodes_timeout:
+            self._give_up_all(queue, now, Ending.NO_NODES, self._no_nodes_timeout)
+
+    def _may_offer(self, node: NodeAccount, queue: WaitingQueue, now: float) -> bool:
+        """Whether the node offers the function, or did so a moment ago and may come back."""
+        back = node.lost_at is None or now - node.lost_at <= self._no_nodes_timeout
+        return back and node.offers(queue)
+
+    def _give_up_all(self, queue: WaitingQueue, now: float, ending: Ending, waited: float) -> None:
+        while (task := queue.head()) is not None and now - task.since >= waited:
+            self._settle(task, Outcome(ending))
+
+    # ------------------------------------------------------------------ endings
+
+    def _wait_again(self, tasks: list[OwnedTask]) -> None:
+        for task in tasks:
+            task.node = None
+            task.accepted = False
+            task.state = TaskState.RETRY if task.deaths else TaskState.PENDING
+        self._router.wait_first(tasks)
+
+    def _settle(self, task: OwnedTask, outcome: Outcome) -> None:
+        del self._tasks[task.id]
+        if task.node:
+            self._nodes[task.node].take(task.id)
+        task.node = b""
+        task.state = STATE_OF_ENDING[outcome.ending]
+        self._ended.append((task, outcome))
+        if task.withdrawing and outcome.ending is not Ending.CANCELLED:
+            self._effects.append(WithdrawAnswered(task.id, False))
+
+
+def _submit(task: OwnedTask) -> Submit:
+    return Submit(
+        task.id, task.attempt, task.function, task.serializer, task.payload, task.detached, task.options
+    )
+
+
+def _text(result: Result) -> str:
+    payload = result.payload
+    return payload.decode("utf-8", "replace") if type(payload) is bytes else ""

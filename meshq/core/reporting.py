@@ -1,0 +1,86 @@
+"""What a node tells its clients: results until they are acknowledged, and earlier news where those take long."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from meshq.core.events import Send
+from meshq.core.held import ClientAccount, Held, HeldState
+from meshq.core.timers import earliest
+from meshq.protocol.messages import Accepted, Message, Result
+from meshq.protocol.payload import Payload
+
+REPORT_S = 0.010
+"""How long a result may take before ACCEPTED is sent of its own."""
+RESEND_S = 0.5
+MAX_RESEND_S = 8.0
+SILENT_S = 5.0
+"""A client not heard for this long is sent nothing again until it is."""
+
+
+class Reports:
+    """Gathers the messages to clients, one SEND each, and sees to what must be said again."""
+
+    def __init__(self) -> None:
+        self._out: dict[bytes, list[Message]] = {}
+        self._fresh: deque[tuple[float, list[Held]]] = deque()
+        self._resend_at: float | None = None
+
+    def say(self, client: ClientAccount, message: Message) -> None:
+        """Send a message, unless the client is out of reach."""
+        if client.connected:
+            self._out.setdefault(client.client, []).append(message)
+
+    def flush(self) -> list[Send]:
+        """Return what is to be sent."""
+        if not self._out:
+            return []
+        out, self._out = self._out, {}
+        return [Send(client, messages) for client, messages in out.items()]
+
+    def taken(self, helds: list[Held], now: float) -> None:
+        """Take note of attempts just accepted: if they take long, their client is told."""
+        self._fresh.append((now + REPORT_S, helds))
+
+    def finished(
+        self, held: Held, status: int, serializer: str, payload: Payload, seconds: float, now: float
+    ) -> None:
+        """Make the attempt's result, send it, and keep it until it is acknowledged."""
+        held.state = HeldState.DONE
+        held.payload = b""
+        held.result = Result(held.task, held.attempt, status, serializer, payload, seconds)
+        held.client.unacknowledged[held.task] = held
+        self.send_result(held, now)
+
+    def send_result(self, held: Held, now: float) -> None:
+        """Send a kept result, for the first time or again."""
+        if held.result is not None and held.client.connected:
+            held.sent_at = now
+            held.tries += 1
+            self._out.setdefault(held.client.client, []).append(held.result)
+            if self._resend_at is None:
+                self._resend_at = now + RESEND_S
+
+    def tick(self, clients: Iterable[ClientAccount], now: float) -> None:
+        """Say what has become due."""
+        while self._fresh and self._fresh[0][0] <= now:
+            for held in self._fresh.popleft()[1]:
+                if held.state is HeldState.QUEUED or (held.state is HeldState.RUNNING and not held.reported):
+                    self.say(held.client, Accepted(held.task, held.attempt))
+        if self._resend_at is not None and self._resend_at <= now:
+            self._resend_at = None
+            for client in clients:
+                if client.unacknowledged and client.connected and now - client.heard_at < SILENT_S:
+                    self._resend(client, now)
+
+    def _resend(self, client: ClientAccount, now: float) -> None:
+        for held in list(client.unacknowledged.values()):
+            if now - held.sent_at >= min(RESEND_S * 2 ** (held.tries - 1), MAX_RESEND_S):
+                self.send_result(held, now)
+        if self._resend_at is None:
+            self._resend_at = now + RESEND_S
+
+    def next_deadline(self) -> float | None:
+        """Return when ``tick`` is due."""
+        return earliest(self._fresh[0][0] if self._fresh else None, self._resend_at)

@@ -1,0 +1,87 @@
+"""A node's slots: which worker runs what, and what is sent a little ahead.
+
+Rules. An idle slot comes first. Beyond that a run goes ahead of a slot only where its function's mean time is
+known, and as long as the expected time of all that is ahead there stays within 2 ms: so a long run never has
+others waiting behind it while another slot is free.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+
+from meshq.core.held import Held
+from meshq.core.pace import WORKER_AHEAD_S
+
+# Bounds a worker's batch where runs are so short that 2 ms would hold thousands.
+MAX_AHEAD = 512
+# A run that lasts this long has the runs behind it called back, and is reported as started.
+LONG_RUN_S = 0.010
+
+
+class Slot:
+    """Room for one running attempt: a worker, or the want of one."""
+
+    __slots__ = ("head_since", "load_s", "number", "ready", "runs")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.ready = False
+        self.runs: dict[int, Held] = {}
+        """Run number → attempt, in the order of their start."""
+        self.load_s = 0.0
+        self.head_since = 0.0
+
+    def head(self) -> Held | None:
+        """Return the attempt that runs, as far as the node knows."""
+        return next(iter(self.runs.values()), None)
+
+
+class Slots:
+    """All slots of a node, and the runs that they have."""
+
+    def __init__(self, count: int) -> None:
+        self.all = {number: Slot(number) for number in range(count)}
+        self._next_run = 1
+
+    def __iter__(self) -> Iterator[Slot]:
+        return iter(self.all.values())
+
+    def heap(self) -> list[tuple[float, int]]:
+        """Return the slots that may have room, the least loaded first, for ``place`` to keep in order."""
+        heap = [(slot.load_s, slot.number) for slot in self.all.values() if slot.ready]
+        heapq.heapify(heap)
+        return heap
+
+    def place(
+        self, held: Held, mean_s: float | None, heap: list[tuple[float, int]], now: float
+    ) -> Slot | None:
+        """Give an attempt to the slot that gets to it soonest; None where it must wait."""
+        if not heap:
+            return None
+        slot = self.all[heap[0][1]]
+        if slot.runs and not self._fits_ahead(slot, mean_s):
+            return None
+        if not slot.runs:
+            slot.head_since = now
+        held.run, held.slot = self._next_run, slot.number
+        self._next_run += 1
+        # What is not known is taken for long, so that nothing goes behind it.
+        held.expected_s = WORKER_AHEAD_S if mean_s is None else mean_s
+        slot.runs[held.run] = held
+        slot.load_s += held.expected_s
+        heapq.heapreplace(heap, (slot.load_s, slot.number))
+        return slot
+
+    @staticmethod
+    def _fits_ahead(slot: Slot, mean_s: float | None) -> bool:
+        return mean_s is not None and slot.load_s + mean_s <= WORKER_AHEAD_S and len(slot.runs) < MAX_AHEAD
+
+    @staticmethod
+    def release(slot: Slot, run: int, now: float) -> Held | None:
+        """Take a run off its slot."""
+        held = slot.runs.pop(run, None)
+        if held is not None:
+            slot.load_s = slot.load_s - held.expected_s if slot.runs else 0.0
+            slot.head_since = now
+        return held

@@ -1,0 +1,87 @@
+"""Large buffers beside the data that refers to them, so that arrays travel without being copied.
+
+The attached form of a payload is a mark byte, the head's length (4 bytes, big-endian), the head, and then the
+*area*: the buffers, each at a multiple of 64 bytes from the payload's start. The head names a buffer by its
+offset in the area and its length. The mark is a byte that begins neither a msgpack value nor a pickle.
+"""
+
+from __future__ import annotations
+
+from meshq.errors import RemoteProtocolError
+from meshq.protocol.payload import Buffer, Payload
+
+MARK = b"\xc1"
+ATTACH_BYTES = 16 * 1024
+"""From this size on a buffer is attached; a payload below it is copied together for the wire anyway."""
+_PREFIX_BYTES = 5
+_ALIGNMENT = 64
+
+
+def _padding(size: int) -> bytes:
+    return bytes(-size % _ALIGNMENT)
+
+
+class Attachments:
+    """Collects the buffers of one payload."""
+
+    __slots__ = ("_buffers", "_size")
+
+    def __init__(self) -> None:
+        self._buffers: list[Buffer] = []
+        self._size = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._buffers)
+
+    def add(self, buffer: memoryview) -> int:
+        """Attach a buffer of single bytes, without a copy, and return its offset in the area."""
+        padding = _padding(self._size)
+        if padding:
+            self._buffers.append(padding)
+        offset = self._size + len(padding)
+        self._buffers.append(buffer)
+        self._size = offset + len(buffer)
+        return offset
+
+    def take(self, head: bytes) -> Payload:
+        """Return the payload, and forget its buffers; without any, the head alone is the payload."""
+        if not self._buffers:
+            return head
+        if len(head) >= 1 << 32:
+            raise ValueError("the data beside the arrays is over 4 GiB")
+        prefix = MARK + len(head).to_bytes(4, "big")
+        payload: list[Buffer] = [b"".join((prefix, head, _padding(len(prefix) + len(head)))), *self._buffers]
+        self._buffers, self._size = [], 0
+        return payload
+
+
+def as_one(payload: Payload | Buffer) -> Buffer:
+    """Return the payload as one buffer; only a list of several is copied together, into a writable one."""
+    if isinstance(payload, list):
+        return payload[0] if len(payload) == 1 else bytearray().join(payload)
+    return payload
+
+
+def is_attached(payload: Buffer) -> bool:
+    """Say whether a payload is of the attached form."""
+    return bytes(payload[:1]) == MARK
+
+
+def split(payload: Buffer) -> tuple[memoryview, memoryview]:
+    """Return head and area of a payload of the attached form.
+
+    They are views into the payload, but ``bytes`` is copied once: what is rebuilt from the area, such as an
+    array, must be writable, as it was where it came from.
+    """
+    view = memoryview(bytearray(payload) if isinstance(payload, bytes) else payload).cast("B")
+    end = _PREFIX_BYTES + int.from_bytes(view[1:_PREFIX_BYTES], "big")
+    if end > len(view):
+        raise RemoteProtocolError(f"a payload of {len(view)} bytes says that its head ends at {end}")
+    return view[_PREFIX_BYTES:end], view[end + len(_padding(end)) :]
+
+
+def attachment(area: memoryview, offset: object, length: object) -> memoryview:
+    """Return one buffer of the area, as the head names it."""
+    if type(offset) is not int or type(length) is not int or not 0 <= offset <= offset + length <= len(area):
+        raise RemoteProtocolError(f"a payload refers to {length!r} bytes at {offset!r}, past its end")
+    return area[offset : offset + length]

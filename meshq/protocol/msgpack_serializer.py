@@ -1,0 +1,131 @@
+"""The default serializer: msgpack with extension types, large arrays attached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgpack
+
+from meshq.errors import EncodingError, MeshqError, RemoteProtocolError
+from meshq.protocol.arrays import decode_array, decode_attached_array, decode_scalar, encode_numpy
+from meshq.protocol.attachments import Attachments, as_one, is_attached, split
+from meshq.protocol.extensions import ARRAY, ATTACHED_ARRAY, ENCODERS, MARKS, SCALAR, Mark, decode_extension
+from meshq.protocol.payload import Buffer, Payload
+from meshq.protocol.serializer import Serializer
+from meshq.protocol.unfit import type_of
+
+_PACKER_BYTES = 16 * 1024
+# A packer keeps its largest buffer for ever; one that has grown beyond this is not used again.
+_MAX_KEPT_BYTES = 1024 * 1024
+
+
+class _Encoder:
+    """A packer and the attachments of the payload that it is packing; serves one thread at a time."""
+
+    __slots__ = ("attachments", "pack")
+
+    def __init__(self) -> None:
+        self.attachments = Attachments()
+        packer = msgpack.Packer(default=self._extend, strict_types=True, buf_size=_PACKER_BYTES)
+        self.pack: Callable[[object], bytes] = packer.pack
+
+    def _extend(self, value: object) -> object:
+        encode = ENCODERS.get(type(value))
+        if encode is not None:
+            return encode(value)
+        packed = encode_numpy(value, self.attachments)
+        if packed is None:
+            raise EncodingError(type_of(value))
+        return packed
+
+
+# Encoders that no thread is using. Taking from and adding to a list's end is safe between threads.
+_idle: list[_Encoder] = []
+
+
+class MsgpackSerializer(Serializer):
+    """Carries plain data, the types of ``extensions``, and numpy arrays.
+
+    bytearray and memoryview arrive as bytes. An array that is large is not copied: it must stay as it is
+    until its task is done.
+    """
+
+    name = "msgpack"
+
+    def encode(self, value: object) -> Payload:
+        """Return the value's payload; raises anything where it does not fit."""
+        try:
+            encoder = _idle.pop()
+        except IndexError:
+            encoder = _Encoder()
+        head = encoder.pack(value)
+        payload = encoder.attachments.take(head) if encoder.attachments else head
+        if len(head) <= _MAX_KEPT_BYTES:
+            _idle.append(encoder)
+        return payload
+
+    def decode(self, payload: Payload | Buffer) -> Any:
+        """Return the payload's value; raises anything where it is malformed."""
+        try:
+            return _unpack(payload)
+        except MeshqError:
+            raise
+        except Exception:  # marks, attachments, pieces or garbage: the full decoder tells them apart
+            pass
+        return _Decoder().decode(as_one(payload))
+
+
+class _MarkFound(Exception):
+    """A payload has containers that take the full decoder."""
+
+
+def _decode_plain(code: int, data: bytes) -> object:
+    if code in MARKS:
+        raise _MarkFound
+    if code == SCALAR:
+        return decode_scalar(data)
+    if code == ARRAY:
+        return decode_array(data)
+    return decode_extension(code, data)
+
+
+# Most payloads have no tuple or set in them, and need not have a function called for each list.
+_unpack = partial(msgpack.unpackb, strict_map_key=False, ext_hook=_decode_plain)
+
+
+class _Decoder:
+    """Decodes one payload, marks and attachments included."""
+
+    def __init__(self) -> None:
+        self._area = memoryview(b"")
+        self._open_marks = 0
+
+    def decode(self, payload: Buffer) -> Any:
+        head: Buffer = payload
+        if is_attached(payload):
+            head, self._area = split(payload)
+        value = msgpack.unpackb(
+            head, strict_map_key=False, ext_hook=self._decode_extension, list_hook=self._close_mark
+        )
+        if self._open_marks:
+            raise RemoteProtocolError("a payload has a mark that is not at the head of an array")
+        return value
+
+    def _decode_extension(self, code: int, data: bytes) -> object:
+        mark = MARKS.get(code)
+        if mark is not None:
+            self._open_marks += 1
+            return mark
+        if code == ATTACHED_ARRAY:
+            return decode_attached_array(data, self._area)
+        return _decode_plain(code, data)
+
+    def _close_mark(self, items: list[Any]) -> object:
+        if not items or type(items[0]) is not Mark:
+            return items
+        self._open_marks -= 1
+        build = items[0].build
+        del items[0]
+        return build(items)

@@ -1,0 +1,35 @@
+"""Task functions: ``@task``, its options, the names of functions, and the table that a node offers.
+
+No sockets here. A call leaves through the submitter port (``meshq.tasks.port``), which the client fills.
+"""
+
+from meshq.tasks.decorator import task
+from meshq.tasks.function import AsyncTaskFunction, TaskFunction, function_name
+from meshq.tasks.load import Function, load_functions
+from meshq.tasks.names import check_function_name, is_name, normalise_name
+from meshq.tasks.options import TaskOptions, parse_rate
+from meshq.tasks.port import AsyncResultLike, Call, FutureLike, Submitter, set_submitter_factory, submitter
+from meshq.tasks.registry import registered
+from meshq.tasks.source import source_hash
+
+__all__ = [
+    "AsyncResultLike",
+    "AsyncTaskFunction",
+    "Call",
+    "Function",
+    "FutureLike",
+    "Submitter",
+    "TaskFunction",
+    "TaskOptions",
+    "check_function_name",
+    "function_name",
+    "is_name",
+    "load_functions",
+    "normalise_name",
+    "parse_rate",
+    "registered",
+    "set_submitter_factory",
+    "source_hash",
+    "submitter",
+    "task",
+]

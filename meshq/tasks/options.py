@@ -1,0 +1,220 @@
+"""The options of a task: what ``@task`` and ``.options`` take, checked where they are written."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from meshq.errors import ConfigError
+from meshq.ids import format_id, parse_task_id
+from meshq.tasks.names import check_function_name
+
+if TYPE_CHECKING:
+    from typing import Literal, TypedDict
+
+    class ApplyOptionTypes(TypedDict, total=False):
+        """The options that mean the same for a function and for one call."""
+
+        soft_time_limit: float | None
+        time_limit: float | None
+        rate_limit: float | str | None
+        max_retries: int | None
+        retry_for: type[Exception] | Collection[type[Exception]]
+        priority: int | None
+        tags: Collection[str]
+        delivery: Literal["at-least-once", "at-most-once"]
+        ignore_result: bool
+        serializer: str | None
+
+    class FunctionOptionTypes(ApplyOptionTypes, total=False):
+        """The options of ``@task``, ``name`` and ``bind`` excepted."""
+
+        expires: float | None
+
+    class CallOptionTypes(FunctionOptionTypes, total=False):
+        """The options of ``.options``."""
+
+        countdown: float | None
+        task_id: str | uuid.UUID | None
+
+
+DELIVERIES = ("at-least-once", "at-most-once")
+PRIORITIES = range(10)
+_UNIT_S = {"s": 1, "m": 60, "h": 3600}
+_PER_CALL = ("countdown", "task_id")
+_NOT_SENT = ("name", "bind", "task_id")
+
+
+class TaskOptions(NamedTuple):
+    """The options of a task function, or of one call. Durations are in seconds; None means "not set"."""
+
+    # A named tuple, as a frozen dataclass would cost each worker's start the import of inspect.
+    name: str | None = None
+    bind: bool = False
+    soft_time_limit: float | None = None
+    time_limit: float | None = None
+    rate_limit: float | str | None = None
+    """Per node: N, "N/s", "N/m" or "N/h"."""
+    max_retries: int | None = None
+    retry_for: tuple[type[Exception], ...] = ()
+    priority: int | None = None
+    """0 to 9; the highest goes first."""
+    expires: float | None = None
+    countdown: float | None = None
+    tags: tuple[str, ...] = ()
+    """The node must have all of these."""
+    delivery: str = "at-least-once"
+    ignore_result: bool = False
+    serializer: str | None = None
+    task_id: str | None = None
+
+    def changed(self, changes: Mapping[str, Any]) -> TaskOptions:
+        """Return a checked copy with ``changes``; raises ``ConfigError`` naming the option that is wrong."""
+        unknown = [key for key in changes if key not in self._fields]
+        if unknown:
+            raise ConfigError(
+                f"there is no task option {unknown[0]!r}; the options are {', '.join(self._fields)}"
+            )
+        checked = {key: _read(key, value) for key, value in changes.items()}
+        options = self._replace(**checked)
+        soft, hard = options.soft_time_limit, options.time_limit
+        if soft is not None and hard is not None and soft > hard:
+            raise ConfigError(
+                f"task option soft_time_limit ({soft:g} s) must not be above time_limit ({hard:g} s)"
+            )
+        return options
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return what differs from the defaults, of what concerns a node, in types that msgpack has."""
+        wire: dict[str, Any] = {
+            key: value
+            for key, value, default in zip(self._fields, self, _DEFAULTS, strict=True)
+            if value != default and key not in _NOT_SENT
+        }
+        if self.tags:
+            wire["tags"] = list(self.tags)
+        if self.retry_for:
+            wire["retry_for"] = [f"{cls.__module__}.{cls.__qualname__}" for cls in self.retry_for]
+        return wire
+
+
+_DEFAULTS = TaskOptions()
+
+
+def options_of_function(changes: Mapping[str, Any]) -> TaskOptions:
+    """Return the options given to ``@task``; those that fit one call only are refused."""
+    for key in _PER_CALL:
+        if changes.get(key) is not None:
+            raise ConfigError(
+                f"task option {key} is for one call: give it with .options({key}=…), not with @task"
+            )
+    return _DEFAULTS.changed(changes)
+
+
+def parse_rate(rate: object) -> float:
+    """Return a rate, N or "N/s", "N/m", "N/h", in tasks a second; 0: no limit. Raises ``ConfigError``."""
+    number, slash, unit = str(rate).partition("/")
+    try:
+        tasks, unit_s = float(number), _UNIT_S[unit.strip() if slash else "s"]
+    except (ValueError, KeyError):
+        tasks, unit_s = -1.0, 1
+    if not 0 <= tasks < float("inf"):
+        raise ConfigError(f"{rate!r} is not a rate: give N, 'N/s', 'N/m' or 'N/h', with N 0 or more")
+    return tasks / unit_s
+
+
+def _read(key: str, value: Any) -> Any:
+    if value is None:
+        return _DEFAULTS[_DEFAULTS._fields.index(key)]
+    try:
+        return _READERS[key](value)
+    except ConfigError as error:
+        raise ConfigError(f"task option {key}: {error}") from None
+    except ValueError as error:
+        raise ConfigError(f"task option {key} must be {error} (got {value!r})") from None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _seconds(value: Any) -> float:
+    if not _is_number(value) or not 0 < value < float("inf"):
+        raise ValueError("a number of seconds above 0")
+    return float(value)
+
+
+def _delay(value: Any) -> float:
+    if not _is_number(value) or not 0 <= value < float("inf"):
+        raise ValueError("a number of seconds, 0 or more")
+    return float(value)
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("True or False")
+    return value
+
+
+def _rate(value: Any) -> float | str:
+    parse_rate(value)
+    return value  # type: ignore[no-any-return]
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError("a whole number, 0 or more")
+    return value
+
+
+def _priority(value: Any) -> int:
+    if isinstance(value, bool) or value not in PRIORITIES:
+        raise ValueError("a whole number from 0 to 9")
+    return int(value)
+
+
+def _exceptions(value: Any) -> tuple[type[Exception], ...]:
+    classes = tuple(value) if isinstance(value, list | tuple | set | frozenset) else (value,)
+    if not all(isinstance(cls, type) and issubclass(cls, Exception) for cls in classes):
+        raise ValueError("exception classes")
+    return classes
+
+
+def _tags(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple | set | frozenset) or not all(
+        isinstance(t, str) and t for t in value
+    ):
+        raise ValueError('a set of strings, such as {"gpu"}')
+    return tuple(sorted(set(value)))
+
+
+def _delivery(value: Any) -> str:
+    if value not in DELIVERIES:
+        raise ValueError(" or ".join(map(repr, DELIVERIES)))
+    return str(value)
+
+
+def _word(value: Any) -> str:
+    if not isinstance(value, str) or not value.isidentifier():
+        raise ValueError("the name of a serializer, such as 'msgpack'")
+    return value
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "name": check_function_name,
+    "bind": _flag,
+    "soft_time_limit": _seconds,
+    "time_limit": _seconds,
+    "rate_limit": _rate,
+    "max_retries": _whole,
+    "retry_for": _exceptions,
+    "priority": _priority,
+    "expires": _delay,
+    "countdown": _delay,
+    "tags": _tags,
+    "delivery": _delivery,
+    "ignore_result": _flag,
+    "serializer": _word,
+    "task_id": lambda value: format_id(parse_task_id(value)),
+}

@@ -1,0 +1,130 @@
+"""What a worker process runs: ``python -m meshq.workers.child DATA CONTROL SLATE PARENT``.
+
+The arguments are the descriptors of the data pair, the control pair and the slate, and the pid of the node.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import mmap
+import os
+import signal
+import socket
+import sys
+import traceback
+
+from meshq.core.work import FunctionInfo
+from meshq.errors import ConfigError
+from meshq.tasks import load_functions
+from meshq.workers.attempt import Callee
+from meshq.workers.backlog import Backlog
+from meshq.workers.channel import BlockingChannel
+from meshq.workers.control import ControlThread
+from meshq.workers.link import BROKEN_EXIT, FAILED, FAILED_EXIT, OUTPUT, READY, WorkerSpec
+from meshq.workers.output import Output
+from meshq.workers.results import Results
+from meshq.workers.turning import WorkerLoop
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Be a worker until the node wants no more of it."""
+    data_fd, control_fd, slate_fd, parent = map(int, sys.argv[1:5])
+    del sys.argv[1:]
+    _die_with(parent)
+    _set_signals()
+    _be_the_first_to_go()
+    for fd in (data_fd, control_fd, slate_fd):
+        os.set_inheritable(fd, False)
+    data = BlockingChannel(socket.socket(fileno=data_fd))
+    control = BlockingChannel(socket.socket(fileno=control_fd))
+    slate = memoryview(mmap.mmap(slate_fd, 8)).cast("Q")
+    try:
+        _serve(data, control, slate)
+    except OSError:  # the pair is closed: nobody is left to hear about it
+        os._exit(BROKEN_EXIT)
+
+
+def _serve(data: BlockingChannel, control: BlockingChannel, slate: memoryview) -> None:
+    messages = data.receive()
+    if messages is None:
+        return
+    spec = WorkerSpec(*messages[0].items[0])
+    output = Output(lambda task, number, lines: data.send(OUTPUT, [task, number, *lines]))
+    output.install()
+    functions = _load(spec, data, output)
+    backlog = Backlog()
+    results = Results(data)
+    thread = ControlThread(control, backlog, results)
+    thread.start()
+    _give_up_in_forks(data, control, backlog, output)
+    infos = [FunctionInfo(f.name, f.source_hash, f.options) for f in functions.values()]
+    data.send(READY, [os.getpid(), infos])
+    callees: dict[str, Callee] = {**functions}
+    for message in messages[1:]:
+        backlog.add(message.items)
+    WorkerLoop(callees, data, backlog, results, thread, output, slate, spec.max_tasks).turn()
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this process when the node dies, even while a task holds the interpreter lock."""
+    if sys.platform == "linux":
+        try:
+            import ctypes
+
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        except (ImportError, OSError, AttributeError):  # the end of the control pair still tells
+            pass
+    if os.getppid() != parent:  # it died before the call
+        os._exit(BROKEN_EXIT)
+
+
+def _set_signals() -> None:
+    """Undo what the node has set for itself, and leave Ctrl-C to it."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # A handler, not SIG_IGN, which the subprocesses of tasks would inherit.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    faulthandler.enable(2)
+
+
+def _be_the_first_to_go() -> None:
+    """When memory runs out, the kernel is to kill the worker, not the node."""
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("1000")
+    except OSError:
+        pass
+
+
+def _load(spec: WorkerSpec, data: BlockingChannel, output: Output) -> dict[str, Callee]:
+    """Import the node's modules; where that fails, say why and exit."""
+    try:
+        sys.path[:0] = [os.getcwd(), *spec.path]
+        return load_functions(spec.modules, spec.allow)
+    except ConfigError as error:
+        text = str(error)
+    except BaseException:
+        text = traceback.format_exc(limit=-5)
+    output.end_run()
+    data.send(FAILED, [text])
+    os._exit(FAILED_EXIT)
+
+
+def _give_up_in_forks(
+    data: BlockingChannel, control: BlockingChannel, backlog: Backlog, output: Output
+) -> None:
+    """See to it that a process forked by a task is no second worker, and does not hide the death of this one."""
+
+    def leave() -> None:
+        output.forked = True
+        backlog.clear()
+        data.close()
+        control.close()
+
+    os.register_at_fork(after_in_child=leave)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""What a node and a worker say to each other, and the few numbers that both keep to."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from meshq.core.work import Done, Run
+
+# Node → worker, on the data pair. The end of the stream asks the worker to finish its run and go.
+SPEC = 1
+"""First: [the fields of WorkerSpec, the slot]."""
+RUNS = 2
+"""Rows of Run."""
+
+# Worker → node, on the data pair.
+READY = 3
+"""[pid, rows of FunctionInfo]."""
+FAILED = 4
+"""[text]: the modules cannot be loaded; the process exits with FAILED_EXIT."""
+DONES = 5
+"""Rows of Done."""
+OUTPUT = 6
+"""[task id or b"", 1 or 2, lines…], sent before the run's own Done."""
+RETIRING = 7
+"""[]: nothing more is started; what is unstarted goes elsewhere."""
+
+# On the control pair. Its end means that the node is dead.
+RECALL = 8
+"""Node → worker: [numbers of runs] to give back unless they have started."""
+RECALLED = 9
+"""Worker → node: [runs asked for, runs given back]."""
+
+RUN_PAYLOAD = Run._fields.index("payload")
+DONE_PAYLOAD = Done._fields.index("payload")
+
+BATCH_ROWS = 256
+BATCH_BYTES = 256 * 1024
+"""A batch is cut here, so that its first run starts, and its first result leaves, before the last is copied."""
+LONG_S = 0.001
+"""Nothing waits behind a run that takes longer."""
+FAILED_EXIT = 3
+BROKEN_EXIT = 70
+"""The worker's own loop failed (EX_SOFTWARE of sysexits.h)."""
+STREAMS = {1: "stdout", 2: "stderr"}
+
+
+class WorkerSpec(NamedTuple):
+    """What a worker is to be; the same for all workers of a node."""
+
+    modules: list[str] = []
+    """Modules whose task functions are offered."""
+    allow: list[str] = []
+    """``MODULE[:GLOB]`` of plain functions to offer too."""
+    path: list[str] = []
+    """Directories put in front of ``sys.path``, behind the current one."""
+    cwd: str | None = None
+    """The directory to work in; None: the node's own."""
+    node: str = ""
+    """The node's name."""
+    max_tasks: int = 0
+    """Runs after which a worker is retired; 0: never."""
+    env: dict[str, str] = {}
+    """Environment variables beside the node's own."""
+
+
+def spec_items(spec: WorkerSpec, slot: int) -> list[Any]:
+    """Return the items of SPEC."""
+    return [list(spec), slot]
