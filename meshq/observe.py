@@ -75,6 +75,4 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _trace(record: logging.LogRecord) -> str:
-    return (
-        logging.Formatter().formatException(record.exc_info) if record.exc_info and record.exc_info[0] else ""
-    )
+    return logging.Formatter().formatException(record.exc_info) if record.exc_info and record.exc_info[0] else ""

@@ -83,7 +83,8 @@ def _from_environment(environ: Mapping[str, str], base: Path) -> dict[str, _Raw]
     raws = {}
     for variable in sorted(v for v in environ if v.startswith("MESHQ_") and v not in RESERVED_VARIABLES):
         if variable not in by_variable:
-            _log.warning("unknown variable %s is ignored%s", variable, _close(variable, by_variable))
+            hint = _close(variable.removeprefix("MESHQ_").lower(), SPECS)
+            _log.warning("unknown variable %s is ignored%s", variable, hint)
         elif environ[variable]:
             raws[by_variable[variable]] = _Raw(environ[variable], f"environment {variable}", base)
     return raws

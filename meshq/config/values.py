@@ -67,11 +67,7 @@ def read_module(raw: object) -> str:
     """Read the name of a module to import."""
     if isinstance(raw, str) and _MODULE.fullmatch(raw) and not raw.endswith(".py"):
         return raw
-    hint = (
-        f"; give the module's name, {Path(raw).stem!r}"
-        if isinstance(raw, str) and raw.endswith(".py")
-        else ""
-    )
+    hint = f"; give the module's name, {Path(raw).stem!r}" if isinstance(raw, str) and raw.endswith(".py") else ""
     raise ValueError(f"must be the name of a module, such as photos or shop.orders (got {raw!r}){hint}")
 
 

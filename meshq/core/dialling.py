@@ -1,7 +1,7 @@
 """Where nodes may be, and the attempts to reach them: the part of membership that ends when a node answers.
 
-A *candidate* is a hint that a node may be at some addresses. It is dialled in *rounds*: each address once, a few
-at a time, until one of the links is welcomed. A round in which all fail is followed by a pause, 1 → 30 s,
+A *candidate* is a hint that a node may be at some addresses. It is dialled in *rounds*: each address once, a
+few at a time, until one of the links is welcomed. A round in which all fail is followed by a pause, 1 → 30 s,
 doubling. The last problem of each candidate is kept, so that ``meshq nodes`` can say why it sees nothing.
 A candidate whose node answers is *settled*, and left alone until that node is lost.
 """
@@ -13,8 +13,9 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 from meshq.core.timers import Timers, earliest
 
-STATIC = "static"
-"""The source of candidates that the user named: kept for good, and their key is not known beforehand."""
+MDNS = "mdns"
+"""The source whose candidates anyone can make up, and which says what key a node has. What comes from another
+source was named by the user."""
 
 # What one candidate may make us dial. The threat: an announcement with thousands of addresses.
 _MAX_ENDPOINTS = 16
@@ -23,7 +24,8 @@ _MAX_ENDPOINTS = 16
 class Candidate(NamedTuple):
     """A hint that a node may be found at these endpoints, the best first (there is at least one).
 
-    ``key`` is the fingerprint of the mesh key that was announced ("": none). ``label`` names it to people.
+    ``key`` is the fingerprint of the mesh key that was announced; "" means none (``MDNS``) or not known (any
+    other ``source``). ``label`` names the candidate to people.
     """
 
     instance: str
@@ -88,15 +90,24 @@ class DialSettings(NamedTuple):
 
 @dataclass(slots=True)
 class _Entry:
-    """A candidate: ``todo`` and ``links`` are the endpoints still to dial and the links tried in this round."""
+    """A candidate. ``todo``: endpoints still to dial in this round; ``links``: those being tried."""
 
     candidate: Candidate
     todo: list[str] = field(default_factory=list)
-    links: dict[int, str] = field(default_factory=dict)
+    links: list[int] = field(default_factory=list)
     failures: int = 0
     settled: bool = False
     gone: bool = False
     problem: Problem | None = None
+
+
+@dataclass(slots=True)
+class _Link:
+    """A link being tried; ``up`` once it was connected."""
+
+    entry: _Entry
+    endpoint: str
+    up: bool = False
 
 
 class Dialling:
@@ -107,7 +118,7 @@ class Dialling:
         self._rng = rng
         self._key = key
         self._entries: dict[str, _Entry] = {}
-        self._links: dict[int, _Entry] = {}
+        self._links: dict[int, _Link] = {}
         # Candidates with an endpoint that may be dialled as soon as fewer than ``dials`` links are tried.
         self._waiting: dict[str, _Entry] = {}
         self._last_link = 0
@@ -123,7 +134,7 @@ class Dialling:
         """Give up links that are silent, start rounds that are due, forget what was gone for long."""
         effects: list[DialEffect] = []
         for link in self._hello.pop_due(now):
-            effects += self.fail(link, "silent", f"no answer within {self._settings.hello_s:g} s", now)
+            effects += self.fail(link, "silent", self._silence(link), now)
         for instance in self._redial.pop_due(now):
             effects += self._start_round(self._entries[instance], now)
         for instance in self._forget.pop_due(now):
@@ -166,14 +177,14 @@ class Dialling:
         return link in self._links
 
     def connected(self, link: int, now: float) -> None:
-        """Note that the link is up: from now on it has its time to answer HELLO."""
-        self._hello.set(link, now + self._settings.hello_s)
+        """Note that the link is up: from the first time on, it has its time to answer HELLO."""
+        if not self._links[link].up:
+            self._links[link].up = True
+            self._hello.set(link, now + self._settings.hello_s)
 
     def fail(self, link: int, code: str, text: str, now: float) -> list[DialEffect]:
         """Give the link up; go on with the next endpoint, or end the round."""
-        entry = self._links.pop(link)
-        endpoint = entry.links.pop(link)
-        self._hello.cancel(link)
+        entry, endpoint = self._unlink(link)
         entry.problem = Problem(entry.candidate.label, endpoint, code, text)
         if not entry.todo and not entry.links:
             self._pause(entry, now)
@@ -181,11 +192,9 @@ class Dialling:
         return [Hangup(link), *self._dial(now)]
 
     def win(self, link: int, now: float) -> tuple[str, str, list[DialEffect]]:
-        """Settle the candidate of a welcomed link; return its instance, the link's endpoint, and the effects."""
-        entry = self._links.pop(link)
-        endpoint = entry.links.pop(link)
+        """Settle the candidate of a welcomed link; return its instance, the link's endpoint, the effects."""
+        entry, endpoint = self._unlink(link)
         instance = entry.candidate.instance
-        self._hello.cancel(link)
         self._forget.cancel(instance)
         entry.settled, entry.problem, entry.failures = True, None, 0
         return instance, endpoint, self._stop_round(entry) + self._dial(now)
@@ -220,17 +229,21 @@ class Dialling:
         problem = self._key_problem(entry.candidate)
         if problem is not None:
             entry.problem = problem
-            return []
+            return self._dial(now)
         entry.todo = list(entry.candidate.endpoints[:_MAX_ENDPOINTS])
         self._queue(entry)
         return self._dial(now)
 
+    def _unlink(self, link: int) -> tuple[_Entry, str]:
+        ended = self._links.pop(link)
+        ended.entry.links.remove(link)
+        self._hello.cancel(link)
+        return ended.entry, ended.endpoint
+
     def _stop_round(self, entry: _Entry) -> list[DialEffect]:
-        links = list(entry.links)
+        links = entry.links.copy()
         for link in links:
-            del self._links[link]
-            self._hello.cancel(link)
-        entry.links.clear()
+            self._unlink(link)
         entry.todo.clear()
         self._waiting.pop(entry.candidate.instance, None)
         self._redial.cancel(entry.candidate.instance)
@@ -249,8 +262,8 @@ class Dialling:
             entry = next(iter(self._waiting.values()))
             endpoint = entry.todo.pop(0)
             self._last_link += 1
-            self._links[self._last_link] = entry
-            entry.links[self._last_link] = endpoint
+            self._links[self._last_link] = _Link(entry, endpoint)
+            entry.links.append(self._last_link)
             self._hello.set(self._last_link, now + self._settings.hello_s)
             self._queue(entry)
             effects.append(Dial(self._last_link, endpoint, entry.candidate))
@@ -261,8 +274,13 @@ class Dialling:
         entry.failures = min(entry.failures + 1, 32)
         self._redial.set(entry.candidate.instance, now + seconds * self._rng.uniform(0.75, 1.25))
 
+    def _silence(self, link: int) -> str:
+        if self._links[link].up:
+            return f"connected, but HELLO was not answered within {self._settings.hello_s:g} s: is it a node?"
+        return f"no connection within {self._settings.hello_s:g} s: is the host up, the port open, the key ours?"
+
     def _key_problem(self, candidate: Candidate) -> Problem | None:
-        if candidate.key == self._key or (not candidate.key and candidate.source == STATIC):
+        if candidate.key == self._key or (not candidate.key and candidate.source != MDNS):
             return None
         if not candidate.key:
             text = "it has no mesh key and we have: start it with the same key, or dial it with --insecure"
@@ -274,4 +292,4 @@ class Dialling:
 
 
 def _is_expendable(entry: _Entry) -> bool:
-    return not entry.settled and entry.candidate.source != STATIC
+    return not entry.settled and entry.candidate.source == MDNS

@@ -10,24 +10,24 @@ Hints never count: a node is there once it has answered HELLO, and until it is s
    death waits for twice the time. Hence a cut of most of a mesh is noticed after 6 s rather than 3.
 4. A connection that is lost proves nothing, since it is made anew: HELLO is then sent again. But one that is
    refused, or is answered by another process, proves the death of the process that was there.
-5. A dead node's link is hung up, for it could deliver to a successor what was meant for the dead. Its candidate
-   stays and is dialled again. A node welcomed over a second link keeps the first.
+5. A dead node's link is hung up, for it could deliver to a successor what was meant for the dead. Its
+   candidate stays and is dialled again. A node welcomed over a second link keeps the first.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from meshq.core.dialling import Candidate, Dial, Dialling, DialSettings, Hangup, Problem, Rng
+from meshq.core.dialling import MDNS, Candidate, Dial, Dialling, DialSettings, Hangup, Problem, Rng
 from meshq.core.timers import Timers, earliest
 from meshq.protocol.messages import HelloAck
 
 __all__ = [
-    "Beat", "Candidate", "CandidateGone", "CandidateSeen", "Dial", "DialSettings", "Greet", "Hangup", "Heard",
-    "LinkAuthFailed", "LinkDown", "LinkRefused", "LinkUp", "Membership", "MembershipEffect", "MembershipEvent",
-    "MembershipSettings", "NodeBack", "NodeChanged", "NodeDead", "NodeSuspect", "NodeUp", "NodeView", "Problem",
-    "Rejected", "Welcomed",
+    "MDNS", "Beat", "Candidate", "CandidateGone", "CandidateSeen", "Dial", "DialSettings", "Greet", "Hangup",
+    "Heard", "LinkAuthFailed", "LinkDown", "LinkRefused", "LinkUp", "Membership", "MembershipEffect",
+    "MembershipEvent", "MembershipSettings", "NodeBack", "NodeChanged", "NodeDead", "NodeSuspect", "NodeUp",
+    "NodeView", "Problem", "Rejected", "Welcomed",
 ]  # fmt: skip
 
 
@@ -131,14 +131,19 @@ class NodeBack(NamedTuple):
 
 
 class NodeDead(NamedTuple):
-    """Effect: the node is gone, with all that it held. It may come up again, as new."""
+    """Effect: the node is gone, with all that it held. It may come up again, as new.
+
+    ``died`` where its process is known to have ended, rather than to be out of reach.
+    """
 
     node_id: bytes
     reason: str
+    died: bool
 
 
 MembershipEvent: TypeAlias = (
-    CandidateSeen | CandidateGone | LinkUp | LinkDown | LinkRefused | LinkAuthFailed | Heard | Welcomed | Rejected
+    CandidateSeen | CandidateGone | LinkUp | LinkDown | LinkRefused | LinkAuthFailed
+    | Heard | Welcomed | Rejected
 )  # fmt: skip
 MembershipEffect: TypeAlias = (
     Dial | Hangup | Greet | Beat | NodeUp | NodeChanged | NodeSuspect | NodeBack | NodeDead
@@ -159,7 +164,7 @@ class MembershipSettings(NamedTuple):
 
 
 class NodeView(NamedTuple):
-    """A node as others may see it. ``state``: ``alive`` or ``suspect``; ``heard_at``: when it was last heard."""
+    """A node as others may see it. ``state`` is ``alive`` or ``suspect``; ``heard_at`` when it was last heard."""
 
     node_id: bytes
     incarnation: int
@@ -181,7 +186,7 @@ class _Node:
     instances: list[str]
     connected: bool = True
     suspect: bool = False
-    beats: int = field(default=0)
+    beats: int = 0
 
 
 class Membership:
@@ -208,11 +213,16 @@ class Membership:
         """Return the nodes that answer, those that came up first first."""
         return [
             NodeView(
-                node_id, node.ack.incarnation, node.ack, node.link, node.endpoint,
-                "suspect" if node.suspect else "alive", node.heard_at,
+                node_id=node_id,
+                incarnation=node.ack.incarnation,
+                ack=node.ack,
+                link=node.link,
+                endpoint=node.endpoint,
+                state="suspect" if node.suspect else "alive",
+                heard_at=node.heard_at,
             )
             for node_id, node in self._nodes.items()
-        ]  # fmt: skip
+        ]
 
     def problems(self) -> list[Problem]:
         """Return why candidates do not count as nodes: the last problem of each."""
@@ -220,9 +230,7 @@ class Membership:
 
     def next_deadline(self) -> float | None:
         """Return when ``tick`` is due, or None while there is nothing to wait for."""
-        return earliest(
-            self._beats.next_deadline(), self._silence.next_deadline(), self._dialling.next_deadline()
-        )
+        return earliest(self._beats.next_deadline(), self._silence.next_deadline(), self._dialling.next_deadline())
 
     def handle(self, event: MembershipEvent, now: float) -> list[MembershipEffect]:
         """Take in one event; those of links that were hung up have no effect."""
@@ -247,8 +255,8 @@ class Membership:
                 return self._fail(link, "refused", "the connection was refused: nothing listens there", now)
             case LinkAuthFailed(link, text):
                 return self._fail(link, "auth", text, now)
-            case Rejected(link, code, text):
-                return self._fail(link, code, text, now)
+            case _:
+                return self._fail(event.link, event.code, event.text, now)
 
     def tick(self, now: float) -> list[MembershipEffect]:
         """Do what is due at ``now``."""
@@ -258,7 +266,7 @@ class Membership:
             effects += self._beat(self._by_link[link], now)
         for link in self._silence.pop_due(now):
             effects += self._judge(self._by_link[link], now)
-        return effects + [*self._dialling.tick(now)]
+        return [*effects, *self._dialling.tick(now)]
 
     def _connected(self, link: int, now: float) -> list[MembershipEffect]:
         if link in self._by_link:
@@ -285,9 +293,9 @@ class Membership:
 
     def _welcome_again(self, node: _Node, ack: HelloAck, now: float) -> list[MembershipEffect]:
         if (ack.node, ack.incarnation) != (node.ack.node, node.ack.incarnation):
-            # The link now leads to the successor, so it is kept: the transport drops what waits when it breaks.
+            # The link leads to the successor now, and is kept: the break emptied it of what was waiting.
             self._remove(node)
-            dead = NodeDead(node.ack.node, f"another process answers at {node.endpoint}")
+            dead = NodeDead(node.ack.node, f"another process answers at {node.endpoint}", died=True)
             return [dead, *self._admit(_Node(ack, node.link, node.endpoint, now, node.instances), now)]
         effects = self._hear(node, now)
         if ack != node.ack:
@@ -321,7 +329,7 @@ class Membership:
         self._remove(node)
         for instance in node.instances:
             self._dialling.lose(instance, node.endpoint, code, text, now)
-        return [NodeDead(node.ack.node, text), Hangup(node.link)]
+        return [NodeDead(node.ack.node, text, died=code == "refused"), Hangup(node.link)]
 
     def _hear(self, node: _Node, now: float) -> list[MembershipEffect]:
         node.heard_at = now

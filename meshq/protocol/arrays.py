@@ -39,13 +39,20 @@ def encode_numpy(value: Any, attachments: Attachments) -> ExtType | None:
     if type(value) is numpy.ndarray:
         return _encode_array(value, attachments)
     if isinstance(value, numpy.generic) and type(value) is value.dtype.type:
-        return ExtType(SCALAR, _pack([_describe(value, value.dtype), value.tobytes()]))
+        return _encode_scalar(value, numpy.asarray(value))
     return None
 
 
 def _pack(fields: list[Any]) -> bytes:
     packed: bytes = msgpack.packb(fields)
     return packed
+
+
+def _encode_scalar(scalar: np.generic, array: np.ndarray[Any, Any]) -> ExtType:
+    """Pack a scalar as the array without dimensions that holds it."""
+    if array.dtype.kind in "SU" and array[()] != scalar:  # an array drops the zeros at a text's end
+        raise EncodingError(f"{type_of(scalar)} that ends in a zero")
+    return ExtType(SCALAR, _pack([_describe(scalar, array.dtype), array.tobytes()]))
 
 
 def _encode_array(array: np.ndarray[Any, Any], attachments: Attachments) -> ExtType:

@@ -96,6 +96,10 @@ class Outbox:
         yield from cut(number, payload)
         yield message._replace(payload=number)  # type: ignore[arg-type]
 
+    def address(self, header: Header) -> None:
+        """Put this header on every message from now on."""
+        self._header = encode_header(header)
+
     def take(self) -> Frames | None:
         """Return the frames of the next message to send, or None where nothing waits."""
         if not self:

@@ -20,11 +20,11 @@ from meshq.protocol.payload import Buffer, Payload, join_payload, payload_size
 from meshq.tasks import names
 
 # What one failure may take, so that neither a message of megabytes nor an endless chain fills the wire.
-MAX_TRACEBACK_CHARS = 64 * 1024
-MAX_MESSAGE_CHARS = 16 * 1024
-MAX_NOTE_CHARS = 4 * 1024
+MAX_TRACEBACK_BYTES = 64 * 1024
+MAX_MESSAGE_BYTES = 16 * 1024
+MAX_NOTE_BYTES = 4 * 1024
 MAX_NOTES = 16
-MAX_REPR_CHARS = 1024
+MAX_REPR_BYTES = 1024
 MAX_VALUES = 64
 MAX_VALUES_BYTES = 64 * 1024
 """Of the arguments, and as much again of the attributes."""
@@ -53,7 +53,7 @@ def remote_traceback(error: BaseException) -> str | None:
 
 
 def dump_failure(error: BaseException) -> bytes:
-    """Return an exception as data of bounded size (some 400 KiB at most).
+    """Return an exception as data of bounded size (some 300 KiB at most).
 
     Arguments that msgpack does not carry, or not within the bound, are replaced by their reprs.
     """
@@ -61,14 +61,14 @@ def dump_failure(error: BaseException) -> bytes:
     state = {name: value for name, value in attributes.items() if _is_plain_name(name)}
     packed_args, packed_state = _pack_values(args), _pack_values(tuple(state.values()))
     failure = {
-        "module": _clean(type(error).__module__, MAX_REPR_CHARS),
-        "qualname": _clean(type(error).__qualname__, MAX_REPR_CHARS),
-        "message": _clean(_text(str, error), MAX_MESSAGE_CHARS),
+        "module": _clean(str(type(error).__module__), MAX_REPR_BYTES),
+        "qualname": _clean(type(error).__qualname__, MAX_REPR_BYTES),
+        "message": _clean(_text(str, error), MAX_MESSAGE_BYTES),
         "args": [packed for packed, _ in packed_args],
         "exact": len(packed_args) == len(args) and all(exact for _, exact in packed_args),
         # An attribute's repr would pass for the attribute, so what does not fit stays behind.
         "state": {name: packed for name, (packed, exact) in zip(state, packed_state, strict=False) if exact},
-        "traceback": _clean(_format(error), MAX_TRACEBACK_CHARS),
+        "traceback": _clean(_format(error), MAX_TRACEBACK_BYTES),
         "notes": _clean_notes(attributes.get("__notes__")),
     }
     data: bytes = msgpack.packb(failure)
@@ -102,12 +102,12 @@ def _pack_values(values: tuple[Any, ...]) -> list[tuple[bytes, bool]]:
 
 def _pack_value(value: object, room: int) -> tuple[bytes, bool]:
     try:
-        payload = _msgpack.dumps(value, "argument")
+        payload = _msgpack.encode(value)
         if payload_size(payload) <= room:
             return join_payload(payload), True
-    except EncodingError:
+    except Exception:  # it does not fit
         pass
-    return join_payload(_msgpack.dumps(_clean(_text(repr, value), MAX_REPR_CHARS), "repr")), False
+    return join_payload(_msgpack.encode(_clean(_text(repr, value), MAX_REPR_BYTES))), False
 
 
 def _text(convert: Any, value: object) -> str:
@@ -126,22 +126,24 @@ def _format(error: BaseException) -> str:
 
 
 def _clean(text: str, limit: int) -> str:
-    """Cut the middle out of a text that is too long, and make it encodable."""
-    if len(text) > limit:
+    """Cut the middle out of a text of more than ``limit`` bytes, and make it encodable."""
+    data = text.encode("utf-8", "backslashreplace")
+    if len(data) > limit:
         head = limit // 4  # the end is worth more: it says what was raised
-        text = f"{text[:head]}\n[… {len(text) - limit} characters left out …]\n{text[head - limit :]}"
-    return text.encode("utf-8", "backslashreplace").decode()
+        left_out = f"\n[… {len(data) - limit} bytes left out …]\n".encode()
+        data = data[:head] + left_out + data[head - limit :]
+    return data.decode("utf-8", "ignore")
 
 
 def _clean_notes(notes: object) -> list[str]:
     if not isinstance(notes, list):
         return []
-    return [_clean(_text(str, note), MAX_NOTE_CHARS) for note in notes[:MAX_NOTES]]
+    return [_clean(_text(str, note), MAX_NOTE_BYTES) for note in notes[:MAX_NOTES]]
 
 
 def _is_plain_name(name: object) -> bool:
     """Say whether a name may be that of an attribute that travels; Python's own never do."""
-    return type(name) is str and not name.startswith("__") and len(name) <= MAX_REPR_CHARS
+    return type(name) is str and name.isidentifier() and not name.startswith("__")
 
 
 def load_failure(data: Payload | Buffer) -> BaseException:
@@ -169,9 +171,8 @@ def _read(data: Payload | Buffer) -> dict[str, Any]:
     failure = _msgpack.loads(data)
     if type(failure) is not dict or any(type(failure.get(key)) is not kind for key, kind in _SHAPE.items()):
         raise RemoteProtocolError("a failure is not a map of the right shape")
-    if any(type(note) is not str for note in failure["notes"]) or not all(
-        map(_is_plain_name, failure["state"])
-    ):
+    notes_fit = all(type(note) is str for note in failure["notes"])
+    if not notes_fit or not all(map(_is_plain_name, failure["state"])):
         raise RemoteProtocolError("a failure has notes that are not text, or attributes of Python's own")
     failure["args"] = tuple(_loads_each(failure["args"]))
     failure["state"] = dict(zip(failure["state"], _loads_each(failure["state"].values()), strict=True))
@@ -192,7 +193,7 @@ def _load_value(value: object) -> Any:
 
 
 def _find_type(module_name: str, qualname: str) -> type[Exception] | None:
-    """Find an exception type in an imported module, without setting off a module's or a class's ``__getattr__``."""
+    """Find an exception type in an imported module; no module's own ``__getattr__`` is asked."""
     found: object = _find_module(module_name)
     for name in qualname.split("."):
         if not isinstance(found, ModuleType | type):

@@ -62,7 +62,8 @@ class HelloAck(NamedTuple):
     """[node id, name@host, endpoint] of each node that this one knows."""
     secured: bool
     draining: bool = False
-    ready: bool = True
+    control_port: int = 0
+    """Where the node's SUB socket listens for control broadcasts, on the host of this connection."""
 
 
 class Refused(NamedTuple):

@@ -48,9 +48,9 @@ def load_functions(modules: Sequence[str], allow: Sequence[str] = ()) -> dict[st
     for pattern in allow:
         for name, found in _allowed(pattern):
             _add(functions, name, found)
-            claimed.setdefault(_claimed_name(found), found)
+            claimed.setdefault(_claimed_name(found) or name, found)
     for name, found in claimed.items():
-        if is_name(name) and name not in functions:
+        if name not in functions:
             _add(functions, name, found)
     return functions
 
@@ -106,7 +106,9 @@ def _is_public(module: ModuleType, name: str, value: Any, glob: str) -> bool:
 
 
 def _claimed_name(found: Any) -> str:
-    return f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}"
+    """Return what a callable calls itself, or "" if that could not be looked up (objects, lambdas, nested)."""
+    name = f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}"
+    return name if is_name(name) and name[0] != "." != name[-1] else ""
 
 
 def _add(functions: dict[str, Function], name: str, found: Any) -> None:

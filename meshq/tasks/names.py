@@ -68,7 +68,7 @@ def module_name(module: str, function: object) -> str:
         return str(spec.name)
     if not file or file.startswith("<"):
         raise _nameless(function, "typed at a prompt or given with -c")
-    return os.path.splitext(os.path.basename(file))[0]
+    return os.path.splitext(os.path.basename(str(file)))[0]
 
 
 def _nameless(function: object, what: str) -> EncodingError:

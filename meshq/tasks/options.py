@@ -73,9 +73,7 @@ class TaskOptions(NamedTuple):
         """Return a checked copy with ``changes``; raises ``ConfigError`` naming the option that is wrong."""
         unknown = [key for key in changes if key not in self._fields]
         if unknown:
-            raise ConfigError(
-                f"there is no task option {unknown[0]!r}; the options are {', '.join(self._fields)}"
-            )
+            raise ConfigError(f"there is no task option {unknown[0]!r}; the options are {', '.join(self._fields)}")
         checked = {key: _read(key, value) for key, value in changes.items()}
         options = self._replace(**checked)
         soft, hard = options.soft_time_limit, options.time_limit
@@ -106,9 +104,7 @@ def options_of_function(changes: Mapping[str, Any]) -> TaskOptions:
     """Return the options given to ``@task``; those that fit one call only are refused."""
     for key in _PER_CALL:
         if changes.get(key) is not None:
-            raise ConfigError(
-                f"task option {key} is for one call: give it with .options({key}=…), not with @task"
-            )
+            raise ConfigError(f"task option {key} is for one call: give it with .options({key}=…), not with @task")
     return _DEFAULTS.changed(changes)
 
 
@@ -182,9 +178,7 @@ def _exceptions(value: Any) -> tuple[type[Exception], ...]:
 
 
 def _tags(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple | set | frozenset) or not all(
-        isinstance(t, str) and t for t in value
-    ):
+    if not isinstance(value, list | tuple | set | frozenset) or not all(isinstance(t, str) and t for t in value):
         raise ValueError('a set of strings, such as {"gpu"}')
     return tuple(sorted(set(value)))
 

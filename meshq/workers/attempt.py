@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
-from meshq.errors import UnknownTask
-from meshq.protocol.codec import loads_call, serializer
+from meshq.errors import EncodingError, UnknownTask
+from meshq.protocol.codec import serializer
 from meshq.protocol.failures import dump_failure
 from meshq.protocol.messages import Status
-from meshq.protocol.payload import Payload
+from meshq.protocol.payload import Payload, payload_size
+from meshq.tasks import Function
 from meshq.workers.backlog import Row
 
 if TYPE_CHECKING:
@@ -17,17 +18,9 @@ if TYPE_CHECKING:
 
 # A failure travels as the failures module writes it, whatever the task's own serializer.
 FAILURE_SERIALIZER = "msgpack"
-
-
-class Callee(Protocol):
-    """What this module needs of a function."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def call(self) -> Callable[..., Any]: ...
-    @property
-    def is_async(self) -> bool: ...
+OK, FAILURE = int(Status.OK), int(Status.FAILURE)
+MAX_RESULT_BYTES = 4 * 2**30
+"""As for every payload on the wire."""
 
 
 class Attempts:
@@ -36,19 +29,20 @@ class Attempts:
     def __init__(self) -> None:
         self._runner: asyncio.Runner | None = None
 
-    def carry_out(self, function: Callee | None, row: Row) -> tuple[int, str, Payload]:
+    def carry_out(self, function: Function | None, row: Row) -> tuple[int, str, Payload]:
         """Run a task; return the status, the serializer and the payload of what came of it."""
         name, encoding, payload = row[3], row[4], row[5]
         try:
             if function is None:
                 raise UnknownTask(f"{name!r} is not offered by this worker; its module may have changed since")
-            args, kwargs = loads_call(encoding, payload)
+            codec = serializer(encoding)
+            args, kwargs = codec.loads_call(payload)
             value = function.call(*args, **kwargs)
             if function.is_async:
                 value = self._wait_for(value)
-            return Status.OK, encoding, serializer(encoding).dumps(value, f"the result of {name}")
+            return OK, encoding, _checked(codec.dumps(value, f"the result of {name}"), name)
         except BaseException as error:  # SystemExit and KeyboardInterrupt end the task, not the worker
-            return Status.FAILURE, FAILURE_SERIALIZER, _describe(error, name)
+            return FAILURE, FAILURE_SERIALIZER, _describe(error, name)
 
     def _wait_for(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         if self._runner is None:
@@ -61,6 +55,13 @@ class Attempts:
         """End what async tasks have left behind."""
         if self._runner is not None:
             self._runner.close()
+
+
+def _checked(payload: Payload, name: str) -> Payload:
+    """Return the payload of a result, unless it is too large to leave the worker."""
+    if payload_size(payload) > MAX_RESULT_BYTES:
+        raise EncodingError(f"the result of {name} takes {payload_size(payload)} bytes; at most 4 GiB can travel")
+    return payload
 
 
 def _describe(error: BaseException, name: str) -> bytes:

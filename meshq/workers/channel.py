@@ -23,8 +23,9 @@ from meshq.protocol.payload import Buffer, cut_payload, join_payload, payload_si
 
 HEADER = struct.Struct("<IQ")
 INLINE_BYTES = 16 * 1024
-# What user code in a child could make the node allocate by writing rubbish into its socket.
-MAX_MESSAGE_BYTES = 4 * 2**30
+# The largest payload of the wire (4 GiB) in a batch of its own, and no more: user code in a child may write
+# rubbish into its socket, and the node must not believe any length.
+MAX_MESSAGE_BYTES = 4 * 2**30 + 2**26
 _READ_BYTES = 64 * 1024
 _READS_A_TURN = 16  # so that one talkative worker does not hold up the node's loop
 _BUFFERS_A_WRITE = 256  # well below IOV_MAX (1024)
@@ -228,7 +229,10 @@ class BlockingChannel(_Sender):
 
 
 class PeerChannel(_Sender):
-    """The node's end: nothing waits. ``eof`` is True once the other side has closed; ``dry`` when no more is there."""
+    """The node's end: nothing waits.
+
+    ``eof`` is True once the other side has closed, ``dry`` when the last ``feed`` took all that was there.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)

@@ -15,8 +15,7 @@ import traceback
 
 from meshq.core.work import FunctionInfo
 from meshq.errors import ConfigError
-from meshq.tasks import load_functions
-from meshq.workers.attempt import Callee
+from meshq.tasks import Function, load_functions
 from meshq.workers.backlog import Backlog
 from meshq.workers.channel import BlockingChannel
 from meshq.workers.control import ControlThread
@@ -26,6 +25,7 @@ from meshq.workers.results import Results
 from meshq.workers.turning import WorkerLoop
 
 _PR_SET_PDEATHSIG = 1
+_FAREWELL_S = 5.0
 
 
 def main() -> None:
@@ -44,6 +44,8 @@ def main() -> None:
         _serve(data, control, slate)
     except OSError:  # the pair is closed: nobody is left to hear about it
         os._exit(BROKEN_EXIT)
+    # What user code left to be done at exit gets this long; then the process ends, saying where it hangs.
+    faulthandler.dump_traceback_later(_FAREWELL_S, exit=True, file=2)
 
 
 def _serve(data: BlockingChannel, control: BlockingChannel, slate: memoryview) -> None:
@@ -61,10 +63,9 @@ def _serve(data: BlockingChannel, control: BlockingChannel, slate: memoryview) -
     _give_up_in_forks(data, control, backlog, output)
     infos = [FunctionInfo(f.name, f.source_hash, f.options) for f in functions.values()]
     data.send(READY, [os.getpid(), infos])
-    callees: dict[str, Callee] = {**functions}
     for message in messages[1:]:
         backlog.add(message.items)
-    WorkerLoop(callees, data, backlog, results, thread, output, slate, spec.max_tasks).turn()
+    WorkerLoop(functions, data, backlog, results, thread, output, slate, spec.max_tasks).turn()
 
 
 def _die_with(parent: int) -> None:
@@ -98,7 +99,7 @@ def _be_the_first_to_go() -> None:
         pass
 
 
-def _load(spec: WorkerSpec, data: BlockingChannel, output: Output) -> dict[str, Callee]:
+def _load(spec: WorkerSpec, data: BlockingChannel, output: Output) -> dict[str, Function]:
     """Import the node's modules; where that fails, say why and exit."""
     try:
         sys.path[:0] = [os.getcwd(), *spec.path]
@@ -112,9 +113,7 @@ def _load(spec: WorkerSpec, data: BlockingChannel, output: Output) -> dict[str, 
     os._exit(FAILED_EXIT)
 
 
-def _give_up_in_forks(
-    data: BlockingChannel, control: BlockingChannel, backlog: Backlog, output: Output
-) -> None:
+def _give_up_in_forks(data: BlockingChannel, control: BlockingChannel, backlog: Backlog, output: Output) -> None:
     """See to it that a process forked by a task is no second worker, and does not hide the death of this one."""
 
     def leave() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from meshq.core.work import Done, Run
@@ -47,11 +48,11 @@ STREAMS = {1: "stdout", 2: "stderr"}
 class WorkerSpec(NamedTuple):
     """What a worker is to be; the same for all workers of a node."""
 
-    modules: list[str] = []
+    modules: Sequence[str] = ()
     """Modules whose task functions are offered."""
-    allow: list[str] = []
+    allow: Sequence[str] = ()
     """``MODULE[:GLOB]`` of plain functions to offer too."""
-    path: list[str] = []
+    path: Sequence[str] = ()
     """Directories put in front of ``sys.path``, behind the current one."""
     cwd: str | None = None
     """The directory to work in; None: the node's own."""
@@ -59,7 +60,7 @@ class WorkerSpec(NamedTuple):
     """The node's name."""
     max_tasks: int = 0
     """Runs after which a worker is retired; 0: never."""
-    env: dict[str, str] = {}
+    env: dict[str, str] | None = None
     """Environment variables beside the node's own."""
 
 

@@ -7,7 +7,6 @@ from collections import deque
 from time import perf_counter
 
 from meshq.core.work import Done
-from meshq.protocol.payload import payload_size
 from meshq.workers.channel import BlockingChannel
 from meshq.workers.link import BATCH_BYTES, BATCH_ROWS, DONE_PAYLOAD, DONES, LONG_S
 
@@ -32,7 +31,10 @@ class Results:
     def add(self, done: Done) -> None:
         """Add a finished run."""
         self._pending.append(done)
-        self._bytes += payload_size(done.payload)
+        if type(done.payload) is bytes:
+            self._bytes += len(done.payload)
+        else:  # it may be a view into an array that the next run changes
+            self._bytes += BATCH_BYTES
 
     def due(self, now: float) -> bool:
         """Whether to send what has collected. ``now`` is a ``perf_counter`` reading."""

@@ -6,7 +6,8 @@ from math import inf
 from time import perf_counter
 
 from meshq.core.work import Done
-from meshq.workers.attempt import Attempts, Callee
+from meshq.tasks import Function
+from meshq.workers.attempt import Attempts
 from meshq.workers.backlog import Backlog, Row
 from meshq.workers.channel import BlockingChannel
 from meshq.workers.control import ControlThread
@@ -23,7 +24,7 @@ class WorkerLoop:
 
     def __init__(
         self,
-        functions: dict[str, Callee],
+        functions: dict[str, Function],
         channel: BlockingChannel,
         backlog: Backlog,
         results: Results,

@@ -1,0 +1,197 @@
+"""The client's shell: the session's effects carried out with real sockets, on whichever loop it is given.
+
+It owns no thread. A mesh turns it in a thread of its own; whoever turns the loop calls ``step`` after each turn.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import zmq
+
+from meshq.client.links import Links
+from meshq.core.membership import (
+    Candidate,
+    CandidateGone,
+    CandidateSeen,
+    Dial,
+    Greet,
+    Hangup,
+    LinkAuthFailed,
+    LinkDown,
+    LinkRefused,
+    LinkUp,
+    Membership,
+    MembershipSettings,
+    NodeView,
+    Problem,
+)
+from meshq.core.owned import Outcome, OwnedTask
+from meshq.core.owner import Leaving, Owner, OwnerEvent, Settle, Submitted, WithdrawAnswered, WithdrawAsked
+from meshq.core.session import Goodbye, NodesChanged, SendLink, Session, SessionEffect
+from meshq.protocol.messages import Hello, HelloAck, Message
+from meshq.transport.keys import MeshKey, fingerprint
+from meshq.transport.loop import Loop
+
+log = logging.getLogger("meshq.client")
+
+RETRY_FULL_S = 0.01
+"""How soon a socket that was full is tried again."""
+
+
+class Listener(Protocol):
+    """Who is told what becomes of tasks and nodes, in the loop's thread."""
+
+    def on_settled(self, ended: list[tuple[OwnedTask, Outcome]]) -> None: ...
+    def on_withdraw_answered(self, task_id: bytes, withdrawn: bool) -> None: ...
+    def on_nodes_changed(self) -> None: ...
+    def on_goodbye(self, node: bytes) -> None: ...
+
+
+class Reach(NamedTuple):
+    """How a node is reached: for the control lane, which connects to the same host."""
+
+    node: bytes
+    incarnation: int
+    name: str
+    endpoint: str
+    control_port: int
+
+
+class Engine:
+    """One client on a loop: the work lane to each node, and the machines behind it."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        context: zmq.Context[zmq.Socket[bytes]],
+        key: MeshKey | None,
+        hello: Hello,
+        listener: Listener,
+        no_nodes_timeout: float,
+    ) -> None:
+        now = time.monotonic()
+        membership = Membership(MembershipSettings(), random.Random(), fingerprint(key) if key else "")
+        self.session = Session(membership, Owner(no_nodes_timeout, now))
+        self._loop = loop
+        self._listener = listener
+        self._links = Links(loop, context, key, hello, self._on_messages, self._on_link_event)
+        self._inbox: deque[OwnedTask] = deque()
+        self._inbox_posted = False
+        self._effects: dict[type[Any], Callable[[Any], None]] = {
+            SendLink: lambda effect: self._links.send(effect.link, effect.messages),
+            Settle: lambda effect: listener.on_settled(effect.ended),
+            WithdrawAnswered: lambda effect: listener.on_withdraw_answered(effect.task, effect.withdrawn),
+            Dial: lambda effect: self._links.dial(effect.link, effect.endpoint),
+            Hangup: lambda effect: self._links.hang_up(effect.link),
+            Greet: lambda effect: self._links.greet(effect.link),
+            Goodbye: lambda effect: listener.on_goodbye(effect.node),
+            NodesChanged: lambda _: listener.on_nodes_changed(),
+        }
+
+    # ------------------------------------------------------------------ from any thread
+
+    def submit(self, task: OwnedTask) -> None:
+        """Hand over a new task."""
+        self._inbox.append(task)
+        if not self._inbox_posted:
+            self._inbox_posted = True
+            self._loop.post(self._take_inbox)
+
+    # ------------------------------------------------------------------ in the loop's thread
+
+    def step(self) -> None:
+        """Do what is due, and send what waits; to be called after each turn of the loop."""
+        due = self.session.next_deadline()
+        now = time.monotonic()
+        if due is not None and due <= now:
+            self._apply(self.session.tick(now))
+        self._links.flush()
+
+    def timeout(self) -> float | None:
+        """Return how long the next turn of the loop may last, in seconds."""
+        due = self.session.next_deadline()
+        wait = None if due is None else max(0.0, due - time.monotonic())
+        if self._links.blocked:
+            return RETRY_FULL_S if wait is None else min(wait, RETRY_FULL_S)
+        return wait
+
+    def handle(self, event: OwnerEvent) -> None:
+        """Let the owner handle an event."""
+        self._apply(self.session.handle(event, time.monotonic()))
+
+    def withdraw(self, task_ids: list[bytes]) -> None:
+        """Ask for tasks not to be run."""
+        self._take_inbox()
+        self.handle(WithdrawAsked(task_ids))
+
+    def leave(self) -> None:
+        """Cancel what is unsettled and say BYE to all nodes."""
+        self._take_inbox()
+        self.handle(Leaving())
+
+    def see(self, candidate: Candidate) -> None:
+        """Take in a hint of a node."""
+        self._apply(self.session.notice(CandidateSeen(candidate), time.monotonic()))
+
+    def lose(self, instance: str) -> None:
+        """Take in that a hint was withdrawn."""
+        self._apply(self.session.notice(CandidateGone(instance), time.monotonic()))
+
+    def nodes(self) -> list[NodeView]:
+        """Return the nodes that answer."""
+        return self.session.membership.nodes()
+
+    def problems(self) -> list[Problem]:
+        """Return why candidates do not answer."""
+        return self.session.membership.problems()
+
+    def reaches(self) -> list[Reach]:
+        """Return how each node is reached."""
+        return [
+            Reach(
+                view.node_id, view.incarnation, f"{view.ack.name}@{view.ack.host}", view.endpoint,
+                view.ack.control_port,
+            )
+            for view in self.nodes()
+        ]  # fmt: skip
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._links.close()
+
+    def _take_inbox(self) -> None:
+        self._inbox_posted = False
+        inbox, tasks = self._inbox, []
+        while inbox:
+            tasks.append(inbox.popleft())
+        if tasks:
+            self._apply(self.session.handle(Submitted(tasks), time.monotonic()))
+
+    def _on_messages(self, link: int, messages: list[Message]) -> None:
+        for message in messages:
+            if type(message) is HelloAck:
+                self._links.address(link, message.node, message.incarnation)
+        self._apply(self.session.receive(link, messages, time.monotonic()))
+
+    def _on_link_event(self, link: int, event: str, text: str) -> None:
+        make = _LINK_EVENTS.get(event)
+        if make is not None:
+            self._apply(self.session.notice(make(link, text), time.monotonic()))
+
+    def _apply(self, effects: list[SessionEffect]) -> None:
+        for effect in effects:
+            self._effects[type(effect)](effect)
+
+
+_LINK_EVENTS: dict[str, Callable[[int, str], Any]] = {
+    "connected": lambda link, _: LinkUp(link),
+    "disconnected": lambda link, _: LinkDown(link),
+    "refused": lambda link, _: LinkRefused(link),
+    "auth": LinkAuthFailed,
+}

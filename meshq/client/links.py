@@ -1,0 +1,146 @@
+"""The connections of a client: a DEALER for each link, with what waits to be sent over it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+import zmq
+
+from meshq.errors import RemoteProtocolError
+from meshq.protocol.envelope import Frames, Header, Outbox, decode
+from meshq.protocol.messages import Hello, Message
+from meshq.protocol.parts import Joiner
+from meshq.protocol.payload import Buffer
+from meshq.transport.dealer import Dealer
+from meshq.transport.keys import MeshKey
+from meshq.transport.loop import Loop
+
+log = logging.getLogger("meshq.client")
+
+
+class Link:
+    """One connection to a node: the socket, what is packed for it, and what has come of large payloads."""
+
+    def __init__(self, number: int, endpoint: str, source: bytes) -> None:
+        self.number = number
+        self.endpoint = endpoint
+        self._source = source
+        self.dealer: Dealer | None = None
+        self.greet()
+
+    def greet(self) -> None:
+        """Begin a connection anew: nothing of the old one is continued."""
+        self.outbox = Outbox(Header(self._source))
+        self.joiner = Joiner()
+        self.unsent: Frames | None = None
+
+    def address(self, node: bytes, incarnation: int) -> None:
+        """Say in each message from now on which node it is for, and which life of it."""
+        self.outbox.address(Header(self._source, node, incarnation))
+
+
+class Links:
+    """All connections of one lane of a client, flushed once a turn of the loop."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        context: zmq.Context[zmq.Socket[bytes]],
+        key: MeshKey | None,
+        hello: Hello,
+        on_messages: Callable[[int, list[Message]], None],
+        on_event: Callable[[int, str, str], None],
+    ) -> None:
+        self._loop = loop
+        self._context = context
+        self._key = key
+        self._hello = hello
+        self._on_messages = on_messages
+        self._on_event = on_event
+        self._links: dict[int, Link] = {}
+        self._dirty: set[int] = set()
+
+    def dial(self, number: int, endpoint: str) -> None:
+        """Connect a new link."""
+        link = self._links[number] = Link(number, endpoint, self._hello.client)
+        link.dealer = Dealer(
+            self._loop,
+            self._context,
+            endpoint,
+            self._key,
+            lambda _, frames: self._receive(link, frames),
+            lambda _, event, text: self._on_event(number, event, text),
+        )
+
+    def hang_up(self, number: int) -> None:
+        """Close a link, with all that waits on it."""
+        link = self._links.pop(number, None)
+        self._dirty.discard(number)
+        if link is not None and link.dealer is not None:
+            link.dealer.close()
+
+    def greet(self, number: int) -> None:
+        """Say HELLO on a link that has just been connected."""
+        link = self._links.get(number)
+        if link is not None:
+            link.greet()
+            self.send(number, [self._hello])
+
+    def address(self, number: int, node: bytes, incarnation: int) -> None:
+        """Address what is sent over the link from now on."""
+        link = self._links.get(number)
+        if link is not None:
+            link.address(node, incarnation)
+
+    def endpoint(self, number: int) -> str:
+        """Return where the link leads to."""
+        return self._links[number].endpoint
+
+    def send(self, number: int, messages: Sequence[Message]) -> None:
+        """Queue messages for a link; ``flush`` sends them."""
+        link = self._links.get(number)
+        if link is not None:
+            add = link.outbox.add
+            for message in messages:
+                add(message)
+            self._dirty.add(number)
+
+    def flush(self) -> None:
+        """Send what waits, as far as the sockets take it."""
+        for number in list(self._dirty):
+            link = self._links[number]
+            if self._flush(link):
+                self._dirty.discard(number)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether something waits that a socket did not take."""
+        return bool(self._dirty)
+
+    def _flush(self, link: Link) -> bool:
+        assert link.dealer is not None
+        while (frames := link.unsent or link.outbox.take()) is not None:
+            if not link.dealer.send(frames):
+                link.unsent = frames
+                return False
+            link.unsent = None
+        return True
+
+    def _receive(self, link: Link, frames: Sequence[Buffer]) -> None:
+        if link.number not in self._links:
+            return
+        try:
+            incoming = decode(frames, link.joiner)
+        except RemoteProtocolError as error:
+            log.warning("dropped a message from %s: %s", link.endpoint, error)
+            return
+        if incoming.unknown:
+            log.debug("%s sent verbs that are not known here: %s", link.endpoint, incoming.unknown)
+        if incoming.messages:
+            self._on_messages(link.number, incoming.messages)
+
+    def close(self) -> None:
+        """Close all links."""
+        for number in list(self._links):
+            self.hang_up(number)

@@ -1,0 +1,146 @@
+"""``map``: a function over any iterable, as lazily as it is consumed.
+
+Items are taken from the iterable only as far ahead as keeps all slots busy, so that a million of them never sit
+in memory, and the results of a slow consumer do not pile up.
+"""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from meshq.client.future import Future
+from meshq.core.pace import MAX_CREDIT
+from meshq.errors import ConfigError, RemoteProtocolError
+from meshq.protocol.failures import load_failure
+
+AHEAD = 2 * MAX_CREDIT
+"""Items submitted and not yet consumed: twice what a node takes at most."""
+_MIN_TASKS_AHEAD = 64
+
+Submit = Callable[[tuple[Any, ...], bool], "Future[Any]"]
+Cancel = Callable[["list[Future[Any]]"], None]
+
+
+def check(chunksize: int | None, timeout: float | None) -> None:
+    """Raise ``ConfigError`` for arguments that make no sense."""
+    if chunksize is not None and (not isinstance(chunksize, int) or chunksize < 1):
+        raise ConfigError(f"chunksize must be a whole number from 1, or None (got {chunksize!r})")
+    if timeout is not None and not timeout >= 0:
+        raise ConfigError(f"timeout must be a number of seconds, 0 or more (got {timeout!r})")
+
+
+class Mapping(Iterator[Any]):
+    """The iterator that ``map`` returns; the first calls are on their way when it is made.
+
+    ``submit`` takes the arguments of a call, or with True a chunk of them; ``cancel`` takes what is not wanted.
+    """
+
+    def __init__(
+        self,
+        submit: Submit,
+        cancel: Cancel,
+        calls: Iterable[tuple[Any, ...]],
+        *,
+        chunksize: int,
+        ordered: bool,
+        return_exceptions: bool,
+        timeout: float | None,
+    ) -> None:
+        self._submit = submit
+        self._cancel = cancel
+        self._calls = iter(calls)
+        self._chunksize = chunksize
+        self._ahead = max(AHEAD // chunksize, _MIN_TASKS_AHEAD)
+        self._ordered = ordered
+        self._return_exceptions = return_exceptions
+        self._end_at = None if timeout is None else time.monotonic() + timeout
+        self._pending: dict[Future[Any], None] = {}
+        """What is submitted and not consumed, in order."""
+        self._done: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+        self._chunk: deque[list[Any]] = deque()
+        """What is left of the chunk being consumed: [whether it is a failure, value or failure] each."""
+        self._refill()
+
+    def __next__(self) -> Any:
+        try:
+            if self._chunk:
+                return self._item(*self._chunk.popleft())
+            if not self._pending:
+                raise StopIteration
+            future = self._next_future()
+            self._refill()
+            value = self._value(future)
+            return value if self._chunksize == 1 or isinstance(value, Exception) else self._open(value)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Withdraw what has not been consumed."""
+        self._calls = iter(())
+        self._chunk.clear()
+        self._cancel(list(self._pending))
+        self._pending.clear()
+
+    def __del__(self) -> None:
+        if getattr(self, "_pending", None):
+            self.close()
+
+    def _refill(self) -> None:
+        while len(self._pending) < self._ahead:
+            batch = tuple(itertools.islice(self._calls, self._chunksize))
+            if not batch:
+                return
+            future = self._submit(batch[0], False) if self._chunksize == 1 else self._submit(batch, True)
+            self._pending[future] = None
+            if not self._ordered:
+                future.add_done_callback(self._done.put)
+
+    def _left(self) -> float | None:
+        return None if self._end_at is None else max(0.0, self._end_at - time.monotonic())
+
+    def _next_future(self) -> Future[Any]:
+        if self._ordered:
+            future = next(iter(self._pending))
+        else:
+            try:
+                future = self._done.get(timeout=self._left())
+            except queue.Empty:
+                raise self._over() from None
+        del self._pending[future]
+        return future
+
+    def _value(self, future: Future[Any]) -> Any:
+        try:
+            return future.result(self._left())
+        except Exception as error:
+            if not future.done():
+                self._pending[future] = None  # to be withdrawn with the rest
+                raise self._over() from None
+            if self._return_exceptions:
+                return error
+            raise
+
+    def _open(self, chunk: Any) -> Any:
+        """Begin to consume a chunk of results."""
+        if not isinstance(chunk, list) or not chunk or not all(len(item) == 2 for item in chunk):
+            raise RemoteProtocolError("a chunk of results has the wrong shape")
+        self._chunk.extend(chunk)
+        return self._item(*self._chunk.popleft())
+
+    def _item(self, failed: bool, value: Any) -> Any:
+        if not failed:
+            return value
+        error = load_failure(value)
+        if self._return_exceptions:
+            return error
+        raise error
+
+    @staticmethod
+    def _over() -> TimeoutError:
+        return TimeoutError("map: the timeout is over, and tasks are unfinished")

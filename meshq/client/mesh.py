@@ -1,0 +1,354 @@
+"""The mesh in a program: submit, map, and the nodes that are seen."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+from weakref import WeakValueDictionary
+
+from meshq.client import mapping
+from meshq.client.future import Future
+from meshq.client.nodes import NodeInfo, describe, explain_absence, explain_unknown
+from meshq.client.outcomes import error_of
+from meshq.client.result import AsyncResult
+from meshq.client.runtime import Runtime, client_settings
+from meshq.core.owned import Ending, Outcome, OwnedTask, TaskState
+from meshq.errors import ConfigError, NoNodes, QueueFull
+from meshq.ids import format_id, new_task_id, parse_task_id
+from meshq.protocol.codec import serializer
+from meshq.protocol.payload import payload_size
+from meshq.tasks import TaskFunction, function_name, normalise_name
+from meshq.tasks.options import TaskOptions
+
+if TYPE_CHECKING:
+    from meshq.control.control import Control
+
+T = TypeVar("T")
+_PLAIN = TaskOptions()
+_SUPPORTED = frozenset({"tags", "serializer"})
+# What a queued task takes besides its arguments, for the budget's sake.
+_TASK_OVERHEAD = 600
+DETACHED_TIMEOUT_S = 10.0
+"""How long an ending script waits for its detached tasks to be accepted."""
+GOODBYE_TIMEOUT_S = 0.5
+"""How long closing waits for the nodes' word that they have let go."""
+
+
+class Mesh:
+    """The nodes of one mesh, as seen from this program, and the tasks that it submits to them.
+
+    ``name`` is the mesh's name, ``key`` the path of its key file, ``peers`` addresses (``tcp://host:port``) to
+    try besides those found by mDNS; ``insecure`` allows nodes without a key on other hosts. What is not given
+    comes from ``MESHQ_*``, ``meshq.toml`` or the defaults. Safe to use from several threads. Raises
+    ``ConfigError``.
+
+    As a context manager it waits for its futures on leaving; on an exception it withdraws what is queued.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        key: str | os.PathLike[str] | None = None,
+        peers: Iterable[str] = (),
+        *,
+        insecure: bool | None = None,
+        role: str = "client",
+    ) -> None:
+        given = peers if isinstance(peers, str) else tuple(peers)
+        self._settings = client_settings(name, key, given, insecure)  # type: ignore[arg-type]
+        self._futures: dict[bytes, Future[Any]] = {}
+        self._known: WeakValueDictionary[bytes, Future[Any]] = WeakValueDictionary()
+        self._withdrawals: dict[bytes, list[tuple[threading.Event, list[bool]]]] = {}
+        self._changed = threading.Condition()
+        self._bytes = 0
+        self._goodbyes = 0
+        self._control: Control | None = None
+        self._runtime = Runtime(self._settings, self, role)
+
+    @property
+    def name(self) -> str:
+        """The mesh's name."""
+        return self._settings.mesh
+
+    @property
+    def control(self) -> Control:
+        """Control commands to the nodes: ``ping``, ``revoke``, ``broadcast``."""
+        if self._control is None:
+            from meshq.client.controlling import make_control
+
+            self._control = make_control(self, self._runtime)
+        return self._control
+
+    # ------------------------------------------------------------------ submit
+
+    def submit(self, function: Callable[..., T] | str, /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Run ``function(*args, **kwargs)`` on a node; return its future.
+
+        ``function`` is a task function, any function that the nodes offer, or its name. It never waits for a
+        node, only for room in the outbox. Raises ``EncodingError`` for arguments that cannot travel.
+        """
+        options = function.settings if isinstance(function, TaskFunction) else _PLAIN
+        name = normalise_name(function) if isinstance(function, str) else function_name(function)
+        return self._submit(name, args, kwargs, options)
+
+    def delay(self, function: Callable[..., T] | str, /, *args: Any, **kwargs: Any) -> AsyncResult[T]:
+        """Run ``function(*args, **kwargs)`` detached: the node that accepts it owns the task from then on."""
+        options = function.settings if isinstance(function, TaskFunction) else _PLAIN
+        name = normalise_name(function) if isinstance(function, str) else function_name(function)
+        return self.submit_detached(name, args, kwargs, options)
+
+    def submit_detached(
+        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: TaskOptions
+    ) -> AsyncResult[Any]:
+        """Submit a call by name, detached. ``delay`` is what programs call."""
+        future = self._submit(name, args, kwargs, options, detached=True)
+        return AsyncResult(future.task_id, self, future)
+
+    def map(
+        self,
+        function: Callable[..., T] | str,
+        /,
+        *iterables: Iterable[Any],
+        chunksize: int | None = None,
+        timeout: float | None = None,
+        ordered: bool = True,
+        return_exceptions: bool = False,
+    ) -> Iterator[T]:
+        """Yield ``function`` of each tuple of items, as the built-in ``map``.
+
+        Items are taken from the iterables as results are consumed. With ``ordered=False`` results come as they
+        finish. ``chunksize`` items travel as one task. ``timeout`` is in seconds for all of them together.
+        With ``return_exceptions`` an item's exception is yielded in its place, else it is raised, and what is
+        unfinished is withdrawn.
+        """
+        mapping.check(chunksize, timeout)
+        if not iterables:
+            raise ConfigError("map needs at least one iterable beside the function")
+        options = function.settings if isinstance(function, TaskFunction) else _PLAIN
+        name = normalise_name(function) if isinstance(function, str) else function_name(function)
+        return mapping.Mapping(
+            lambda args, chunked: self._submit(name, args, {}, options, chunked=chunked),
+            self._withdraw_soon,
+            zip(*iterables, strict=False),
+            chunksize=chunksize or 1,
+            ordered=ordered,
+            return_exceptions=return_exceptions,
+            timeout=timeout,
+        )
+
+    def _submit(
+        self,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: TaskOptions,
+        *,
+        detached: bool = False,
+        chunked: bool = False,
+    ) -> Future[Any]:
+        self._runtime.check_usable()
+        encoding = options.serializer or "msgpack"
+        payload = serializer(encoding).dumps_call(args, kwargs)
+        task_id = new_task_id() if options.task_id is None else parse_task_id(options.task_id)
+        task = OwnedTask(task_id, name, encoding, payload, detached=detached)
+        if options is not _PLAIN:
+            _apply_options(task, options)
+        if chunked:
+            task.options = {**(task.options or {}), "chunk": True}
+        future: Future[Any] = Future(task, self)
+        self._book(task, future)
+        self._runtime.engine.submit(task)
+        return future
+
+    def _book(self, task: OwnedTask, future: Future[Any]) -> None:
+        """Note a new task; waits while the outbox is full."""
+        size = payload_size(task.payload) + _TASK_OVERHEAD
+        with self._changed:
+            if task.id in self._futures:
+                raise ConfigError(f"task id {format_id(task.id)} is in use: a task of that id is unfinished here")
+            if self._bytes + size > self._settings.outbox_bytes:
+                self._wait_for_room(size)
+            self._bytes += size
+            self._futures[task.id] = future
+            if task.detached:
+                self._known[task.id] = future
+
+    def _wait_for_room(self, size: int) -> None:
+        if self._runtime.in_loop():
+            raise QueueFull("the outbox is full, and a callback must not wait for it")
+        while self._bytes and self._bytes + size > self._settings.outbox_bytes:
+            self._changed.wait(1.0)
+            self._runtime.check_usable()
+
+    # ------------------------------------------------------------------ nodes
+
+    def nodes(self) -> list[NodeInfo]:
+        """Return the nodes that are seen now."""
+        return [describe(view) for view in self._runtime.ask(self._runtime.engine.nodes)]
+
+    def wait_for_nodes(self, count: int = 1, timeout: float | None = 10.0) -> list[NodeInfo]:
+        """Wait until at least ``count`` nodes are seen, and return them; ``NoNodes`` after ``timeout`` seconds."""
+        enough = self._wait(lambda: len(self.nodes()) >= count, timeout)
+        nodes = self.nodes()
+        if not enough:
+            raise NoNodes(f"{len(nodes)} of {count} nodes were found in {timeout} s: {self.explain_absence()}")
+        return nodes
+
+    def explain_absence(self) -> str:
+        """Say why no node is seen, as far as that is known."""
+        problems = self._runtime.ask(self._runtime.engine.problems)
+        return explain_absence(self.name, problems, self._runtime.unsafe)
+
+    def _wait(self, holds: Callable[[], bool], timeout: float | None) -> bool:
+        """Wait for a condition that may change when nodes or tasks do."""
+        import time
+
+        end_at = None if timeout is None else time.monotonic() + timeout
+        while not holds():
+            left = None if end_at is None else end_at - time.monotonic()
+            if left is not None and left <= 0:
+                return False
+            with self._changed:
+                # The change may have come before the wait began; hence not for long.
+                self._changed.wait(0.05 if left is None else min(left, 0.05))
+        return True
+
+    # ------------------------------------------------------------------ what futures and results ask
+
+    def withdraw(self, task_id: bytes, timeout: float) -> bool:
+        """Withdraw a task unless it runs; return whether it was. For futures."""
+        self._runtime.check_usable()
+        event, answer = threading.Event(), [False]
+        self._withdrawals.setdefault(task_id, []).append((event, answer))
+        if self._runtime.in_loop():
+            self._runtime.engine.withdraw([task_id])
+            return answer[0]
+        self._runtime.loop.post(self._runtime.engine.withdraw, [task_id])
+        event.wait(timeout)
+        return answer[0]
+
+    def _withdraw_soon(self, futures: list[Future[Any]]) -> None:
+        """Withdraw tasks that nobody waits for any more, without waiting for an answer."""
+        if futures and self._runtime.is_usable:
+            ids = [future.id for future in futures if not future.done()]
+            self._runtime.loop.post(self._runtime.engine.withdraw, ids)
+
+    def revoke_task(self, task_id: bytes, *, terminate: bool, signal: str) -> Any:
+        """Revoke a task; for futures and results."""
+        return self.control.revoke(format_id(task_id), terminate=terminate, signal=signal, reply=True)
+
+    def in_loop(self) -> bool:
+        """Whether the caller is the mesh's own thread."""
+        return self._runtime.in_loop()
+
+    def future_of(self, task_id: bytes) -> Future[Any] | None:
+        """Return the future of a detached task of this process, if it is still known."""
+        return self._known.get(task_id)
+
+    def forget_task(self, task_id: bytes) -> None:
+        """Let go of a detached task's result here."""
+        self._known.pop(task_id, None)
+
+    # ------------------------------------------------------------------ what the engine tells (loop's thread)
+
+    def on_settled(self, ended: list[tuple[OwnedTask, Outcome]]) -> None:
+        """Settle the futures of tasks that have ended."""
+        futures = []
+        with self._changed:
+            for task, outcome in ended:
+                self._bytes -= payload_size(task.payload) + _TASK_OVERHEAD
+                future = self._futures.pop(task.id, None)
+                if future is not None:
+                    futures.append((future, task, outcome))
+            self._changed.notify_all()
+        for future, task, outcome in futures:
+            if outcome.ending is Ending.DONE:
+                future.settle(outcome)
+            elif outcome.ending is Ending.CANCELLED:
+                future.settle_cancelled()
+            else:
+                future.set_exception(error_of(task, outcome, self._explain(task, outcome)))
+
+    def _explain(self, task: OwnedTask, outcome: Outcome) -> str:
+        engine = self._runtime.engine
+        if outcome.ending is Ending.UNKNOWN_TASK:
+            return explain_unknown(task.function, map(describe, engine.nodes()))
+        if outcome.ending is Ending.NO_NODES:
+            return explain_absence(self.name, engine.problems(), self._runtime.unsafe)
+        return ""
+
+    def on_withdraw_answered(self, task_id: bytes, withdrawn: bool) -> None:
+        """Tell whoever waits for the withdrawal of a task."""
+        for event, answer in self._withdrawals.pop(task_id, ()):
+            answer[0] = withdrawn
+            event.set()
+
+    def on_nodes_changed(self) -> None:
+        """Wake whoever waits for nodes."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def on_goodbye(self, node: bytes) -> None:
+        """Count a node that has let go of this client."""
+        self._goodbyes += 1
+        self.on_nodes_changed()
+
+    # ------------------------------------------------------------------ closing
+
+    def close(self, cancel: bool = False) -> None:
+        """Wait for the tasks of this mesh, then leave it; with ``cancel`` withdraw what has not started.
+
+        Detached tasks are waited for only until a node has accepted them, for at most 10 s. Idempotent.
+        """
+        if not self._runtime.is_usable:
+            return
+        try:
+            if not cancel:
+                self._wait(lambda: not self._unfinished(), None)
+                self._wait(lambda: not self.unaccepted(), DETACHED_TIMEOUT_S)
+        finally:
+            self._leave()
+
+    def unaccepted(self) -> int:
+        """Return how many detached tasks no node has accepted yet."""
+        return sum(f.is_detached and not f.is_accepted for f in list(self._futures.values()))
+
+    def _unfinished(self) -> bool:
+        return any(not future.is_detached for future in list(self._futures.values()))
+
+    def _leave(self) -> None:
+        if self._runtime.in_loop():
+            self._runtime.engine.leave()
+        else:
+            nodes = [node for node in self.nodes() if node.state != "suspect"]
+            self._runtime.ask(self._runtime.engine.leave)
+            self._wait(lambda: self._goodbyes >= len(nodes), GOODBYE_TIMEOUT_S)
+        self._runtime.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close(cancel=kind is not None)
+
+    def __repr__(self) -> str:
+        return f"<Mesh {self.name!r}>"
+
+
+def _apply_options(task: OwnedTask, options: TaskOptions) -> None:
+    wire = options.to_wire()
+    unsupported = sorted(set(wire) - _SUPPORTED)
+    if unsupported:
+        raise ConfigError(f"task option {unsupported[0]} has no effect in this version of meshq: leave it out")
+    task.tags = frozenset(options.tags)
+
+
+__all__ = ["Mesh", "NodeInfo", "TaskState"]

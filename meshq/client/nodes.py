@@ -1,0 +1,75 @@
+"""What a program is told of the nodes that its mesh sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from meshq.core.membership import NodeView, Problem
+from meshq.ids import format_id
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """One node, as it is known here. ``state`` is ``alive``, ``suspect`` or ``draining``."""
+
+    name: str
+    host: str
+    id: str
+    address: str
+    state: str
+    slots: int
+    functions: tuple[str, ...]
+    tags: tuple[str, ...]
+    secured: bool
+
+    @property
+    def full_name(self) -> str:
+        """The node's NAME@HOST."""
+        return f"{self.name}@{self.host}"
+
+
+def describe(view: NodeView) -> NodeInfo:
+    """Return what a program is told of a node."""
+    ack = view.ack
+    state = "draining" if ack.draining and view.state == "alive" else view.state
+    return NodeInfo(
+        ack.name,
+        ack.host,
+        format_id(ack.node),
+        view.endpoint,
+        state,
+        ack.slots,
+        tuple(sorted(ack.functions)),
+        tuple(ack.tags),
+        ack.secured,
+    )
+
+
+def explain_unknown(function: str, nodes: Iterable[NodeInfo]) -> str:
+    """Say which nodes were seen, what they offer, and what would help."""
+    module, _, name = function.rpartition(".")
+    offers = "; ".join(f"{node.full_name} offers {_list(node.functions)}" for node in nodes)
+    return (
+        f"no node offers {function}. Seen: {offers or 'no node'}. Start a node with the module that "
+        f"defines it ('meshq node {module or name}'), or allow it there by name ('--allow {module}:{name}')"
+    )
+
+
+def _list(functions: tuple[str, ...], most: int = 8) -> str:
+    if not functions:
+        return "nothing"
+    more = f" and {len(functions) - most} more" if len(functions) > most else ""
+    return ", ".join(functions[:most]) + more
+
+
+def explain_absence(mesh: str, problems: Iterable[Problem], unsafe: dict[str, str]) -> str:
+    """Say why no node is seen, as far as that is known."""
+    reasons = [f"{problem.label} ({problem.endpoint}): {problem.text}" for problem in problems]
+    reasons += [
+        f"{name} ({where}): the node has no key, so anybody could answer there; "
+        "pass insecure=True (--insecure) to trust this network"
+        for name, where in unsafe.items()
+    ]
+    said = "; ".join(reasons) or "none was announced, and none answered"
+    return f"no node of the mesh {mesh!r} was found: {said}. Start one with 'meshq node MODULE'"

@@ -1,0 +1,67 @@
+"""From a task's outcome, as the owner settled it, to the value or the exception that a caller gets."""
+
+from __future__ import annotations
+
+from concurrent.futures import CancelledError
+from typing import Any
+
+from meshq.core.owned import Ending, Outcome, OwnedTask
+from meshq.errors import MeshqError, NoNodes, TaskExpired, TaskRevoked, TimeLimitExceeded, UnknownTask, WorkerLost
+from meshq.ids import format_id
+from meshq.protocol.codec import serializer
+from meshq.protocol.failures import load_failure
+
+
+def decode(outcome: Outcome) -> Any:
+    """Return the value of a task that is DONE; raises what the serializer raises."""
+    return serializer(outcome.serializer).loads(outcome.payload)
+
+
+def error_of(task: OwnedTask, outcome: Outcome, explain: str = "") -> BaseException:
+    """Return the exception of a task that is not DONE; ``explain`` says more of an unknown task or of no nodes."""
+    if outcome.ending is Ending.FAILURE:
+        try:
+            return load_failure(outcome.payload)
+        except MeshqError as error:
+            return error
+    name = f"task {task.function} ({format_id(task.id)})"
+    return _ERRORS[outcome.ending](name, outcome.text or explain)
+
+
+def _cancelled(name: str, text: str) -> BaseException:
+    return CancelledError(f"{name} was withdrawn before it ran")
+
+
+def _revoked(name: str, text: str) -> BaseException:
+    return TaskRevoked(f"{name} was revoked")
+
+
+def _expired(name: str, text: str) -> BaseException:
+    return TaskExpired(f"{name} expired before it was started")
+
+
+def _time_limit(name: str, text: str) -> BaseException:
+    return TimeLimitExceeded(f"{name} ran past its time limit, and its worker was killed")
+
+
+def _worker_lost(name: str, text: str) -> BaseException:
+    return WorkerLost(f"{name} was given up: the worker died each time it ran ({text})")
+
+
+def _unknown(name: str, text: str) -> BaseException:
+    return UnknownTask(text or f"no node offers {name}")
+
+
+def _no_nodes(name: str, text: str) -> BaseException:
+    return NoNodes(text or f"no node was found to run {name}")
+
+
+_ERRORS = {
+    Ending.CANCELLED: _cancelled,
+    Ending.REVOKED: _revoked,
+    Ending.EXPIRED: _expired,
+    Ending.TIME_LIMIT: _time_limit,
+    Ending.WORKER_LOST: _worker_lost,
+    Ending.UNKNOWN_TASK: _unknown,
+    Ending.NO_NODES: _no_nodes,
+}

@@ -1,0 +1,169 @@
+"""The thread of a client: its loop, its engine, and the discovery that feeds it."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from meshq.client.engine import Engine, Listener
+from meshq.config import Settings, find_key_path
+from meshq.core.membership import Candidate as DialCandidate
+from meshq.errors import ConfigError, MeshClosed
+from meshq.ids import new_id
+from meshq.protocol.messages import PROTOCOL_VERSION, Hello
+from meshq.transport.addresses import endpoint, is_loopback
+from meshq.transport.context import make_context
+from meshq.transport.discovery import Candidate, Discovery, StaticDiscovery
+from meshq.transport.keys import MeshKey, load_key
+from meshq.transport.loop import Loop
+
+log = logging.getLogger("meshq.client")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_ASK_TIMEOUT_S = 10.0
+
+
+def key_of(settings: Settings) -> MeshKey | None:
+    """Return the mesh key that the settings lead to, or None for none."""
+    path = find_key_path(settings)
+    return None if path is None else load_key(path)
+
+
+class Runtime:
+    """Runs an engine in a daemon thread, from construction until ``stop``."""
+
+    def __init__(self, settings: Settings, listener: Listener, role: str = "client") -> None:
+        self.settings = settings
+        self.key = key_of(settings)
+        self.hello = Hello(
+            new_id(), new_id(), settings.mesh, "work", role, PROTOCOL_VERSION, PROTOCOL_VERSION,
+            socket.gethostname(), os.getpid(),
+        )  # fmt: skip
+        self.unsafe: dict[str, str] = {}
+        """Candidates that are not dialled as they are open to anybody: name → where."""
+        self._pid = os.getpid()
+        self._stopping = False
+        self._discoveries: list[Discovery] = []
+        self.context = make_context()
+        self.loop = Loop()
+        self.engine = Engine(self.loop, self.context, self.key, self.hello, listener, settings.no_nodes_timeout)
+        self.steps: list[Callable[[], float | None]] = []
+        """What else takes part in the loop: called after each turn, each returns how long it can wait."""
+        self._thread = threading.Thread(target=self._run, name="meshq", daemon=True)
+        self._thread.start()
+        self._discoverer = threading.Thread(target=self._discover, name="meshq-discovery", daemon=True)
+        self._discoverer.start()
+
+    # ------------------------------------------------------------------ from any thread
+
+    def check_usable(self) -> None:
+        """Raise ``MeshClosed`` where this process, or this state, cannot use the mesh."""
+        if os.getpid() != self._pid:
+            raise MeshClosed(
+                "this Mesh was made before a fork, and its sockets stayed with the parent process: "
+                "make a new Mesh in the child"
+            )
+        if self._stopping:
+            raise MeshClosed("this Mesh is closed: make a new one")
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it is open, in the process that made it."""
+        return not self._stopping and os.getpid() == self._pid
+
+    def in_loop(self) -> bool:
+        """Whether the caller is the loop's own thread, which must not wait for itself."""
+        return threading.get_ident() == self._thread.ident
+
+    def ask(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``fn`` in the loop's thread and return its value."""
+        self.check_usable()
+        if self.in_loop():
+            return fn(*args, **kwargs)
+        answer: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def call() -> None:
+            try:
+                answer.set_result(fn(*args, **kwargs))
+            except BaseException as error:
+                answer.set_exception(error)
+
+        self.loop.post(call)
+        return answer.result(_ASK_TIMEOUT_S)
+
+    def stop(self) -> None:
+        """End the thread and close everything; idempotent. Takes well under a second."""
+        if not self.is_usable:
+            return
+        self._stopping = True
+        self.loop.post(lambda: None)
+        if not self.in_loop():
+            self._thread.join(2.0)
+        for discovery in self._discoveries:
+            discovery.close()
+
+    # ------------------------------------------------------------------ the two threads
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                waits = [self.engine.timeout(), *(step() for step in self.steps)]
+                self.loop.turn(min((wait for wait in waits if wait is not None), default=None))
+                self.engine.step()
+        finally:
+            self.engine.close()
+            self.loop.close()
+            self.context.term()
+
+    def _discover(self) -> None:
+        """Start the discoveries; apart, as the import of zeroconf alone takes longer than a round trip."""
+        sources: list[Discovery] = []
+        if self.settings.peers:
+            sources.append(StaticDiscovery(self.settings.peers))
+        if self.settings.mdns:
+            from meshq.transport.mdns import MdnsBrowser
+
+            sources.append(MdnsBrowser(self.settings.mesh))
+        for source in sources:
+            if not self._stopping:
+                source.start(self._on_candidate, self._on_gone)
+                self._discoveries.append(source)
+
+    def _on_candidate(self, candidate: Candidate) -> None:
+        converted = self._convert(candidate)
+        if converted is not None and not self._stopping:
+            self.loop.post(self.engine.see, converted)
+
+    def _on_gone(self, instance: str) -> None:
+        if not self._stopping:
+            self.loop.post(self.engine.lose, instance)
+
+    def _convert(self, candidate: Candidate) -> DialCandidate | None:
+        """Return the candidate as the machines take it, or None where it must not be dialled."""
+        hosts = candidate.addresses
+        label = f"{candidate.name}@{candidate.host}" if candidate.name else candidate.instance
+        if self.key is None and not self.settings.insecure:
+            hosts = tuple(host for host in hosts if is_loopback(host))
+            if not hosts and not candidate.key:
+                self.unsafe[label] = endpoint(candidate.addresses[0], candidate.port)
+                return None
+        endpoints = tuple(endpoint(host, candidate.port) for host in hosts or candidate.addresses)
+        return DialCandidate(candidate.instance, endpoints, (), candidate.key, candidate.source, label)
+
+
+def client_settings(
+    mesh: str | None, key: str | os.PathLike[str] | None, peers: tuple[str, ...], insecure: bool | None
+) -> Settings:
+    """Return the settings of a client that was given these arguments."""
+    from meshq.config import load_settings
+
+    if isinstance(peers, str):
+        raise ConfigError(f"peers must be a list of addresses, such as [{peers!r}], not a text")
+    flags = {"mesh": mesh, "key": None if key is None else os.fspath(key), "peers": tuple(peers)}
+    return load_settings({**flags, "insecure": insecure}, given_as="argument")

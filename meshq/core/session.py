@@ -1,0 +1,161 @@
+"""A client's two machines as one: membership says who is there, the owner decides what goes where.
+
+The shell speaks of links, the owner of nodes; the session translates, so that the simulator and the real
+client are wired by the same code.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+from meshq.core.accounts import NodeJoined
+from meshq.core.events import Received, Send
+from meshq.core.membership import (
+    Beat,
+    Dial,
+    Greet,
+    Hangup,
+    Heard,
+    Membership,
+    MembershipEffect,
+    MembershipEvent,
+    NodeBack,
+    NodeChanged,
+    NodeDead,
+    NodeSuspect,
+    NodeUp,
+    Rejected,
+    Welcomed,
+)
+from meshq.core.owner import (
+    NodeLost,
+    NodeReturned,
+    NodeSuspected,
+    Owner,
+    OwnerEffect,
+    OwnerEvent,
+    Settle,
+    WithdrawAnswered,
+)
+from meshq.core.timers import earliest
+from meshq.protocol.messages import ByeAck, HelloAck, Message, Ping, Pong, Refused
+
+
+class SendLink(NamedTuple):
+    """Effect: send these messages over the link, in this order."""
+
+    link: int
+    messages: list[Message]
+
+
+class Goodbye(NamedTuple):
+    """Effect: the node has taken leave of this client."""
+
+    node: bytes
+
+
+class NodesChanged(NamedTuple):
+    """Effect: a node has come or gone, or says something else of itself."""
+
+
+SessionEffect: TypeAlias = Dial | Hangup | Greet | SendLink | Settle | WithdrawAnswered | Goodbye | NodesChanged
+
+
+class Session:
+    """Membership and owner of one client. Every call returns effects, to be applied in order."""
+
+    def __init__(self, membership: Membership, owner: Owner) -> None:
+        self.membership = membership
+        self.owner = owner
+        self._link_of_node: dict[bytes, int] = {}
+        self._node_of_link: dict[int, bytes] = {}
+
+    def notice(self, event: MembershipEvent, now: float) -> list[SessionEffect]:
+        """Take an event of a link or a candidate."""
+        return self._apply(self.membership.handle(event, now), now)
+
+    def receive(self, link: int, messages: list[Message], now: float) -> list[SessionEffect]:
+        """Take the messages of a link, in their order."""
+        effects = self._apply(self.membership.handle(Heard(link), now), now)
+        work: list[Message] = []
+        for message in messages:
+            kind = type(message)
+            if kind is HelloAck or kind is Refused or kind is ByeAck:
+                effects += self._on_answer(link, message, now)
+            elif kind is not Pong:
+                work.append(message)
+        node = self._node_of_link.get(link)
+        if work and node is not None:
+            effects += self._send(self.owner.handle(Received(node, work), now))
+        return effects
+
+    def handle(self, event: OwnerEvent, now: float) -> list[SessionEffect]:
+        """Take an event of the owner's."""
+        return self._send(self.owner.handle(event, now))
+
+    def tick(self, now: float) -> list[SessionEffect]:
+        """Do what has become due."""
+        effects = self._apply(self.membership.tick(now), now)
+        due = self.owner.next_deadline()
+        return effects if due is None or due > now else effects + self._send(self.owner.tick(now))
+
+    def next_deadline(self) -> float | None:
+        """Return when ``tick`` is due, or None while there is nothing to wait for."""
+        return earliest(self.membership.next_deadline(), self.owner.next_deadline())
+
+    def _on_answer(self, link: int, message: Message, now: float) -> list[SessionEffect]:
+        if isinstance(message, HelloAck):
+            return self.notice(Welcomed(link, message), now)
+        if isinstance(message, Refused):
+            return self.notice(Rejected(link, message.code, message.text), now)
+        node = self._node_of_link.get(link)
+        return [] if node is None else [Goodbye(node)]
+
+    def _apply(self, verdicts: list[MembershipEffect], now: float) -> list[SessionEffect]:
+        effects: list[SessionEffect] = []
+        for verdict in verdicts:
+            match verdict:
+                case Dial() | Hangup() | Greet():
+                    effects.append(verdict)
+                case Beat(link, sequence):
+                    effects.append(SendLink(link, [Ping(sequence)]))
+                case _:
+                    effects += self._tell_owner(verdict, now)
+        return effects
+
+    def _tell_owner(
+        self, verdict: NodeUp | NodeChanged | NodeSuspect | NodeBack | NodeDead, now: float
+    ) -> list[SessionEffect]:
+        event: OwnerEvent
+        match verdict:
+            case NodeUp(node, _, link, ack):
+                self._link_of_node[node] = link
+                self._node_of_link[link] = node
+                event = joined(ack)
+            case NodeChanged(node, ack):
+                event = joined(ack)
+            case NodeSuspect(node):
+                event = NodeSuspected(node)
+            case NodeBack(node):
+                event = NodeReturned(node)
+            case NodeDead(node, reason, died):
+                self._node_of_link.pop(self._link_of_node.pop(node), None)
+                event = NodeLost(node, reason, died)
+        return [NodesChanged(), *self.handle(event, now)]
+
+    def _send(self, effects: list[OwnerEffect]) -> list[SessionEffect]:
+        out: list[SessionEffect] = []
+        for effect in effects:
+            if type(effect) is not Send:
+                out.append(effect)
+            elif (link := self._link_of_node.get(effect.peer)) is not None:
+                out.append(SendLink(link, effect.messages))
+        return out
+
+
+def joined(ack: HelloAck) -> NodeJoined:
+    """Return what a HELLO-ACK means to the owner."""
+    name = f"{ack.name}@{ack.host}"
+    return NodeJoined(
+        ack.node, ack.incarnation, name, ack.slots, ack.functions, ack.serializers, ack.tags, ack.draining
+    )

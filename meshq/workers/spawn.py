@@ -1,0 +1,127 @@
+"""Starting a worker process: its sockets, its pipes, its slate."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+
+from meshq.workers.link import WorkerSpec
+
+_SLATE = struct.Struct("=Q")
+_REAP_S = 5.0
+
+
+@dataclass
+class Process:
+    """A worker process as the node holds it. The descriptors are the node's ends."""
+
+    popen: subprocess.Popen[bytes]
+    data: socket.socket
+    control: socket.socket
+    pipes: dict[int, int]
+    """1 and 2 → where what is written to them can be read."""
+    slate: int
+    pidfd: int | None
+    """Readable once the process is dead; None where the system has no such thing."""
+
+    def started(self) -> int:
+        """Return the number of the last run that was started, 0 before the first."""
+        number: int = _SLATE.unpack(os.pread(self.slate, _SLATE.size, 0))[0]
+        return number
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the process. Its pid cannot be another's: it is not reaped yet."""
+        if self.popen.returncode is None:
+            os.kill(self.popen.pid, number)
+
+    def kill_group(self) -> None:
+        """Kill the process with all that its tasks have started and left in its group."""
+        try:
+            os.killpg(self.popen.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
+            pass
+
+    def reap(self) -> str:
+        """Wait for a process that is dead or dying; return how it ended."""
+        try:
+            code = self.popen.wait(_REAP_S)
+        except subprocess.TimeoutExpired:  # it only hung up, or the kernel cannot end it now
+            self.kill_group()
+            code = -signal.SIGKILL
+        return f"exit code {code}" if code >= 0 else f"killed by {_signal_name(-code)}"
+
+    def close(self) -> None:
+        """Close the node's ends but those of the sockets, which their channels close."""
+        for fd in (*self.pipes.values(), self.slate, self.pidfd):
+            if fd is not None:
+                os.close(fd)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def spawn(spec: WorkerSpec) -> Process:
+    """Start a worker process. Raises OSError.
+
+    The kernel kills it when the *thread* that called this ends, so that thread must be one that lasts.
+    """
+    data, data_far = socket.socketpair()
+    control, control_far = socket.socketpair()
+    out, out_far = os.pipe()
+    err, err_far = os.pipe()
+    slate = _make_slate()
+    try:
+        far = (data_far.fileno(), control_far.fileno(), slate)
+        popen = subprocess.Popen(
+            [sys.executable, "-m", "meshq.workers.child", *map(str, far), str(os.getpid())],
+            stdin=subprocess.DEVNULL,
+            stdout=out_far,
+            stderr=err_far,
+            pass_fds=far,
+            cwd=spec.cwd,
+            env={**os.environ, **(spec.env or {}), "MESHQ_WORKER": "1"},
+            start_new_session=True,  # Ctrl-C in the terminal is for the node
+        )
+    except OSError:
+        data.close()
+        control.close()
+        for fd in (out, err, slate):
+            os.close(fd)
+        raise
+    finally:
+        data_far.close()
+        control_far.close()
+        os.close(out_far)
+        os.close(err_far)
+    for fd in (out, err):
+        os.set_blocking(fd, False)
+    return Process(popen, data, control, {1: out, 2: err}, slate, _open_pidfd(popen.pid))
+
+
+def _make_slate() -> int:
+    """Return the descriptor of the page on which the worker notes the run that it starts."""
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("meshq-slate")
+    else:
+        fd, path = tempfile.mkstemp(prefix="meshq-slate-")
+        os.unlink(path)
+    os.truncate(fd, mmap.PAGESIZE)
+    return fd
+
+
+def _open_pidfd(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return None

@@ -1,0 +1,294 @@
+"""One worker as the node sees it: a process, its two channels, its output, and its end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+from meshq.core.work import (
+    Done,
+    FunctionInfo,
+    Run,
+    WorkerDone,
+    WorkerEvent,
+    WorkerGone,
+    WorkerReady,
+    WorkerRecalled,
+)
+from meshq.errors import RemoteProtocolError
+from meshq.ids import format_id
+from meshq.protocol.payload import payload_size
+from meshq.workers.channel import Message, PeerChannel
+from meshq.workers.lines import Lines
+from meshq.workers.link import (
+    BATCH_BYTES,
+    DONES,
+    FAILED,
+    OUTPUT,
+    READY,
+    RECALL,
+    RECALLED,
+    RETIRING,
+    RUN_PAYLOAD,
+    RUNS,
+    SPEC,
+    STREAMS,
+    WorkerSpec,
+    spec_items,
+)
+from meshq.workers.spawn import spawn
+
+_PIPE_BYTES = 64 * 1024
+_DRAIN_READS = 64
+# The ends that a worker which was asked to go may come to without its run being to blame.
+_ORDERLY = ("exit code 0", "killed by SIGKILL", "killed by SIGTERM")
+
+
+class LoopPort(Protocol):
+    """What a worker needs of the node's loop. Objects are descriptors, or have ``fileno()``."""
+
+    def register(self, obj: Any, callback: Callable[[], None]) -> None: ...
+    def unregister(self, obj: Any) -> None: ...
+    def register_write(self, obj: Any, callback: Callable[[], None]) -> None: ...
+    def unregister_write(self, obj: Any) -> None: ...
+
+
+class Keeper(Protocol):
+    """Who is told of what a worker does."""
+
+    def on_event(self, event: WorkerEvent) -> None: ...
+    def on_lines(self, slot: int, task: str, stream: str, lines: list[str]) -> None: ...
+    def on_end(self, worker: Worker, gone: WorkerGone) -> None: ...
+
+
+class Worker:
+    """A worker process and the node's ends of what connects them. Raises OSError where none can be started."""
+
+    def __init__(self, slot: int, spec: WorkerSpec, loop: LoopPort, keeper: Keeper) -> None:
+        self.slot = slot
+        self._loop = loop
+        self._keeper = keeper
+        self._process = spawn(spec)
+        self._data = PeerChannel(self._process.data)
+        self._control = PeerChannel(self._process.control)
+        self._lines = {number: Lines() for number in STREAMS}
+        self._tasks: dict[int, bytes] = {}
+        """Run → task id, of what is in the worker's hands."""
+        self._writing: set[PeerChannel] = set()
+        self._watched: dict[Any, Callable[[], None]] = {}
+        self.ready = False
+        self.leaving = False
+        """Whether it is to end, or has said that it does."""
+        self._retired = False
+        self.failure = ""
+        self._over = False
+        self._closed = False
+        self._read_message: dict[int, Callable[[list[Any]], WorkerEvent | None]] = {
+            READY: self._ready, FAILED: self._failed, DONES: self._dones, OUTPUT: self._output,
+            RETIRING: self._retiring, RECALLED: self._recalled,
+        }  # fmt: skip
+        self._watch_all()
+        self._send(self._data, SPEC, spec_items(spec, slot))
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.popen.pid
+
+    def run(self, runs: Iterable[Run]) -> None:
+        """Hand out runs, in order, with one write. Raises LocalProtocolError for a payload above 4 GiB."""
+        for batch in _batches(runs):
+            self._tasks.update((run.run, run.task) for run in batch)
+            self._data.put(RUNS, batch, RUN_PAYLOAD)
+        self._flush(self._data)
+
+    def recall(self, runs: list[int]) -> None:
+        """Ask for runs back; WorkerRecalled answers."""
+        self._send(self._control, RECALL, runs)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the process."""
+        self._process.signal(number)
+
+    def kill(self) -> None:
+        """Kill the process, and what its tasks have started."""
+        self._process.kill_group()
+
+    def stop(self) -> None:
+        """Have the process end after its run; what it has not read is dropped."""
+        self.leaving = True
+        self._stop_writing(self._data)
+        self._data.finish()
+
+    def watched(self) -> Iterator[Any]:
+        """Yield the objects that are watched for reading."""
+        return iter(self._watched)
+
+    def turn(self, ready: set[int]) -> None:
+        """Do what the loop would do for the descriptors that are ready."""
+        for obj, callback in list(self._watched.items()):
+            if (obj if isinstance(obj, int) else obj.fileno()) in ready:
+                callback()
+
+    def end(self) -> None:
+        """Take leave of a process that is dead or dying: first all that it has said, then its end."""
+        if self._over:
+            return
+        self._over = True
+        for channel in (self._data, self._control):
+            self._read(channel)
+            while not channel.dry:
+                self._read(channel)
+        started = self._process.started()
+        if not self.leaving:
+            self._process.kill_group()
+        for number in self._process.pipes:
+            self._drain_pipe(number)
+        reason = self._process.reap()
+        self._close()
+        planned = self._retired or (self.leaving and reason in _ORDERLY)
+        self._keeper.on_end(self, WorkerGone(self.slot, started, reason, planned))
+
+    def _watch_all(self) -> None:
+        self._watch(self._data, self._on_data)
+        self._watch(self._control, lambda: self._read(self._control))
+        for number, fd in self._process.pipes.items():
+            self._watch(fd, lambda number=number: self._on_pipe(number))  # type: ignore[misc]
+        if self._process.pidfd is not None:
+            self._watch(self._process.pidfd, self.end)
+
+    def _watch(self, obj: Any, callback: Callable[[], None]) -> None:
+        self._watched[obj] = callback
+        self._loop.register(obj, callback)
+
+    def _unwatch(self, obj: Any) -> None:
+        if self._watched.pop(obj, None) is not None:
+            self._loop.unregister(obj)
+
+    def _send(self, channel: PeerChannel, kind: int, items: list[Any]) -> None:
+        channel.put(kind, items)
+        self._flush(channel)
+
+    def _flush(self, channel: PeerChannel) -> None:
+        """Write what the socket takes, and the rest when it takes more."""
+        if channel.flush():
+            self._stop_writing(channel)
+        elif channel not in self._writing:
+            self._writing.add(channel)
+            self._loop.register_write(channel, lambda: self._flush(channel))
+
+    def _stop_writing(self, channel: PeerChannel) -> None:
+        if channel in self._writing:
+            self._writing.discard(channel)
+            self._loop.unregister_write(channel)
+
+    def _on_data(self) -> None:
+        self._read(self._data)
+        if self._closed or not self._data.eof:
+            return
+        self._unwatch(self._data)
+        if self._process.pidfd is None:
+            self.end()
+        elif not self.leaving and not self.failure:
+            # It is dying, as a rule, and then this changes nothing. Else a task has closed the link.
+            self.kill()
+
+    def _read(self, channel: PeerChannel) -> None:
+        """Take in what a channel has; a worker that talks rubbish is killed."""
+        if self._closed:
+            return
+        try:
+            for message in channel.feed():
+                self._take(message)
+        except RemoteProtocolError:
+            channel.eof = channel.dry = True
+            self._unwatch(channel)
+            self.kill()
+        if channel.eof and channel is self._control:
+            self._unwatch(channel)
+
+    def _take(self, message: Message) -> None:
+        try:
+            event = self._read_message[message.kind](message.items)
+        except (TypeError, ValueError, LookupError) as error:
+            raise RemoteProtocolError(f"a worker has sent a message that cannot be read: {error}") from error
+        if event is not None:
+            self._keeper.on_event(event)
+
+    def _ready(self, items: list[Any]) -> WorkerReady:
+        self.ready = True
+        return WorkerReady(self.slot, items[0], [FunctionInfo(*row) for row in items[1]])
+
+    def _failed(self, items: list[Any]) -> None:
+        self.failure = str(items[0])
+
+    def _dones(self, items: list[Any]) -> WorkerDone:
+        dones = [Done(*row) for row in items]
+        for done in dones:
+            self._tasks.pop(done.run, None)
+        return WorkerDone(self.slot, dones)
+
+    def _recalled(self, items: list[Any]) -> WorkerRecalled:
+        for run in items[1]:
+            self._tasks.pop(run, None)
+        return WorkerRecalled(self.slot, items[0], items[1])
+
+    def _retiring(self, _: list[Any]) -> None:
+        self.leaving = self._retired = True
+
+    def _output(self, items: list[Any]) -> None:
+        task, number, *lines = items
+        self._keeper.on_lines(self.slot, format_id(task) if task else "", STREAMS[number], lines)
+
+    def _on_pipe(self, number: int) -> None:
+        """Read what code in C and subprocesses have written; it counts for the task in progress."""
+        if not self._closed and not self._read_pipe(number):
+            self._unwatch(self._process.pipes[number])
+
+    def _read_pipe(self, number: int) -> bool:
+        """Pass lines on; return False at the end."""
+        try:
+            data = os.read(self._process.pipes[number], _PIPE_BYTES)
+        except BlockingIOError:
+            return True
+        self._pass_on(number, self._lines[number].feed(data) if data else self._lines[number].rest())
+        return bool(data)
+
+    def _pass_on(self, number: int, lines: list[str]) -> None:
+        if lines:
+            task = self._tasks.get(self._process.started(), b"")
+            self._keeper.on_lines(self.slot, format_id(task) if task else "", STREAMS[number], lines)
+
+    def _drain_pipe(self, number: int) -> None:
+        """Read the last words of a dead process, but not for ever: what it has started may write on."""
+        fd = self._process.pipes[number]
+        if fd in self._watched:
+            for _ in range(_DRAIN_READS):
+                if not self._read_pipe(number):
+                    return
+            self._pass_on(number, self._lines[number].rest())
+
+    def _close(self) -> None:
+        self._closed = True
+        for channel in (self._data, self._control):
+            self._stop_writing(channel)
+        for obj in list(self._watched):
+            self._unwatch(obj)
+        self._data.close()
+        self._control.close()
+        self._process.close()
+
+
+def _batches(runs: Iterable[Run]) -> Iterator[list[Run]]:
+    """Cut runs into batches, so that the first can start while the last is on its way."""
+    batch: list[Run] = []
+    size = 0
+    for run in runs:
+        batch.append(run)
+        size += payload_size(run.payload)
+        if size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,239 @@
+"""The envelope: every message there and back, and one error for whatever is wrong."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from typing import Any, get_type_hints
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshq.errors import LocalProtocolError, RemoteProtocolError
+from meshq.protocol.envelope import (
+    MAGIC,
+    MAX_BATCH_BYTES,
+    MAX_HEADER_BYTES,
+    MAX_PIECES,
+    Header,
+    Incoming,
+    Outbox,
+    UnsupportedVersion,
+    decode,
+)
+from meshq.protocol.messages import MESSAGE_OF_VERB, Message, Part, Ping, Pong, Reply, Result, Submit
+from meshq.protocol.parts import INLINE_BYTES, PIECE_BYTES, Joiner
+from meshq.protocol.payload import Buffer, join_payload
+
+HEADER = Header(b"s" * 16, b"d" * 16, 3)
+IDS = {"task", "node", "client", "command", "secret"}
+INTS = st.integers(-(2**63), 2**63 - 1)
+PLAIN = st.none() | st.booleans() | INTS | st.text(max_size=5) | st.binary(max_size=5)
+OF_HINT: dict[str, st.SearchStrategy[Any]] = {
+    "bytes": st.binary(max_size=50),
+    "str": st.text(max_size=10),
+    "int": INTS,
+    "float": st.floats(allow_nan=False),
+    "bool": st.booleans(),
+    "dict[str, str]": st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
+    "list[str]": st.lists(st.text(max_size=5), max_size=3),
+    "list[list[typing.Any]]": st.lists(st.lists(PLAIN, max_size=3), max_size=3),
+    "dict[str, typing.Any] | None": st.none() | st.dictionaries(st.text(max_size=5), PLAIN, max_size=3),
+}
+
+
+def messages_of(cls: type[Any]) -> st.SearchStrategy[Any]:
+    """Make messages of one kind, with any fields that their types allow."""
+    fields: dict[str, st.SearchStrategy[Any]] = {}
+    for name, hint in get_type_hints(cls).items():
+        if name in IDS:
+            fields[name] = st.binary(min_size=16, max_size=16)
+        elif name == "payload":
+            fields[name] = st.binary(max_size=50)
+        else:
+            fields[name] = OF_HINT[str(hint) if hasattr(hint, "__args__") else hint.__name__]
+    return st.builds(cls, **fields)
+
+
+MESSAGES = st.one_of([messages_of(cls) for cls in MESSAGE_OF_VERB.values() if cls is not Part])
+
+
+def sent(messages: Iterable[Message]) -> list[list[Buffer]]:
+    """Return every message that an outbox makes of these, each as its frames."""
+    outbox = Outbox(HEADER)
+    for message in messages:
+        outbox.add(message)
+    taken = []
+    while (frames := outbox.take()) is not None:
+        taken.append(frames)
+    return taken
+
+
+def received(taken: Iterable[list[Buffer]]) -> list[Any]:
+    """Return what the other side reads, payloads joined."""
+    joiner = Joiner()
+    got: list[Any] = []
+    for frames in taken:
+        for message in decode([bytes(frame) for frame in frames], joiner).messages:
+            whole = isinstance(message, Submit | Result) and join_payload(message.payload)
+            got.append(message._replace(payload=whole) if whole is not False else message)
+    return got
+
+
+@given(st.lists(MESSAGES, max_size=12))
+def test_any_messages_arrive_as_they_were(messages: list[Message]) -> None:
+    """Small messages of every kind keep their contents and their order, in one message of the wire."""
+    taken = sent(messages)
+    assert len(taken) == (1 if messages else 0)
+    got = received(taken)
+    assert got == messages
+    assert [type(message) for message in got] == [type(message) for message in messages]
+
+
+def test_the_header_travels() -> None:
+    """Who sends, to whom, and about which life of the node, is read from each message."""
+    [frames] = sent([Ping(1)])
+    assert decode(frames, Joiner()) == Incoming(HEADER, [Ping(1)], [])
+
+
+def submit(payload: Any) -> Submit:
+    """Make a SUBMIT of a payload."""
+    return Submit(b"t" * 16, 1, "m.f", "raw", payload)
+
+
+@pytest.mark.parametrize("size", [INLINE_BYTES, INLINE_BYTES + 1, PIECE_BYTES, PIECE_BYTES + 1, 70 * PIECE_BYTES])
+def test_payloads_of_any_size_arrive(size: int) -> None:
+    """Above the inline limit a payload goes in pieces; no message has too many, and small ones overtake."""
+    payload = random.Random(size).randbytes(1024) * (size // 1024) + bytes(size % 1024)
+    taken = sent([submit(payload), Ping(1)])
+    assert all(len(frames) <= 3 + MAX_PIECES for frames in taken)
+    assert all(len(frame) <= PIECE_BYTES for frames in taken for frame in frames)
+    got = received(taken)
+    assert sorted(got, key=len) == [Ping(1), submit(payload)]
+    assert (got[0] == Ping(1)) == (size > INLINE_BYTES)
+
+
+def test_a_payload_of_several_buffers_arrives() -> None:
+    """The list form of a payload is read as its concatenation, small or large."""
+    large: list[Buffer] = [b"a" * 20_000, bytearray(b"b" * 30), memoryview(b"c" * 2_000_000)]
+    small: list[Buffer] = [b"a", memoryview(b"b")]
+    assert received(sent([submit(large), submit(small)])) == [submit(b"ab"), submit(join_payload(large))]
+
+
+def test_many_messages_are_cut_into_batches_within_the_limit() -> None:
+    """A long queue becomes several messages, each within its limit, nothing lost or out of order."""
+    messages = [submit(bytes([n % 256]) * 5_000) for n in range(700)]
+    taken = sent(messages)
+    assert len(taken) > 1
+    assert max(len(frames[2]) for frames in taken) <= MAX_BATCH_BYTES
+    assert received(taken) == messages
+
+
+def test_messages_larger_than_estimated_are_cut_too() -> None:
+    """Answers to control commands, whose size is not estimated, do not break the limit, nor lose what is near."""
+    replies: list[Any] = [Reply(b"c" * 16, b"n" * 16, "node@host", bytes(300_000)) for _ in range(9)]
+    large = submit(bytes(3_000_000))
+    got = received(sent([*replies, large, Ping(9)]))
+    assert [message for message in got if message != large] == [*replies, Ping(9)]
+    assert large in got
+
+
+def test_a_message_over_the_limit_is_a_local_error() -> None:
+    """What can never be sent is refused on this side."""
+    with pytest.raises(LocalProtocolError, match="over 1 MiB"):
+        sent([Reply(b"c" * 16, b"n" * 16, "node@host", bytes(MAX_BATCH_BYTES))])
+
+
+def frames_of(batch: object, *more: Buffer) -> list[Buffer]:
+    """Make the frames of a message with any batch."""
+    return [*sent([Ping(1)])[0][:2], msgpack.packb(batch), *more]
+
+
+def test_an_unknown_verb_is_told_and_skipped() -> None:
+    """A newer peer's message is reported by its verb, and the rest is read."""
+    incoming = decode(frames_of([[999, [1, 2]], [13, [5]]]), Joiner())
+    assert (incoming.unknown, incoming.messages) == ([999], [Ping(5)])
+
+
+def test_fields_of_newer_peers_are_ignored_and_optional_ones_may_be_missing() -> None:
+    """Versions that differ in optional fields understand each other."""
+    assert decode(frames_of([[14, [5, "new", {"x": 1}]]]), Joiner()).messages == [Pong(5)]
+    got = decode(frames_of([[4, [b"t" * 16, 1, "m.f", "raw", b"p"]]]), Joiner()).messages
+    assert got == [submit(b"p")]
+
+
+def test_another_version_is_told_apart_from_garbage() -> None:
+    """A peer of another version is known as such, so that it can be answered."""
+    frames = sent([Ping(1)])[0]
+    with pytest.raises(UnsupportedVersion, match="version 9"):
+        decode([MAGIC[:-1] + b"\x09", *frames[1:]], Joiner())
+
+
+def nested(depth: int) -> list[Any]:
+    """Make a list in a list, and so on."""
+    deep: list[Any] = []
+    for _ in range(depth):
+        deep = [deep]
+    return deep
+
+
+GOOD = sent([Ping(1)])[0]
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [],
+        GOOD[:2],
+        [b"", *GOOD[1:]],
+        [b"GET / HTTP/1.1", *GOOD[1:]],
+        [GOOD[0], b"", GOOD[2]],
+        [GOOD[0], msgpack.packb([]), GOOD[2]],
+        [GOOD[0], msgpack.packb({"s": 1}), GOOD[2]],
+        [GOOD[0], msgpack.packb({"s": nested(990)}), GOOD[2]],
+        [GOOD[0], bytes(MAX_HEADER_BYTES + 1), GOOD[2]],
+        [*GOOD[:2], bytes(MAX_BATCH_BYTES + 1)],
+        [*GOOD, *[b""] * (MAX_PIECES + 1)],
+        [*GOOD[:2], b"\xc1"],
+        [*GOOD[:2], b"\xdd\xff\xff\xff\xff"],
+        [*GOOD[:2], b"\x91" * 5000],
+        frames_of({}),
+        frames_of([1]),
+        frames_of([[]]),
+        frames_of([["x"]]),
+        frames_of([[13, 5]]),
+        frames_of([[13, []]]),
+        frames_of([[13, ["x"]]]),
+        frames_of([[13, [True]]]),
+        frames_of([[13, [nested(990)]]]),
+        frames_of([[5, [b"short", 1]]]),
+        frames_of([[4, [b"t" * 16, 1, "f", "raw", b"", False, {1: 2}]]]),
+        frames_of([[20, [1, 0, 5]]]),
+        frames_of([[20, [1, 0, 2**40]]], b"x"),
+    ],
+)
+def test_a_malformed_message_is_a_remote_protocol_error(frames: list[Buffer]) -> None:
+    """Whatever is wrong with a message, one error says so."""
+    with pytest.raises(RemoteProtocolError):
+        decode(frames, Joiner())
+
+
+def test_a_payload_that_never_came_whole_leaves_its_message_out() -> None:
+    """A SUBMIT whose pieces were lost with a connection is dropped, and sent again by its owner."""
+    assert decode(frames_of([[4, [b"t" * 16, 1, "f", "raw", 77]]]), Joiner()).messages == []
+
+
+@given(st.lists(MESSAGES, min_size=1, max_size=4), st.randoms(use_true_random=False))
+def test_mutated_frames_are_read_or_refused(messages: list[Message], chance: random.Random) -> None:
+    """Bytes changed on the way raise RemoteProtocolError, or are another message, and nothing else."""
+    frames = [bytearray(frame) for frame in sent([*messages, submit(bytes(20_000))])[0]]
+    for _ in range(3):
+        frame = chance.choice(frames)
+        frame[chance.randrange(len(frame))] = chance.randrange(256)
+    try:
+        incoming = decode([bytes(frame) for frame in frames], Joiner())
+    except RemoteProtocolError:
+        return
+    assert all(type(message) in MESSAGE_OF_VERB.values() for message in incoming.messages)

@@ -1,0 +1,81 @@
+"""Large payloads in pieces."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshq.errors import RemoteProtocolError
+from meshq.protocol.messages import Part
+from meshq.protocol.parts import MAX_PAYLOAD_BYTES, PIECE_BYTES, UNFINISHED_TRANSFERS, Joiner, cut
+from meshq.protocol.payload import join_payload
+
+LARGE = bytes(range(256)) * (12 * 1024)
+
+
+def test_a_payload_comes_together_from_its_parts() -> None:
+    """What was cut is whole again, and nothing of it is kept."""
+    joiner = Joiner()
+    for part in cut(5, [LARGE, memoryview(LARGE)[:10]]):
+        assert len(part.data) <= PIECE_BYTES
+        joiner.feed(part)
+    pieces = joiner.take(5)
+    assert pieces is not None
+    assert join_payload(pieces) == LARGE + LARGE[:10]
+    assert joiner.take(5) is None
+
+
+def test_transfers_may_be_interleaved() -> None:
+    """Parts of several payloads of one connection do not mix."""
+    joiner = Joiner()
+    other = LARGE[::-1]
+    for first, second in zip(cut(1, LARGE), cut(2, other), strict=True):
+        joiner.feed(first)
+        joiner.feed(second)
+    assert join_payload(joiner.take(2) or []) == other
+    assert join_payload(joiner.take(1) or []) == LARGE
+
+
+@given(st.lists(st.integers(0, 2), max_size=8))
+def test_an_incomplete_transfer_is_never_delivered(order: list[int]) -> None:
+    """Parts lost, doubled or out of order give the whole payload or nothing."""
+    parts = list(cut(1, LARGE))
+    joiner = Joiner()
+    for index in order:
+        joiner.feed(parts[index])
+    pieces = joiner.take(1)
+    assert pieces is None or join_payload(pieces) == LARGE
+    assert (pieces is not None) == (order[-3:] == [0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    "part", [Part(1, 0, MAX_PAYLOAD_BYTES + 1), Part(1, 0, -1), Part(1, 0, 10, bytes(PIECE_BYTES + 1))]
+)
+def test_a_part_over_the_limits_is_refused(part: Part) -> None:
+    """A peer cannot announce or send more than the protocol allows."""
+    with pytest.raises(RemoteProtocolError, match="over the limit"):
+        Joiner().feed(part)
+
+
+def test_a_part_past_its_total_drops_the_transfer() -> None:
+    """More bytes than were announced are not a payload."""
+    joiner = Joiner()
+    joiner.feed(Part(1, 0, 4, b"abc"))
+    joiner.feed(Part(1, 3, 4, b"de"))
+    assert joiner.take(1) is None
+
+
+def test_the_oldest_unfinished_transfer_makes_room() -> None:
+    """What a peer leaves unfinished is bounded, in bytes and in number; the newest are kept."""
+    joiner = Joiner(budget=100)
+    for number in range(3):
+        joiner.feed(Part(number, 0, 40, b"x"))
+    for number in range(3):
+        joiner.feed(Part(number, 1, 40, bytes(39)))
+    assert [joiner.take(number) is not None for number in range(3)] == [False, True, True]
+    joiner = Joiner()
+    for number in range(UNFINISHED_TRANSFERS + 1):
+        joiner.feed(Part(number, 0, 1, b"x"))
+    assert joiner.take(0) is None
+    assert joiner.take(1) is not None

@@ -1,0 +1,230 @@
+"""The tasks that the tests of the workers run."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+from meshq import task
+
+_buffer: Any = None
+
+
+@task
+def echo(value: Any = None) -> Any:
+    return value
+
+
+@task
+def fail(text: str) -> None:
+    raise ValueError(text)
+
+
+@task
+def leave(code: int) -> None:
+    sys.exit(code)
+
+
+@task
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+@task
+def segfault() -> None:
+    ctypes.string_at(0)
+
+
+@task
+def vanish(code: int) -> None:
+    os._exit(code)
+
+
+@task
+def unencodable() -> Any:
+    return object()
+
+
+@task
+def sleep(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+@task
+def wait_for(path: str) -> str:
+    while not os.path.exists(path):
+        time.sleep(0.001)
+    return path
+
+
+@task
+def burn_until(path: str, first: float = 0.0) -> None:
+    while not os.path.exists(path):
+        sum(range(1000))
+
+
+@task
+def echo_or_wait(path: str = "") -> None:
+    while path and not os.path.exists(path):
+        time.sleep(0.001)
+
+
+@task
+def say(*lines: str, end: str = "\n", err: bool = False) -> None:
+    for line in lines:
+        print(line, end=end, file=sys.stderr if err else sys.stdout)
+
+
+@task
+def say_below(text: str) -> None:
+    os.write(1, f"{text} from C\n".encode())
+    subprocess.run([sys.executable, "-c", f"print({text!r}, 'from a child')"], check=True)
+
+
+@task
+def chatter(count: int) -> int:
+    for number in range(count):
+        print(f"line {number} {'x' * 100}")
+    return count
+
+
+@task
+def say_in_handler(count: int) -> int:
+    heard = []
+
+    def handler(*_: Any) -> None:
+        heard.append(1)
+        print("handled")
+
+    old = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+    for number in range(count):
+        print(f"line {number}")
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, old)
+    return len(heard)
+
+
+@task
+def say_in_threads(threads: int, count: int) -> None:
+    def talk(name: int) -> None:
+        for number in range(count):
+            print(f"thread {name} line {number}")
+
+    talkers = [threading.Thread(target=talk, args=(name,)) for name in range(threads)]
+    for talker in talkers:
+        talker.start()
+    for talker in talkers:
+        talker.join()
+
+
+@task
+async def add_later(x: int, y: int) -> int:
+    import asyncio
+
+    await asyncio.sleep(0)
+    return x + y
+
+
+@task
+async def leave_later(code: int) -> None:
+    import asyncio
+
+    await asyncio.sleep(0)
+    sys.exit(code)
+
+
+@task
+def double_in_place(array: Any) -> Any:
+    assert array.flags.writeable
+    assert not array.flags.owndata  # it lies in the buffer that came from the socket
+    array *= 2
+    return array
+
+
+@task
+def fill_shared(value: int) -> Any:
+    global _buffer
+    import numpy
+
+    if _buffer is None:
+        _buffer = numpy.zeros(100_000, dtype="u1")
+    _buffer[:] = value
+    return _buffer
+
+
+@task
+def loaded(*names: str) -> list[str]:
+    return [name for name in names if name in sys.modules]
+
+
+@task
+def facts() -> dict[str, Any]:
+    stdin = os.readlink("/proc/self/fd/0")
+    with open("/proc/self/oom_score_adj") as file:
+        oom = int(file.read())
+    return {
+        "pid": os.getpid(), "session": os.getsid(0), "cwd": os.getcwd(), "stdin": stdin, "oom": oom,
+        "worker": os.environ.get("MESHQ_WORKER"), "extra": os.environ.get("EXTRA"), "argv": sys.argv[1:],
+        "isatty": sys.stdout.isatty(), "fileno": sys.stdout.fileno(),
+    }  # fmt: skip
+
+
+@task
+def spawn_sleeper() -> int:
+    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).pid
+
+
+@task
+def fork_sleeper() -> int:
+    pid = os.fork()
+    if pid == 0:
+        print("in the fork")
+        time.sleep(600)
+        os._exit(0)
+    return pid
+
+
+@task
+def fork_and_return() -> str:
+    pid = os.fork()
+    if pid:
+        os.waitpid(pid, 0)
+        return "parent"
+    return "child"
+
+
+@task
+def close_the_link() -> None:
+    os.closerange(3, 64)
+    time.sleep(600)
+
+
+@task
+def corrupt_the_link() -> None:
+    import socket
+
+    for fd in range(3, 64):
+        try:
+            with socket.socket(fileno=os.dup(fd)) as sock:
+                if sock.family == socket.AF_UNIX:
+                    sock.sendall(b"\xff" * 64)
+        except OSError:
+            pass
+    time.sleep(600)
+
+
+@task
+def hold_the_interpreter(seconds: int) -> None:
+    ctypes.PyDLL(None).sleep(seconds)
+
+
+@task
+def stay_after_exit() -> None:
+    threading.Thread(target=time.sleep, args=(600,)).start()
