@@ -10,11 +10,10 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import zmq
 
-from meshq.client.links import Links
 from meshq.core.membership import (
     Candidate,
     CandidateGone,
@@ -36,12 +35,10 @@ from meshq.core.owner import Leaving, Owner, OwnerEvent, Settle, Submitted, With
 from meshq.core.session import Goodbye, NodesChanged, SendLink, Session, SessionEffect
 from meshq.protocol.messages import Hello, HelloAck, Message
 from meshq.transport.keys import MeshKey, fingerprint
+from meshq.transport.links import Links
 from meshq.transport.loop import Loop
 
 log = logging.getLogger("meshq.client")
-
-RETRY_FULL_S = 0.01
-"""How soon a socket that was full is tried again."""
 
 
 class Listener(Protocol):
@@ -51,16 +48,6 @@ class Listener(Protocol):
     def on_withdraw_answered(self, task_id: bytes, withdrawn: bool) -> None: ...
     def on_nodes_changed(self) -> None: ...
     def on_goodbye(self, node: bytes) -> None: ...
-
-
-class Reach(NamedTuple):
-    """How a node is reached: for the control lane, which connects to the same host."""
-
-    node: bytes
-    incarnation: int
-    name: str
-    endpoint: str
-    control_port: int
 
 
 class Engine:
@@ -116,10 +103,7 @@ class Engine:
     def timeout(self) -> float | None:
         """Return how long the next turn of the loop may last, in seconds."""
         due = self.session.next_deadline()
-        wait = None if due is None else max(0.0, due - time.monotonic())
-        if self._links.blocked:
-            return RETRY_FULL_S if wait is None else min(wait, RETRY_FULL_S)
-        return wait
+        return None if due is None else max(0.0, due - time.monotonic())
 
     def handle(self, event: OwnerEvent) -> None:
         """Let the owner handle an event."""
@@ -150,16 +134,6 @@ class Engine:
     def problems(self) -> list[Problem]:
         """Return why candidates do not answer."""
         return self.session.membership.problems()
-
-    def reaches(self) -> list[Reach]:
-        """Return how each node is reached."""
-        return [
-            Reach(
-                view.node_id, view.incarnation, f"{view.ack.name}@{view.ack.host}", view.endpoint,
-                view.ack.control_port,
-            )
-            for view in self.nodes()
-        ]  # fmt: skip
 
     def close(self) -> None:
         """Close all connections."""

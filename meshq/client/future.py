@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from meshq.client.outcomes import decode
 from meshq.core.owned import Outcome, OwnedTask, TaskState
@@ -96,12 +96,11 @@ class Future(concurrent.futures.Future[T]):
             raise MeshqError(
                 "a callback of a future must not wait for another one: it runs in the thread that would settle it"
             )
-        value = super().result(timeout)
+        value: Any = super().result(timeout)
         if type(value) is _Undecoded:
             # Two threads may both do this; they get equal values, and one of them stays.
-            value = decode(value.outcome)
-            self._result = value
-        return value
+            value = self._result = decode(value.outcome)
+        return cast(T, value)
 
     def settle(self, outcome: Outcome) -> None:
         """Take the outcome of a task that is DONE. For the mesh alone."""

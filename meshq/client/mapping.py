@@ -59,11 +59,11 @@ class Mapping(Iterator[Any]):
         self._ordered = ordered
         self._return_exceptions = return_exceptions
         self._end_at = None if timeout is None else time.monotonic() + timeout
-        self._pending: dict[Future[Any], None] = {}
-        """What is submitted and not consumed, in order."""
-        self._done: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
-        self._chunk: deque[list[Any]] = deque()
-        """What is left of the chunk being consumed: [whether it is a failure, value or failure] each."""
+        self._pending: dict[Future[Any], int] = {}
+        """What is submitted and not consumed, in order, with the number of items of each."""
+        self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._chunk: deque[tuple[bool, Any]] = deque()
+        """What is left of the chunk being consumed: whether it is a failure as data, and the value, of each."""
         self._refill()
 
     def __next__(self) -> Any:
@@ -72,10 +72,10 @@ class Mapping(Iterator[Any]):
                 return self._item(*self._chunk.popleft())
             if not self._pending:
                 raise StopIteration
-            future = self._next_future()
+            future, count = self._next_future()
             self._refill()
-            value = self._value(future)
-            return value if self._chunksize == 1 or isinstance(value, Exception) else self._open(value)
+            self._chunk.extend(self._values(future, count))
+            return self._item(*self._chunk.popleft())
         except BaseException:
             self.close()
             raise
@@ -97,14 +97,14 @@ class Mapping(Iterator[Any]):
             if not batch:
                 return
             future = self._submit(batch[0], False) if self._chunksize == 1 else self._submit(batch, True)
-            self._pending[future] = None
+            self._pending[future] = len(batch)
             if not self._ordered:
                 future.add_done_callback(self._done.put)
 
     def _left(self) -> float | None:
         return None if self._end_at is None else max(0.0, self._end_at - time.monotonic())
 
-    def _next_future(self) -> Future[Any]:
+    def _next_future(self) -> tuple[Future[Any], int]:
         if self._ordered:
             future = next(iter(self._pending))
         else:
@@ -112,26 +112,23 @@ class Mapping(Iterator[Any]):
                 future = self._done.get(timeout=self._left())
             except queue.Empty:
                 raise self._over() from None
-        del self._pending[future]
-        return future
+        return future, self._pending.pop(future)
 
-    def _value(self, future: Future[Any]) -> Any:
+    def _values(self, future: Future[Any], count: int) -> list[tuple[bool, Any]]:
         try:
-            return future.result(self._left())
+            value = future.result(self._left())
         except Exception as error:
             if not future.done():
-                self._pending[future] = None  # to be withdrawn with the rest
+                self._pending[future] = count  # to be withdrawn with the rest
                 raise self._over() from None
-            if self._return_exceptions:
-                return error
-            raise
-
-    def _open(self, chunk: Any) -> Any:
-        """Begin to consume a chunk of results."""
-        if not isinstance(chunk, list) or not chunk or not all(len(item) == 2 for item in chunk):
-            raise RemoteProtocolError("a chunk of results has the wrong shape")
-        self._chunk.extend(chunk)
-        return self._item(*self._chunk.popleft())
+            if not self._return_exceptions:
+                raise
+            return [(False, error)] * count
+        if self._chunksize == 1:
+            return [(False, value)]
+        if not isinstance(value, list) or len(value) != count:
+            raise RemoteProtocolError(f"a chunk of {count} items came back with another shape")
+        return [(bool(failed), item) for failed, item in value]
 
     def _item(self, failed: bool, value: Any) -> Any:
         if not failed:

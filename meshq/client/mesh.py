@@ -24,6 +24,7 @@ from meshq.tasks import TaskFunction, function_name, normalise_name
 from meshq.tasks.options import TaskOptions
 
 if TYPE_CHECKING:
+    from meshq.client.controlling import MeshControl
     from meshq.control.control import Control
 
 T = TypeVar("T")
@@ -66,6 +67,7 @@ class Mesh:
         self._bytes = 0
         self._goodbyes = 0
         self._control: Control | None = None
+        self._control_port: MeshControl | None = None
         self._runtime = Runtime(self._settings, self, role)
 
     @property
@@ -77,9 +79,11 @@ class Mesh:
     def control(self) -> Control:
         """Control commands to the nodes: ``ping``, ``revoke``, ``broadcast``."""
         if self._control is None:
-            from meshq.client.controlling import make_control
+            from meshq.client.controlling import MeshControl
+            from meshq.control.control import Control
 
-            self._control = make_control(self, self._runtime)
+            self._control_port = MeshControl(self._runtime)
+            self._control = Control(self._control_port)
         return self._control
 
     # ------------------------------------------------------------------ submit
@@ -92,6 +96,12 @@ class Mesh:
         """
         options = function.settings if isinstance(function, TaskFunction) else _PLAIN
         name = normalise_name(function) if isinstance(function, str) else function_name(function)
+        return self._submit(name, args, kwargs, options)
+
+    def submit_call(
+        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: TaskOptions
+    ) -> Future[Any]:
+        """Submit a call by name. ``submit`` is what programs call."""
         return self._submit(name, args, kwargs, options)
 
     def delay(self, function: Callable[..., T] | str, /, *args: Any, **kwargs: Any) -> AsyncResult[T]:
@@ -288,6 +298,8 @@ class Mesh:
 
     def on_nodes_changed(self) -> None:
         """Wake whoever waits for nodes."""
+        if self._control_port is not None:
+            self._control_port.refresh()
         with self._changed:
             self._changed.notify_all()
 
@@ -308,12 +320,21 @@ class Mesh:
         try:
             if not cancel:
                 self._wait(lambda: not self._unfinished(), None)
-                self._wait(lambda: not self.unaccepted(), DETACHED_TIMEOUT_S)
+                self.wait_accepted(DETACHED_TIMEOUT_S)
         finally:
             self._leave()
 
-    def unaccepted(self) -> int:
-        """Return how many detached tasks no node has accepted yet."""
+    @property
+    def closed(self) -> bool:
+        """Whether the mesh can no longer be used from here."""
+        return not self._runtime.is_usable
+
+    def wait_accepted(self, timeout: float) -> int:
+        """Wait until nodes have accepted the detached tasks; return how many they have not."""
+        self._wait(lambda: not self._unaccepted(), timeout)
+        return self._unaccepted()
+
+    def _unaccepted(self) -> int:
         return sum(f.is_detached and not f.is_accepted for f in list(self._futures.values()))
 
     def _unfinished(self) -> bool:

@@ -28,9 +28,7 @@ class AsyncResult(Generic[R]):
     It answers for the tasks that this process has submitted.
     """
 
-    def __init__(
-        self, id: str, source: ResultSource | None = None, future: Future[Any] | None = None
-    ) -> None:
+    def __init__(self, id: str, source: ResultSource | None = None, future: Future[Any] | None = None) -> None:
         self._task_id = parse_task_id(id)
         self._kept = future
         self._source = source if source is not None else _default_source()

@@ -7,12 +7,14 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 from meshq.client.engine import Engine, Listener
 from meshq.config import Settings, find_key_path
 from meshq.core.membership import Candidate as DialCandidate
+from meshq.core.timers import earliest
 from meshq.errors import ConfigError, MeshClosed
 from meshq.ids import new_id
 from meshq.protocol.messages import PROTOCOL_VERSION, Hello
@@ -21,6 +23,9 @@ from meshq.transport.context import make_context
 from meshq.transport.discovery import Candidate, Discovery, StaticDiscovery
 from meshq.transport.keys import MeshKey, load_key
 from meshq.transport.loop import Loop
+
+if TYPE_CHECKING:
+    from meshq.transport.mdns import Mdns
 
 log = logging.getLogger("meshq.client")
 
@@ -33,6 +38,15 @@ def key_of(settings: Settings) -> MeshKey | None:
     """Return the mesh key that the settings lead to, or None for none."""
     path = find_key_path(settings)
     return None if path is None else load_key(path)
+
+
+class LoopPart(Protocol):
+    """Something that lives on a client's loop."""
+
+    def step(self) -> float | None:
+        """Do what is due; return how long the next turn of the loop may last, in seconds."""
+
+    def close(self) -> None: ...
 
 
 class Runtime:
@@ -50,11 +64,13 @@ class Runtime:
         self._pid = os.getpid()
         self._stopping = False
         self._discoveries: list[Discovery] = []
+        self._mdns: Mdns | None = None
         self.context = make_context()
         self.loop = Loop()
         self.engine = Engine(self.loop, self.context, self.key, self.hello, listener, settings.no_nodes_timeout)
-        self.steps: list[Callable[[], float | None]] = []
-        """What else takes part in the loop: called after each turn, each returns how long it can wait."""
+        self.started_at = time.monotonic()
+        self.parts: list[LoopPart] = []
+        """What else takes part in the loop."""
         self._thread = threading.Thread(target=self._run, name="meshq", daemon=True)
         self._thread.start()
         self._discoverer = threading.Thread(target=self._discover, name="meshq-discovery", daemon=True)
@@ -107,16 +123,20 @@ class Runtime:
             self._thread.join(2.0)
         for discovery in self._discoveries:
             discovery.close()
+        if self._mdns is not None:
+            self._mdns.close()
 
     # ------------------------------------------------------------------ the two threads
 
     def _run(self) -> None:
         try:
             while not self._stopping:
-                waits = [self.engine.timeout(), *(step() for step in self.steps)]
-                self.loop.turn(min((wait for wait in waits if wait is not None), default=None))
                 self.engine.step()
+                waits = [part.step() for part in self.parts]
+                self.loop.turn(earliest(self.engine.timeout(), *waits))
         finally:
+            for part in self.parts:
+                part.close()
             self.engine.close()
             self.loop.close()
             self.context.term()
@@ -127,9 +147,10 @@ class Runtime:
         if self.settings.peers:
             sources.append(StaticDiscovery(self.settings.peers))
         if self.settings.mdns:
-            from meshq.transport.mdns import MdnsBrowser
+            from meshq.transport.mdns import Mdns, MdnsBrowser
 
-            sources.append(MdnsBrowser(self.settings.mesh))
+            self._mdns = Mdns()
+            sources.append(MdnsBrowser(self.settings.mesh, self._mdns))
         for source in sources:
             if not self._stopping:
                 source.start(self._on_candidate, self._on_gone)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Collection
 from typing import NamedTuple
 
@@ -31,10 +31,10 @@ class NodeAccount:
 
     def __init__(self, joined: NodeJoined) -> None:
         self.node = joined.node
-        self.sequence = -1
-        self.others = 0
         self.used = 0
         """Attempts that count against the credit: all in flight but the detached."""
+        self.used_of: defaultdict[str, int] = defaultdict(int)
+        """The same, by function; it is the owner's own calls that make it grow."""
         self.in_flight: dict[bytes, OwnedTask] = {}
         self.moved: dict[bytes, int] = {}
         """Attempts re-sent elsewhere while the node was away: withdrawn when it comes back."""
@@ -54,6 +54,7 @@ class NodeAccount:
         self.draining = joined.draining
         self.cap = 2 * self.slots
         self.sequence = -1
+        self.others = 0
         self.suspect = False
         self.lost_at = None
 
@@ -65,14 +66,12 @@ class NodeAccount:
     def offers(self, queue: WaitingQueue) -> bool:
         """Whether the node could run what waits in the queue."""
         return (
-            queue.function in self.functions
-            and queue.serializer in self.serializers
-            and queue.tags <= self.tags
+            queue.function in self.functions and queue.serializer in self.serializers and queue.tags <= self.tags
         )
 
-    def room(self, mean_s: float | None) -> int:
+    def room(self, function: str, mean_s: float | None) -> int:
         """Return how many more attempts of a function with this mean may go there."""
-        return min(self.cap, window(self.slots, mean_s)) - self.used
+        return min(self.cap - self.used, window(self.slots, mean_s) - self.used_of[function])
 
     def load(self) -> float:
         """Return the unfinished attempts there per slot: the lower, the sooner it gets to a new one."""
@@ -83,25 +82,27 @@ class NodeAccount:
         self.in_flight[task.id] = task
         if not task.detached:
             self.used += 1
+            self.used_of[task.function] += 1
 
-    def take(self, task_id: bytes) -> OwnedTask | None:
+    def take(self, task: OwnedTask) -> None:
         """Book a task as no longer there."""
-        task = self.in_flight.pop(task_id, None)
-        if task is not None and not task.detached:
+        del self.in_flight[task.id]
+        if not task.detached:
             self.used -= 1
-        return task
+            self.used_of[task.function] -= 1
 
 
 class WaitingQueue:
-    """The owner's tasks that wait for a node, of one function, serializer and set of tags."""
+    """The owner's tasks that wait for a node, of one function, serializer and set of tags, detached or not."""
 
-    def __init__(self, function: str, serializer: str, tags: frozenset[str]) -> None:
+    def __init__(self, function: str, serializer: str, tags: frozenset[str], detached: bool, now: float) -> None:
         self.function = function
         self.serializer = serializer
         self.tags = tags
+        self.detached = detached
         self.tasks: deque[OwnedTask] = deque()
-        self.stuck_since: float | None = None
-        """Since when no usable node has offered the function, while there were nodes."""
+        self.hoped_at = now
+        """When there was last reason to hope for a node; at first, when the queue was made."""
 
     def head(self) -> OwnedTask | None:
         """Return the next task that still waits; those withdrawn meanwhile are dropped on the way."""

@@ -23,19 +23,23 @@ class Credits:
     def __init__(self, slots: int) -> None:
         self._slots = slots
         self._active = 1
-        self._unfinished = 0
+        self._to_run = 0
 
     def survey(self, clients: Iterable[ClientAccount]) -> None:
         """Count the clients that have work here, and the work."""
-        counts = [client.unfinished for client in clients]
-        self._active = max(1, sum(count > 0 for count in counts))
-        self._unfinished = sum(counts)
+        active = total = 0
+        for client in clients:
+            client.surveyed = client.to_run
+            active += client.surveyed > 0
+            total += client.surveyed
+        self._active, self._to_run = max(1, active), total
 
     def update(self, client: ClientAccount, *, force: bool = False) -> Credit | None:
         """Return the message that brings the client up to date, or None where it hardly changed."""
         cap = max(self._slots + 1, window(self._slots, client.mean_s) // self._active)
-        others = max(0, self._unfinished - client.unfinished)
-        if not force and _close(cap, client.cap) and _close(others, client.others + self._slots):
+        # Both of the same moment: what the client has done since says nothing about the others.
+        others = self._to_run - client.surveyed
+        if not force and _close(cap, client.cap) and _close(others + self._slots, client.others + self._slots):
             return None
         client.cap, client.others = cap, others
         client.sequence += 1

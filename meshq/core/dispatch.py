@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from meshq.core.held import ClientAccount, Held, HeldState, Intent
 from meshq.core.holding import RecallRuns, StartRuns
 from meshq.core.pace import Means
-from meshq.core.slots import LONG_RUN_S, Slot, Slots
+from meshq.core.slots import LONG_RUN_S, Slots
 from meshq.core.work import Run
 
 
@@ -20,13 +20,18 @@ class Dispatch:
         self.means = Means()
         self._ring: deque[ClientAccount] = deque()
         """The clients that have attempts queued; each gives one in turn."""
+        self._last: ClientAccount | None = None
+        """The client that gave one last."""
         self._runs: dict[int, Held] = {}
 
     def queue(self, held: Held) -> None:
         """Put an attempt at the end of its client's queue."""
         client = held.client
         if not client.queue:
-            self._ring.append(client)
+            if len(self._ring) == 1 and self._ring[0] is self._last:
+                self._ring.appendleft(client)  # the other has just had its turn
+            else:
+                self._ring.append(client)
         held.state = HeldState.QUEUED
         client.queue.append(held)
 
@@ -60,13 +65,9 @@ class Dispatch:
         """Return how many attempts are in the hands of workers."""
         return len(self._runs)
 
-    def waiting(self) -> bool:
-        """Whether anything is queued."""
-        return bool(self._ring)
-
     def fill(self, now: float) -> list[StartRuns]:
         """Give the slots what they have room for."""
-        ring, heap = self._ring, self.slots.heap() if self._ring else []
+        ring, heap = self._ring, self.slots.heap(now) if self._ring else []
         batches: dict[int, list[Run]] = {}
         blocked = 0
         while heap and blocked < len(ring):
@@ -86,16 +87,17 @@ class Dispatch:
         return [StartRuns(number, runs) for number, runs in batches.items()]
 
     def _take_turn(self, client: ClientAccount) -> None:
+        self._last = client
         if not client.queue:
             self._ring.popleft()
         elif len(self._ring) > 1:
             self._ring.rotate(-1)
 
-    def release(self, slot_number: int, run: int, now: float) -> Held | None:
+    def release(self, run: int, now: float) -> Held | None:
         """Take a run off its slot, finished or given back; None where it is not known."""
         held = self._runs.pop(run, None)
         if held is not None:
-            self.slots.release(self.slots.all[slot_number], run, now)
+            self.slots.release(self.slots.all[held.slot], held, now)
         return held
 
     def vacate(self, slot_number: int) -> list[Held]:
@@ -112,7 +114,7 @@ class Dispatch:
     def recall_behind(self, now: float) -> Iterator[RecallRuns]:
         """Yield the recall of each run that waits behind a long one; they go to a slot that is free."""
         for slot in self.slots:
-            if len(slot.runs) > 1 and now - slot.head_since >= LONG_RUN_S:
+            if len(slot.runs) > 1 and slot.is_long(now):
                 behind = [held for held in list(slot.runs.values())[1:] if held.intent is Intent.NONE]
                 for held in behind:
                     held.intent = Intent.REBALANCE
@@ -123,21 +125,14 @@ class Dispatch:
         """Yield each attempt whose client should hear that it runs, with the seconds since it began."""
         for slot in self.slots:
             head = slot.head()
-            if head is not None and not head.reported and now - slot.head_since >= LONG_RUN_S:
+            if head is not None and not head.reported and slot.is_long(now):
                 head.reported = True
                 yield head, now - slot.head_since
 
     def next_deadline(self) -> float | None:
-        """Return when a run may have become long."""
-        return min((at for slot in self.slots if (at := _long_at(slot)) is not None), default=None)
-
-
-def _long_at(slot: Slot) -> float | None:
-    head = slot.head()
-    if head is None:
-        return None
-    behind = any(held.intent is Intent.NONE for held in list(slot.runs.values())[1:2])
-    return slot.head_since + LONG_RUN_S if behind or not head.reported else None
+        """Return when a run will have become long. From then on nothing is put behind it, so once is enough."""
+        since = [slot.head_since for slot in self.slots if (head := slot.head()) and not head.reported]
+        return min(since) + LONG_RUN_S if since else None
 
 
 def _run(held: Held) -> Run:

@@ -80,7 +80,7 @@ class Held:
         self.slot = 0
         self.expected_s = 0.0
         self.reported = False
-        """Whether the client was told that it has started."""
+        """Whether the client was told, since it last asked, that it has started."""
         self.result: Result | None = None
         self.sent_at = 0.0
         self.tries = 0
@@ -95,17 +95,30 @@ class ClientAccount:
         self.queue: deque[Held] = deque()
         self.held: dict[bytes, Held] = {}
         self.unacknowledged: dict[bytes, Held] = {}
-        """Those of ``held`` that are DONE, oldest sending first."""
+        """Those of ``held`` that are DONE, in the order of their ending."""
+        self.lapsed: list[Held] = []
+        """Dropped while nothing was heard of the client, which is yet to be told."""
+        self.entrusted = 0
+        """How many of ``held`` are ENTRUSTED."""
         self.mean_s: float | None = None
         """Moving average of the seconds that this client's runs take."""
         self.sequence = 0
         self.cap = 0
         self.others = 0
+        self.surveyed = 0
+        """``to_run`` when the work of all clients was last counted."""
         self.connected = True
         self.leaving = False
         self.heard_at = now
+        self.ended_at = now
+        """When an attempt last came to its end."""
 
     @property
     def unfinished(self) -> int:
         """How many attempts of this client are not done."""
         return len(self.held) - len(self.unacknowledged)
+
+    @property
+    def to_run(self) -> int:
+        """How many of them this node itself is to run, or runs."""
+        return self.unfinished - self.entrusted

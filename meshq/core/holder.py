@@ -14,7 +14,7 @@ from typing import Any
 
 from meshq.core.credits import REFRESH_S, Credits
 from meshq.core.dispatch import Dispatch
-from meshq.core.events import Received
+from meshq.core.events import Received, Send
 from meshq.core.held import ClientAccount, Held, HeldState, Intent
 from meshq.core.holding import (
     ClientGreeted,
@@ -48,6 +48,7 @@ from meshq.protocol.messages import (
     Ping,
     Pong,
     Rack,
+    Refused,
     Started,
     Status,
     Submit,
@@ -61,8 +62,8 @@ RESULT_LEASE_S = 3600.0
 """What a client that vanished without BYE leaves behind: its queue for 15 min, its results for an hour."""
 _LEASE_CHECK_S = 5.0
 MAX_CLIENTS = 10_000
-# A client keeps to its credit; one that does not is refused here, before it fills our memory.
-_MAX_UNFINISHED = 2 * MAX_CREDIT
+# A client keeps to its credit, and acknowledges; one that does not is refused before it fills our memory.
+_MAX_KEPT = 2 * MAX_CREDIT
 ENTRUSTED_BYTES = 256 * 1024**2
 """What detached tasks may take up at a node; past it they are refused as ``full`` and go elsewhere."""
 # A detached task with no arguments takes memory as well.
@@ -118,9 +119,9 @@ class Holder:
 
     def tick(self, now: float) -> list[HolderEffect]:
         """Do what has become due."""
-        self._reports.tick(self._clients.values(), now)
         for held, seconds in self._dispatch.newly_long(now):
             self._reports.say(held.client, Started(held.task, held.attempt, seconds))
+        self._reports.tick(self._clients.values(), now)
         self._effects.extend(self._dispatch.recall_behind(now))
         if self._refresh_at is not None and self._refresh_at <= now:
             self._refresh_at = None
@@ -166,13 +167,36 @@ class Holder:
     def _on_greeted(self, event: ClientGreeted, now: float) -> None:
         client = self._clients.get(event.client)
         if client is None:
-            if len(self._clients) >= MAX_CLIENTS:
+            if len(self._clients) >= MAX_CLIENTS and not self._give_up_an_absent_one():
+                refused = Refused("full", f"the node has {MAX_CLIENTS} clients")
+                self._effects.append(Send(event.client, [refused]))
                 return
             client = self._clients[event.client] = ClientAccount(event.client, now)
-        client.connected, client.leaving, client.heard_at = True, False, now
+        client.connected, client.leaving = True, False
         self._grant(client, force=True)
-        for held in client.unacknowledged.values():
+        self._heard(client, now)
+        for held in client.held.values():
+            held.reported = False  # whatever was said may have been lost with the old connection
             self._reports.send_result(held, now)
+
+    def _give_up_an_absent_one(self) -> bool:
+        """Let go of the results of the client that was not heard for longest, if one is out of reach and idle."""
+        absent = [
+            client
+            for client in self._clients.values()
+            if not (client.connected or client.unfinished or client.client == self._own_client)
+        ]
+        if absent:
+            del self._clients[min(absent, key=lambda client: client.heard_at).client]
+        return bool(absent)
+
+    def _heard(self, client: ClientAccount, now: float) -> None:
+        client.heard_at = now
+        if client.lapsed and client.connected:
+            text = f"dropped, since nothing was heard of the client for {QUEUE_LEASE_S:g} s"
+            for held in client.lapsed:
+                self._reports.say(client, Nack(held.task, held.attempt, "full", text))
+            client.lapsed.clear()
 
     def _on_unreachable(self, event: ClientUnreachable, now: float) -> None:
         client = self._clients.get(event.client)
@@ -183,7 +207,7 @@ class Holder:
         client = self._clients.get(event.peer)
         if client is None:
             return
-        client.heard_at = now
+        self._heard(client, now)
         taken: list[Held] = []
         for message in event.messages:
             if type(message) is Submit:
@@ -201,31 +225,34 @@ class Holder:
 
     def _on_bye(self, client: ClientAccount, message: Bye, now: float) -> None:
         """Drop what the client has here, but for detached tasks; what runs is left to end unheard."""
-        dropped = self._drop_queue(client, now)
+        dropped = self._dispatch.clear(client)
+        for held in dropped:
+            self._forget(held)
         for held in list(client.held.values()):
             if not held.detached and held.state is HeldState.DONE:
                 self._forget(held)
             elif not held.detached and held.state is HeldState.RUNNING:
                 self._call_back(held, Intent.REBALANCE)
-        self._reports.say(client, ByeAck(dropped))
+        self._reports.say(client, ByeAck(len(dropped)))
         client.leaving = True
-
-    def _drop_queue(self, client: ClientAccount, now: float) -> int:
-        helds = self._dispatch.clear(client)
-        for held in helds:
-            self._forget(held)
-        return len(helds)
 
     def _end_leases(self, now: float) -> None:
         for client in list(self._clients.values()):
-            silent = now - client.heard_at
             if client.client == self._own_client:
                 continue
             left = client.leaving and not client.held
-            if left or (silent > RESULT_LEASE_S and client.unfinished == 0):
+            last_at = max(client.heard_at, client.ended_at)
+            if left or (now > last_at + RESULT_LEASE_S and client.unfinished == 0):
                 del self._clients[client.client]
-            elif silent > QUEUE_LEASE_S:
-                self._drop_queue(client, now)
+            elif now > client.heard_at + QUEUE_LEASE_S:
+                client.lapsed += self._drop_queue(client)
+
+    def _drop_queue(self, client: ClientAccount) -> list[Held]:
+        """Hand back what the client has queued: it may be sent again."""
+        dropped = self._dispatch.clear(client)
+        for held in dropped:
+            self._drop(held)
+        return dropped
 
     # ------------------------------------------------------------------ submit
 
@@ -234,7 +261,7 @@ class Holder:
         if held is not None:
             self._on_submit_again(held, message, now)
             return
-        if self._tombs.covers(message.task, message.attempt):
+        if self._tombs.covers(client.client, message.task, message.attempt):
             return
         reason = self._refusal(client, message)
         if reason:
@@ -254,12 +281,21 @@ class Holder:
         """Answer a copy; a later attempt of what is here already goes on under its new number."""
         if message.attempt < held.attempt:
             return
-        held.attempt = message.attempt
-        if held.result is not None:
-            held.result = held.result._replace(attempt=message.attempt)
+        self._renumber(held, message.attempt)
+        if held.state is HeldState.DONE:
             self._reports.send_result(held, now)
         else:
+            held.reported = False
             self._reports.say(held.client, Accepted(held.task, held.attempt))
+
+    def _renumber(self, held: Held, attempt: int) -> None:
+        """Go on under a later number; whoever wanted the earlier attempt back wants this one."""
+        if attempt > held.attempt:
+            held.attempt = attempt
+            if held.result is not None:
+                held.result = held.result._replace(attempt=attempt)
+            if held.intent is Intent.WITHDRAW:
+                held.intent = Intent.REBALANCE
 
     def _refusal(self, client: ClientAccount, message: Submit) -> tuple[str, str] | None:
         """Return why the attempt is not taken: a code, and words."""
@@ -269,8 +305,9 @@ class Holder:
             return "unknown-task", f"the node does not offer {message.function}"
         if message.serializer not in self._serializers:
             return "serializer", f"the node does not take {message.serializer}"
-        if client.unfinished >= _MAX_UNFINISHED and not message.detached:
-            return "full", f"the client has {client.unfinished} attempts here, more than its credit"
+        kept = len(client.held) - client.entrusted
+        if kept >= _MAX_KEPT:
+            return "full", f"the client has {kept} attempts and unacknowledged results here"
         if message.detached and self._entrusted_bytes >= ENTRUSTED_BYTES:
             return "full", f"detached tasks take up {self._entrusted_bytes} bytes here"
         return None
@@ -280,27 +317,32 @@ class Holder:
     def _entrust(self, held: Held) -> None:
         """Take over a detached task; said at once, since a short script may wait for just that."""
         held.state = HeldState.ENTRUSTED
+        held.client.entrusted += 1
         self._entrusted_bytes += held.size + _ENTRUSTED_OVERHEAD
         self._reports.say(held.client, Accepted(held.task, held.attempt))
-        self._effects.append(
-            Entrust(held.client.client, held.task, held.function, held.serializer, held.payload, held.options)
-        )
+        self._effects.append(_entrust(held))
 
     def _on_entrusted_done(self, event: EntrustedDone, now: float) -> None:
         held = self._find_entrusted(event.client, event.task)
         if held is not None:
-            self._entrusted_bytes -= held.size + _ENTRUSTED_OVERHEAD
+            self._entrusted_no_more(held)
             self._reports.finished(held, event.status, event.serializer, event.payload, 0.0, now)
 
     def _on_entrusted_withdrawn(self, event: EntrustedWithdrawn, now: float) -> None:
         held = self._find_entrusted(event.client, event.task)
         if held is None:
             return
-        outcome = "dropped" if event.withdrawn else "running"
-        self._reports.say(held.client, Withdrawn(held.task, held.attempt, outcome))
-        if event.withdrawn:
-            self._entrusted_bytes -= held.size + _ENTRUSTED_OVERHEAD
+        wanted = held.intent is not Intent.WITHDRAW
+        self._settle_intent(held, "dropped" if event.withdrawn else "running")
+        if event.withdrawn and wanted:
+            self._effects.append(_entrust(held))  # a later attempt came after the withdrawal
+        elif event.withdrawn:
+            self._entrusted_no_more(held)
             self._forget(held)
+
+    def _entrusted_no_more(self, held: Held) -> None:
+        held.client.entrusted -= 1
+        self._entrusted_bytes -= held.size + _ENTRUSTED_OVERHEAD
 
     def _find_entrusted(self, client_id: bytes, task: bytes) -> Held | None:
         client = self._clients.get(client_id)
@@ -310,13 +352,13 @@ class Holder:
     # ------------------------------------------------------------------ results
 
     def _on_rack(self, client: ClientAccount, message: Rack, now: float) -> None:
-        if client.unacknowledged.pop(message.task, None) is not None:
-            del client.held[message.task]
-            self._tombs.bury(message.task, message.attempt)
+        held = client.unacknowledged.get(message.task)
+        # That of an earlier attempt comes from before this one was sent; its own is still to come.
+        if held is not None and held.attempt == message.attempt:
+            del client.unacknowledged[message.task], client.held[message.task]
+            self._tombs.bury(client.client, message.task, message.attempt)
 
-    def _end(
-        self, held: Held, status: int, serializer: str, payload: Payload, seconds: float, now: float
-    ) -> None:
+    def _end(self, held: Held, status: int, serializer: str, payload: Payload, seconds: float, now: float) -> None:
         """End an attempt that ran or was queued; nobody hears of it where its client has left."""
         if held.client.leaving and not held.detached:
             self._forget(held)
@@ -324,9 +366,14 @@ class Holder:
             self._reports.finished(held, status, serializer, payload, seconds, now)
 
     def _forget(self, held: Held) -> None:
-        held.client.held.pop(held.task, None)
+        """Let go of an attempt, never to run it again."""
+        self._drop(held)
+        self._tombs.bury(held.client.client, held.task, held.attempt)
+
+    def _drop(self, held: Held) -> None:
+        held.state = HeldState.DONE
+        del held.client.held[held.task]
         held.client.unacknowledged.pop(held.task, None)
-        self._tombs.bury(held.task, held.attempt)
 
     # ------------------------------------------------------------------ workers
 
@@ -339,7 +386,7 @@ class Holder:
     def _on_worker_done(self, event: WorkerDone, now: float) -> None:
         touched: set[ClientAccount] = set()
         for done in event.dones:
-            held = self._dispatch.release(event.slot, done.run, now)
+            held = self._dispatch.release(done.run, now)
             if held is None:
                 continue
             client = held.client
@@ -379,9 +426,9 @@ class Holder:
             if held is None:
                 continue
             if run not in given_back:
-                self._on_recall_refused(held, event.slot)
+                self._on_recall_refused(held)
                 continue
-            self._dispatch.release(event.slot, run, now)
+            self._dispatch.release(run, now)
             if held.intent is Intent.REBALANCE:
                 again.append(held)
             else:
@@ -393,6 +440,7 @@ class Holder:
         again: list[Held] = []
         for held in helds:
             held.intent = Intent.NONE
+            held.reported = False
             if held.client.leaving and not held.detached:
                 self._forget(held)
             else:
@@ -400,18 +448,21 @@ class Holder:
         self._dispatch.queue_first(again)
 
     def _call_back(self, held: Held, intent: Intent) -> None:
-        """Ask a worker for a run; the most severe of several intents counts."""
-        if intent > held.intent:
+        """Ask a worker for a run; the most severe of several intents counts, each revoke with its own signal."""
+        if intent > held.intent or intent is Intent.REVOKE:
             held.intent = intent
             self._effects.append(RecallRuns(held.slot, [held.run]))
 
-    def _on_recall_refused(self, held: Held, slot: int) -> None:
+    def _on_recall_refused(self, held: Held) -> None:
         """The run had started already."""
-        signal = self._recalls.signal_for(held.run) if held.intent is Intent.REVOKE else 0
-        if signal:
-            self._effects.append(SignalWorker(slot, signal))
-        else:
+        if held.intent is not Intent.REVOKE:
             self._settle_intent(held, "running")
+            return
+        signal = self._recalls.started(held.run)
+        if signal:
+            self._effects.append(SignalWorker(held.slot, signal))
+        elif not self._recalls.waits_for(held.run):
+            held.intent = Intent.NONE
 
     def _drop_recalled(self, held: Held, now: float) -> None:
         """A run that was called back for good had not started."""
@@ -428,7 +479,7 @@ class Holder:
         if intent is Intent.WITHDRAW:
             self._reports.say(held.client, Withdrawn(held.task, held.attempt, outcome))
         elif intent is Intent.REVOKE:
-            self._recalls.resolve(held.run, held.task, outcome)
+            self._recalls.resolve(held.run, outcome)
 
     # ------------------------------------------------------------------ withdraw and revoke
 
@@ -436,25 +487,29 @@ class Holder:
         held = client.held.get(message.task)
         if held is None:
             # Should the SUBMIT still be on its way, it comes too late.
-            self._tombs.bury(message.task, message.attempt)
+            self._tombs.bury(client.client, message.task, message.attempt)
             self._reports.say(client, Withdrawn(message.task, message.attempt, "unknown"))
-        elif held.attempt != message.attempt:
             return
-        elif held.state is HeldState.QUEUED:
+        if message.attempt < held.attempt:
+            return
+        self._renumber(held, message.attempt)
+        if held.state is HeldState.QUEUED:
             self._dispatch.unqueue(held)
             self._forget(held)
             self._reports.say(client, Withdrawn(message.task, message.attempt, "dropped"))
         elif held.state is HeldState.RUNNING:
             self._call_back(held, Intent.WITHDRAW)
         elif held.state is HeldState.ENTRUSTED:
+            held.intent = Intent.WITHDRAW
             self._effects.append(Disown(client.client, message.task))
         else:
             self._reports.send_result(held, now)
 
     def _on_revoke(self, event: RevokeAsked, now: float) -> None:
         revoke = Revoke(event.token, event.signal)
-        refused = set(self._revocations.add(event.tasks, now).refused)
-        for task in event.tasks:
+        tasks = dict.fromkeys(event.tasks)
+        refused = set(self._revocations.add(tasks, now).refused)
+        for task in tasks:
             revoke.note(task, NOT_REMEMBERED if task in refused else UNKNOWN)
             for client in self._clients.values():
                 held = client.held.get(task)
@@ -468,7 +523,7 @@ class Holder:
             self._end(held, Status.REVOKED, "", b"", 0.0, now)
             revoke.note(held.task, "dropped")
         elif held.state is HeldState.RUNNING:
-            revoke.waiting.add(held.run)
+            revoke.waiting[held.run] = held.task
             self._call_back(held, Intent.REVOKE)
         elif held.state is HeldState.DONE:
             revoke.note(held.task, "finished")
@@ -491,8 +546,7 @@ class Holder:
         for client in self._clients.values():
             if client.client == self._own_client:
                 continue  # what was entrusted to this node is its own, and is finished here
-            for held in self._dispatch.clear(client):
-                self._forget(held)
+            for held in self._drop_queue(client):
                 self._reports.say(client, Nack(held.task, held.attempt, "draining", "the node drains"))
             self._reports.say(client, Draining())
 
@@ -502,3 +556,7 @@ class Holder:
             client.queue or client.unfinished or (client.connected and client.unacknowledged)
             for client in self._clients.values()
         )
+
+
+def _entrust(held: Held) -> Entrust:
+    return Entrust(held.client.client, held.task, held.function, held.serializer, held.payload, held.options)

@@ -71,6 +71,7 @@ class OwnedTask:
         "node",
         "options",
         "payload",
+        "revoked",
         "sent_at",
         "serializer",
         "since",
@@ -104,5 +105,6 @@ class OwnedTask:
         self.sent_at = 0.0
         self.since = 0.0
         self.withdrawing = False
+        self.revoked = False
         self.deaths: list[str] | None = None
         """What became of each attempt that died while it ran."""

@@ -32,6 +32,7 @@ from meshq.protocol.messages import (
     Withdraw,
     Withdrawn,
 )
+from meshq.protocol.payload import join_payload
 
 RESEND_S = 1.0
 MAX_DEATHS = 3
@@ -48,12 +49,11 @@ _ENDING_OF_STATUS: dict[int, Ending] = {
     Status.REVOKED: Ending.REVOKED,
     Status.EXPIRED: Ending.EXPIRED,
     Status.TIME_LIMIT: Ending.TIME_LIMIT,
-    Status.WORKER_LOST: Ending.WORKER_LOST,
 }
 
 
 class Submitted(NamedTuple):
-    """Event: new tasks."""
+    """Event: new tasks. One whose id is that of an unsettled task is ignored: the caller is to refuse it."""
 
     tasks: list[OwnedTask]
 
@@ -84,12 +84,18 @@ class WithdrawAsked(NamedTuple):
     tasks: list[bytes]
 
 
+class Revoked(NamedTuple):
+    """Event: these tasks were revoked. What waits here ends now; what a node has is the node's to end."""
+
+    tasks: list[bytes]
+
+
 class Leaving(NamedTuple):
     """Event: the owner goes; every unsettled task but the entrusted ones is cancelled."""
 
 
 OwnerEvent: TypeAlias = (
-    Submitted | Received | NodeJoined | NodeSuspected | NodeReturned | NodeLost | WithdrawAsked | Leaving
+    Submitted | Received | NodeJoined | NodeSuspected | NodeReturned | NodeLost | WithdrawAsked | Revoked | Leaving
 )
 
 
@@ -130,6 +136,7 @@ class Owner:
             NodeReturned: self._on_node_returned,
             NodeLost: self._on_node_lost,
             WithdrawAsked: self._on_withdraw_asked,
+            Revoked: self._on_revoked,
             Leaving: self._on_leaving,
         }
         self._messages: dict[type[Any], Callable[[NodeAccount, Any, float], None]] = {
@@ -150,14 +157,13 @@ class Owner:
 
     def tick(self, now: float) -> list[OwnerEffect]:
         """Do what has become due."""
-        self._next_tick = None
         for node in list(self._nodes.values()):
             if node.lost_at is None:
                 self._resend(node, now)
             elif now - node.lost_at > _FORGET_S:
                 del self._nodes[node.node]
-        for queue in self._router.waiting():
-            self._give_up(queue, now)
+        due = [self._give_up(queue, now) for queue in self._router.waiting()]
+        self._next_tick = min([now + _TICK_S, *due]) if self._tasks else None
         return self._finish(now)
 
     def next_deadline(self) -> float | None:
@@ -180,9 +186,11 @@ class Owner:
 
     def _on_submitted(self, event: Submitted, now: float) -> None:
         for task in event.tasks:
+            if task.id in self._tasks:
+                continue
             task.since = now
             self._tasks[task.id] = task
-            self._router.wait(task)
+            self._router.wait(task, now)
 
     def _route(self, now: float) -> None:
         sends: dict[bytes, list[Message]] = {}
@@ -198,7 +206,8 @@ class Owner:
     def _finish(self, now: float) -> list[OwnerEffect]:
         """Route what can go, and hand out the effects gathered."""
         if self._ended:
-            self._effects.append(Settle(self._ended))
+            # First of all: who is told that a task was withdrawn must find it settled.
+            self._effects.insert(0, Settle(self._ended))
             self._ended = []
         self._route(now)
         if self._next_tick is None and self._tasks:
@@ -216,7 +225,7 @@ class Owner:
         for message in event.messages:
             if type(message) is Result:
                 racks.append(Rack(message.task, message.attempt))
-                self._on_result(node, message)
+                self._on_result(node, message, now)
             else:
                 handler = self._messages.get(type(message))
                 if handler is not None:
@@ -225,31 +234,33 @@ class Owner:
             self._means.fold()
             self._effects.append(Send(event.peer, racks))
 
-    def _on_result(self, node: NodeAccount, result: Result) -> None:
+    def _on_result(self, node: NodeAccount, result: Result, now: float) -> None:
         task = self._tasks.get(result.task)
         if task is None:
             return
         if result.status == Status.WORKER_LOST:
             if task.node == node.node and task.attempt == result.attempt:
-                self._on_death(task, node, _text(result))
+                self._on_worker_lost(task, node, _text(result), now)
             return
-        self._means.observe(task.function, result.seconds)
+        if result.seconds > 0.0:  # what was revoked or entrusted says 0; a peer may say anything, NaN too
+            self._means.observe(task.function, result.seconds)
         if task.node is not None and task.node != node.node:
             # An earlier attempt has won; the later one, sent elsewhere meanwhile, is called back.
             self._effects.append(Send(task.node, [Withdraw(task.id, task.attempt)]))
         ending = _ENDING_OF_STATUS.get(result.status, Ending.FAILURE)
         self._settle(task, Outcome(ending, result.serializer, result.payload))
 
-    def _on_death(self, task: OwnedTask, node: NodeAccount, story: str) -> None:
-        """Charge a death under the task, and try again while it may."""
-        node.take(task.id)
-        task.deaths = [*(task.deaths or ()), f"attempt {task.attempt} on {node.name}: {story}"]
-        if task.withdrawing:
-            self._withdrawn(task)
-        elif len(task.deaths) >= MAX_DEATHS:
-            self._settle(task, Outcome(Ending.WORKER_LOST, text="; ".join(task.deaths)))
+    def _on_worker_lost(self, task: OwnedTask, node: NodeAccount, story: str, now: float) -> None:
+        if task.detached:
+            # The node that took it over has tried it as often as it may.
+            self._settle(task, Outcome(Ending.WORKER_LOST, text=story))
         else:
-            self._wait_again([task])
+            self._on_death(task, node, story, now)
+
+    def _on_death(self, task: OwnedTask, node: NodeAccount, story: str, now: float) -> None:
+        """Charge a death under the task, and try again while it may."""
+        task.deaths = [*(task.deaths or ()), f"attempt {task.attempt} on {node.name}: {story}"]
+        self._wait_again(node, [task], now)
 
     def _on_accepted(self, node: NodeAccount, message: Accepted, now: float) -> None:
         task = node.in_flight.get(message.task)
@@ -276,11 +287,7 @@ class Owner:
             node.serializers.discard(task.serializer)
         else:
             node.draining = True
-        node.take(task.id)
-        if task.withdrawing:
-            self._withdrawn(task)
-        else:
-            self._wait_again([task])
+        self._wait_again(node, [task], now)
 
     def _on_credit(self, node: NodeAccount, message: Credit, now: float) -> None:
         if message.sequence > node.sequence:
@@ -322,19 +329,12 @@ class Owner:
         if node is None or node.lost_at is not None:
             return
         node.lost_at = self._node_seen_at = now
-        node.moved.clear()
-        again: list[OwnedTask] = []
         for task in list(node.in_flight.values()):
             if event.died and task.state is TaskState.STARTED:
-                self._on_death(task, node, f"the node was lost ({event.reason})")
-                continue
-            node.take(task.id)
-            node.moved[task.id] = task.attempt
-            if task.withdrawing:
-                self._withdrawn(task)
-            else:
-                again.append(task)
-        self._wait_again(again)
+                self._on_death(task, node, f"the node was lost ({event.reason})", now)
+        again = list(node.in_flight.values())
+        node.moved = {task.id: task.attempt for task in again}
+        self._wait_again(node, again, now)
 
     # ------------------------------------------------------------------ withdraw and leave
 
@@ -343,25 +343,33 @@ class Owner:
             task = self._tasks.get(task_id)
             if task is None:
                 self._effects.append(WithdrawAnswered(task_id, False))
-            elif task.node is None:
-                self._withdrawn(task)
+                continue
+            task.withdrawing = True
+            if task.node is None:
+                self._settle(task, Outcome(Ending.CANCELLED))
             else:
-                task.withdrawing = True
+                task.sent_at = now
                 self._effects.append(Send(task.node, [Withdraw(task_id, task.attempt)]))
+
+    def _on_revoked(self, event: Revoked, now: float) -> None:
+        for task_id in event.tasks:
+            task = self._tasks.get(task_id)
+            if task is None:
+                continue
+            task.revoked = True
+            if task.node is None:
+                self._settle(task, Outcome(Ending.REVOKED))
 
     def _on_withdrawn(self, node: NodeAccount, message: Withdrawn, now: float) -> None:
         task = node.in_flight.get(message.task)
-        if task is None or task.attempt != message.attempt or not task.withdrawing:
+        if task is None or task.attempt != message.attempt:
             return
         if message.outcome in ("dropped", "unknown"):
-            self._withdrawn(task)
-        else:
+            # Where this is not asked for any more (a copy of WITHDRAW did it), the task must go out again.
+            self._wait_again(node, [task], now)
+        elif task.withdrawing:
             task.withdrawing = False
             self._effects.append(WithdrawAnswered(task.id, False))
-
-    def _withdrawn(self, task: OwnedTask) -> None:
-        self._settle(task, Outcome(Ending.CANCELLED))
-        self._effects.append(WithdrawAnswered(task.id, True))
 
     def _on_leaving(self, event: Leaving, now: float) -> None:
         for task in list(self._tasks.values()):
@@ -383,19 +391,19 @@ class Owner:
         if again:
             self._effects.append(Send(node.node, again))
 
-    def _give_up(self, queue: WaitingQueue, now: float) -> None:
-        """Settle what waits in vain: for a function that no node offers, or for any node at all."""
-        present = any(node.lost_at is None for node in self._nodes.values())
-        if present:
-            self._node_seen_at = now
-        if any(self._may_offer(node, queue, now) for node in self._nodes.values()):
-            queue.stuck_since = None
-        elif present:
-            queue.stuck_since = now if queue.stuck_since is None else queue.stuck_since
-            if now - queue.stuck_since >= UNKNOWN_TASK_S:
-                self._give_up_all(queue, now, Ending.UNKNOWN_TASK, 0.0)
+    def _give_up(self, queue: WaitingQueue, now: float) -> float:
+        """Settle what waits in vain, for this function or for any node at all; return when to look again."""
+        nodes = self._nodes.values()
+        present = any(node.lost_at is None for node in nodes)
         if not present and now - self._node_seen_at >= self._no_nodes_timeout:
             self._give_up_all(queue, now, Ending.NO_NODES, self._no_nodes_timeout)
+        if present and not any(self._may_offer(node, queue, now) for node in nodes):
+            due = queue.hoped_at + UNKNOWN_TASK_S
+            if now < due:
+                return due
+            self._give_up_all(queue, now, Ending.UNKNOWN_TASK, 0.0)
+        queue.hoped_at = now
+        return now + UNKNOWN_TASK_S
 
     def _may_offer(self, node: NodeAccount, queue: WaitingQueue, now: float) -> bool:
         """Whether the node offers the function, or did so a moment ago and may come back."""
@@ -408,30 +416,46 @@ class Owner:
 
     # ------------------------------------------------------------------ endings
 
-    def _wait_again(self, tasks: list[OwnedTask]) -> None:
+    def _wait_again(self, node: NodeAccount, tasks: list[OwnedTask], now: float) -> None:
+        """Take tasks back from a node, to send them out anew; those that must not go again end."""
+        again: list[OwnedTask] = []
         for task in tasks:
+            outcome = _last_word(task)
+            if outcome is not None:
+                self._settle(task, outcome)
+                continue
+            node.take(task)
             task.node = None
             task.accepted = False
             task.state = TaskState.RETRY if task.deaths else TaskState.PENDING
-        self._router.wait_first(tasks)
+            again.append(task)
+        self._router.wait_first(again, now)
 
     def _settle(self, task: OwnedTask, outcome: Outcome) -> None:
         del self._tasks[task.id]
         if task.node:
-            self._nodes[task.node].take(task.id)
+            self._nodes[task.node].take(task)
         task.node = b""
         task.state = STATE_OF_ENDING[outcome.ending]
         self._ended.append((task, outcome))
-        if task.withdrawing and outcome.ending is not Ending.CANCELLED:
-            self._effects.append(WithdrawAnswered(task.id, False))
+        if task.withdrawing:
+            self._effects.append(WithdrawAnswered(task.id, outcome.ending is Ending.CANCELLED))
+
+
+def _last_word(task: OwnedTask) -> Outcome | None:
+    """Return how a task ends that its node no longer has, or None where it may go out again."""
+    if task.withdrawing:
+        return Outcome(Ending.CANCELLED)
+    if task.revoked:
+        return Outcome(Ending.REVOKED)
+    if task.deaths is not None and len(task.deaths) >= MAX_DEATHS:
+        return Outcome(Ending.WORKER_LOST, text="; ".join(task.deaths))
+    return None
 
 
 def _submit(task: OwnedTask) -> Submit:
-    return Submit(
-        task.id, task.attempt, task.function, task.serializer, task.payload, task.detached, task.options
-    )
+    return Submit(task.id, task.attempt, task.function, task.serializer, task.payload, task.detached, task.options)
 
 
 def _text(result: Result) -> str:
-    payload = result.payload
-    return payload.decode("utf-8", "replace") if type(payload) is bytes else ""
+    return join_payload(result.payload).decode("utf-8", "replace")

@@ -38,7 +38,7 @@ class Means:
         """Fold what was observed into the means."""
         for function, (total, count) in self._totals.items():
             mean = self._means.get(function)
-            fresh = min(max(total / count, 0.0), 1e6)
+            fresh = min(max(0.0, total / count), 1e6)  # in this order, what is not a number becomes 0
             if mean is not None:
                 fresh = mean + (fresh - mean) * min(1.0, _WEIGHT * count)
             elif len(self._means) >= _MAX_FUNCTIONS:
@@ -54,6 +54,6 @@ class Means:
 def window(slots: int, mean_s: float | None) -> int:
     """Return how many unfinished attempts keep ``slots`` slots busy, with a little ahead."""
     if mean_s is None:
-        return 2 * slots
+        return min(2 * slots, MAX_CREDIT)
     ahead = int(NODE_AHEAD_S * slots / max(mean_s, 1e-6)) + 1
     return min(slots + ahead, MAX_CREDIT)

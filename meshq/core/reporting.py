@@ -14,7 +14,8 @@ from meshq.protocol.payload import Payload
 REPORT_S = 0.010
 """How long a result may take before ACCEPTED is sent of its own."""
 RESEND_S = 0.5
-MAX_RESEND_S = 8.0
+"""How soon a result is sent again; doubled with each sending, up to 8 s."""
+_DOUBLINGS = 4
 SILENT_S = 5.0
 """A client not heard for this long is sent nothing again until it is."""
 
@@ -48,6 +49,7 @@ class Reports:
     ) -> None:
         """Make the attempt's result, send it, and keep it until it is acknowledged."""
         held.state = HeldState.DONE
+        held.client.ended_at = now
         held.payload = b""
         held.result = Result(held.task, held.attempt, status, serializer, payload, seconds)
         held.client.unacknowledged[held.task] = held
@@ -71,15 +73,16 @@ class Reports:
         if self._resend_at is not None and self._resend_at <= now:
             self._resend_at = None
             for client in clients:
-                if client.unacknowledged and client.connected and now - client.heard_at < SILENT_S:
+                if client.unacknowledged and client.connected:
                     self._resend(client, now)
 
     def _resend(self, client: ClientAccount, now: float) -> None:
-        for held in list(client.unacknowledged.values()):
-            if now - held.sent_at >= min(RESEND_S * 2 ** (held.tries - 1), MAX_RESEND_S):
+        self._resend_at = now + RESEND_S
+        if now >= client.heard_at + SILENT_S:
+            return
+        for held in client.unacknowledged.values():
+            if now >= held.sent_at + RESEND_S * 2 ** min(held.tries - 1, _DOUBLINGS):
                 self.send_result(held, now)
-        if self._resend_at is None:
-            self._resend_at = now + RESEND_S
 
     def next_deadline(self) -> float | None:
         """Return when ``tick`` is due."""

@@ -2,8 +2,9 @@
 
 Rules. A task goes only to a node that offers its function, with its serializer and tags. Work goes to the
 node that will get to it soonest: the one with the fewest unfinished attempts per slot. A node gets no more
-than its credit allows, and no more of a function than keeps its slots busy for some 10 ms. Detached tasks are
-entrusted beyond credit: the node that takes one owns it from then on.
+than its credit allows, and no more of a function than keeps its slots busy for some 10 ms. Where functions
+compete for credit, the one that got nothing is served before those that got some. Detached tasks are entrusted
+beyond credit: the node that takes one owns it from then on.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from meshq.core.accounts import NodeAccount, WaitingQueue
 from meshq.core.owned import OwnedTask
 from meshq.core.pace import Means
 
-_Key = tuple[str, str, frozenset[str]]
+_Key = tuple[str, str, frozenset[str], bool]
 
 
 class Router:
@@ -26,16 +27,16 @@ class Router:
         self._means = means
         self._queues: dict[_Key, WaitingQueue] = {}
         self._ring: deque[WaitingQueue] = deque()
-        """The queues that hold tasks; each is served in turn."""
+        """The queues that hold tasks, in the order in which they are served."""
 
-    def wait(self, task: OwnedTask) -> None:
+    def wait(self, task: OwnedTask, now: float) -> None:
         """Queue a task behind the others."""
-        self._queue_of(task).tasks.append(task)
+        self._queue_of(task, now).tasks.append(task)
 
-    def wait_first(self, tasks: list[OwnedTask]) -> None:
+    def wait_first(self, tasks: list[OwnedTask], now: float) -> None:
         """Queue tasks that had been sent already before all others, in their order."""
         for task in reversed(tasks):
-            self._queue_of(task).tasks.appendleft(task)
+            self._queue_of(task, now).tasks.appendleft(task)
 
     def waiting(self) -> Iterator[WaitingQueue]:
         """Yield the queues that hold tasks."""
@@ -44,16 +45,21 @@ class Router:
     def assign(self, nodes: Iterable[NodeAccount], now: float) -> Iterator[tuple[NodeAccount, OwnedTask]]:
         """Yield each task that can go now with its node; the caller books and sends it."""
         usable = [node for node in nodes if node.usable and node.full_until <= now]
+        served: list[WaitingQueue] = []
         for _ in range(len(self._ring)):
             queue = self._ring.popleft()
+            waiting = len(queue.tasks)
             candidates = [node for node in usable if node.offers(queue)]
             if candidates:
-                queue.stuck_since = None
+                queue.hoped_at = now
                 yield from self._serve(queue, candidates)
             if queue.head() is None:
-                del self._queues[queue.function, queue.serializer, queue.tags]
+                del self._queues[queue.function, queue.serializer, queue.tags, queue.detached]
+            elif len(queue.tasks) < waiting:
+                served.append(queue)
             else:
                 self._ring.append(queue)
+        self._ring.extend(served)
 
     def _serve(
         self, queue: WaitingQueue, candidates: list[NodeAccount]
@@ -68,7 +74,7 @@ class Router:
         while heap and (task := queue.head()) is not None:
             load, index = heap[0]
             node = candidates[index]
-            if task.detached or node.room(mean) > 0:
+            if queue.detached or node.room(queue.function, mean) > 0:
                 queue.tasks.popleft()
                 yield node, task
                 heapq.heapreplace(heap, (load + 1.0 / node.slots, index))
@@ -79,16 +85,16 @@ class Router:
     def _serve_one(
         queue: WaitingQueue, node: NodeAccount, mean: float | None
     ) -> Iterator[tuple[NodeAccount, OwnedTask]]:
-        room = node.room(mean)
-        while (task := queue.head()) is not None and (room > 0 or task.detached):
+        room = node.room(queue.function, mean)
+        while (queue.detached or room > 0) and (task := queue.head()) is not None:
             queue.tasks.popleft()
-            room -= not task.detached
+            room -= 1
             yield node, task
 
-    def _queue_of(self, task: OwnedTask) -> WaitingQueue:
-        key = (task.function, task.serializer, task.tags)
+    def _queue_of(self, task: OwnedTask, now: float) -> WaitingQueue:
+        key = (task.function, task.serializer, task.tags, task.detached)
         queue = self._queues.get(key)
         if queue is None:
-            queue = self._queues[key] = WaitingQueue(*key)
+            queue = self._queues[key] = WaitingQueue(*key, now)
             self._ring.append(queue)
         return queue

@@ -146,7 +146,7 @@ class Session:
     def _send(self, effects: list[OwnerEffect]) -> list[SessionEffect]:
         out: list[SessionEffect] = []
         for effect in effects:
-            if type(effect) is not Send:
+            if not isinstance(effect, Send):
                 out.append(effect)
             elif (link := self._link_of_node.get(effect.peer)) is not None:
                 out.append(SendLink(link, effect.messages))

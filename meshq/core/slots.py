@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
+from math import inf
 
 from meshq.core.held import Held
 from meshq.core.pace import WORKER_AHEAD_S
@@ -36,6 +37,10 @@ class Slot:
         """Return the attempt that runs, as far as the node knows."""
         return next(iter(self.runs.values()), None)
 
+    def is_long(self, now: float) -> bool:
+        """Whether what runs has lasted so long that nothing should wait behind it."""
+        return now >= self.head_since + LONG_RUN_S and bool(self.runs)
+
 
 class Slots:
     """All slots of a node, and the runs that they have."""
@@ -47,18 +52,14 @@ class Slots:
     def __iter__(self) -> Iterator[Slot]:
         return iter(self.all.values())
 
-    def heap(self) -> list[tuple[float, int]]:
+    def heap(self, now: float) -> list[tuple[float, int]]:
         """Return the slots that may have room, the least loaded first, for ``place`` to keep in order."""
-        heap = [(slot.load_s, slot.number) for slot in self.all.values() if slot.ready]
+        heap = [(slot.load_s, slot.number) for slot in self.all.values() if slot.ready and not slot.is_long(now)]
         heapq.heapify(heap)
         return heap
 
-    def place(
-        self, held: Held, mean_s: float | None, heap: list[tuple[float, int]], now: float
-    ) -> Slot | None:
-        """Give an attempt to the slot that gets to it soonest; None where it must wait."""
-        if not heap:
-            return None
+    def place(self, held: Held, mean_s: float | None, heap: list[tuple[float, int]], now: float) -> Slot | None:
+        """Give an attempt to the slot that gets to it soonest, the heap's first; None where it must wait."""
         slot = self.all[heap[0][1]]
         if slot.runs and not self._fits_ahead(slot, mean_s):
             return None
@@ -66,8 +67,8 @@ class Slots:
             slot.head_since = now
         held.run, held.slot = self._next_run, slot.number
         self._next_run += 1
-        # What is not known is taken for long, so that nothing goes behind it.
-        held.expected_s = WORKER_AHEAD_S if mean_s is None else mean_s
+        # What is not known is taken for endless, so that nothing goes behind it.
+        held.expected_s = inf if mean_s is None else mean_s
         slot.runs[held.run] = held
         slot.load_s += held.expected_s
         heapq.heapreplace(heap, (slot.load_s, slot.number))
@@ -78,10 +79,9 @@ class Slots:
         return mean_s is not None and slot.load_s + mean_s <= WORKER_AHEAD_S and len(slot.runs) < MAX_AHEAD
 
     @staticmethod
-    def release(slot: Slot, run: int, now: float) -> Held | None:
+    def release(slot: Slot, held: Held, now: float) -> None:
         """Take a run off its slot."""
-        held = slot.runs.pop(run, None)
-        if held is not None:
-            slot.load_s = slot.load_s - held.expected_s if slot.runs else 0.0
+        if slot.head() is held:
             slot.head_since = now
-        return held
+        del slot.runs[held.run]
+        slot.load_s = slot.load_s - held.expected_s if slot.runs else 0.0

@@ -7,20 +7,25 @@ LIMIT = 100_000
 
 
 class Tombs:
-    """The last attempt of each task that was finished and acknowledged, withdrawn or refused here."""
+    """The last attempt of each client's task that was acknowledged or withdrawn here.
+
+    By client, since owners number attempts each for themselves: a node that was entrusted with a task counts
+    anew, and its numbers say nothing about those of the task's first owner.
+    """
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
-        self._attempts: dict[bytes, int] = {}
+        self._attempts: dict[tuple[bytes, bytes], int] = {}
 
-    def bury(self, task: bytes, attempt: int) -> None:
+    def bury(self, client: bytes, task: bytes, attempt: int) -> None:
         """Remember that this attempt, and any earlier one, is over."""
-        attempts = self._attempts
+        attempts, key = self._attempts, (client, task)
+        last = max(attempt, attempts.pop(key, 0))
         if len(attempts) >= self._limit:
             del attempts[next(iter(attempts))]
-        attempts[task] = max(attempt, attempts.pop(task, 0))
+        attempts[key] = last
 
-    def covers(self, task: bytes, attempt: int) -> bool:
+    def covers(self, client: bytes, task: bytes, attempt: int) -> bool:
         """Tell whether this attempt is over."""
-        buried = self._attempts.get(task)
+        buried = self._attempts.get((client, task))
         return buried is not None and attempt <= buried

@@ -6,6 +6,7 @@ Frame 0 is the magic and version, frame 1 a header (a msgpack map: who sends it,
 
 from __future__ import annotations
 
+import reprlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -105,8 +106,9 @@ class Outbox:
         if not self:
             return None
         batch = self._next_small()
-        pieces = self._next_pieces(batch)
-        return [MAGIC, self._header, self._pack(batch), *pieces]
+        parts: list[Message] = []
+        pieces = self._next_pieces(parts)
+        return [MAGIC, self._header, self._pack(batch, parts), *pieces]
 
     def _next_small(self) -> list[Message]:
         small, size = self._small, 0
@@ -131,15 +133,19 @@ class Outbox:
                     size += len(message.data)
         return pieces
 
-    def _pack(self, batch: list[Message]) -> bytes:
-        """Pack a batch; what turns out too large is cut in two, and its later half waits."""
+    def _pack(self, batch: list[Message], parts: list[Message]) -> bytes:
+        """Pack a batch; what turns out too large is cut in two, and its later half waits.
+
+        ``parts`` stay with it, as their frames do.
+        """
         while True:
-            packed: bytes = self._packer.pack(list(_groups(batch)))
+            packed: bytes = self._packer.pack(list(_groups([*batch, *parts])))
             if len(packed) <= MAX_BATCH_BYTES:
                 return packed
-            if len(batch) == 1:
-                raise LocalProtocolError(f"a {type(batch[0]).__name__} of {len(packed)} bytes is over 1 MiB")
-            half = max(1, len(batch) // 2)
+            if len(batch) <= 1:
+                name = type((batch or parts)[0]).__name__
+                raise LocalProtocolError(f"a {name} of {len(packed)} bytes is over 1 MiB")
+            half = len(batch) // 2
             self._small.extendleft(reversed(batch[half:]))
             batch = batch[:half]
 
@@ -210,9 +216,7 @@ def _check_magic(magic: bytes) -> None:
     if magic == MAGIC:
         return
     if magic[:-1] == MAGIC[:-1]:
-        raise UnsupportedVersion(
-            f"version {magic[-1]} of the wire is not spoken here, only {PROTOCOL_VERSION}"
-        )
+        raise UnsupportedVersion(f"version {magic[-1]} of the wire is not spoken here, only {PROTOCOL_VERSION}")
     raise RemoteProtocolError(f"a message that begins with {magic[:16]!r} is not one of meshq's")
 
 
@@ -227,7 +231,7 @@ def _read_header(packed: bytes) -> Header:
         fields = _unpack(packed, MAX_HEADER_BYTES, dict)
         header = Header(fields.get("s", b""), fields.get("d", b""), fields.get("i", 0))
         if tuple(map(type, header)) != (bytes, bytes, int):
-            raise RemoteProtocolError(f"a header has the wrong shape: {repr(fields)[:200]}")
+            raise RemoteProtocolError(f"a header has the wrong shape: {reprlib.repr(fields)}")
         if len(_headers) < _MAX_HEADERS and len(packed) < 256:
             _headers[packed] = header
     return header

@@ -51,6 +51,8 @@ class Joiner:
         """Take a piece; one that does not follow on the last drops its whole transfer."""
         if not 0 <= part.total <= MAX_PAYLOAD_BYTES or len(part.data) > PIECE_BYTES:
             raise RemoteProtocolError(f"a part of {len(part.data)} bytes of {part.total} is over the limit")
+        if not len(part.data) and part.total:
+            raise RemoteProtocolError("a part is empty, of which a peer could send any number")
         if part.offset == 0:
             self._open(part)
         transfer = self._transfers.get(part.transfer)

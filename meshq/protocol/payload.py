@@ -30,9 +30,8 @@ def join_payload(payload: Payload) -> bytes:
 def cut_payload(payload: Payload, limit: int) -> Iterator[Buffer]:
     """Yield the payload in pieces of at most ``limit`` bytes, without copying it."""
     for buffer in payload if isinstance(payload, list) else [payload]:
-        view = memoryview(buffer).cast("B") if len(buffer) else memoryview(b"")
-        if view.nbytes <= limit:
-            yield buffer if not isinstance(buffer, memoryview) else view
+        if not len(buffer):
             continue
+        view = memoryview(buffer).cast("B")
         for start in range(0, view.nbytes, limit):
             yield view[start : start + limit]

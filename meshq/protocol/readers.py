@@ -6,6 +6,7 @@ needs no second look, other than at its ids and containers.
 
 from __future__ import annotations
 
+import reprlib
 import types
 from collections.abc import Callable
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -53,7 +54,7 @@ def _make_reader(cls: type[Any]) -> Callable[[list[Any]], Message]:
     width = len(fields)
 
     def refuse(item: object) -> RemoteProtocolError:
-        return RemoteProtocolError(f"a {cls.__name__} message has the wrong shape: {repr(item)[:200]}")
+        return RemoteProtocolError(f"a {cls.__name__} message has the wrong shape: {reprlib.repr(item)}")
 
     def read(item: list[Any]) -> Message:
         if type(item) is not list:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 
 import zmq
 from zmq.utils import z85
@@ -15,6 +16,8 @@ from meshq.transport.sockets import Context, Socket
 logger = logging.getLogger("meshq.auth")
 
 ZAP_ENDPOINT = "inproc://zeromq.zap.01"
+QUIET_S = 10.0
+"""A stranger who keeps dialling fills no log: refusals are logged at most this often."""
 _VERSION = b"1.0"
 
 
@@ -29,6 +32,7 @@ class Authenticator:
     def __init__(self, context: Context, key: MeshKey) -> None:
         self._public = z85.decode(key.public)
         self._user = fingerprint(key).encode()
+        self._quiet_until = 0.0
         self._stop_in, self._stop_out = socket.socketpair()
         handler = context.socket(zmq.REP)
         try:
@@ -57,9 +61,11 @@ class Authenticator:
         poller.register(handler, zmq.POLLIN)
         poller.register(self._stop_in, zmq.POLLIN)
         with handler:
-            while (ready := dict(poller.poll())).keys() == {handler}:
-                handler.send_multipart(self._answer(handler.recv_multipart()))
-        logger.debug("the handler stopped: %s", ready)
+            try:
+                while self._stop_in.fileno() not in dict(poller.poll()):
+                    handler.send_multipart(self._answer(handler.recv_multipart()))
+            except zmq.ContextTerminated:
+                pass  # whoever ends the context first ends the handler too
 
     def _answer(self, request: list[bytes]) -> list[bytes]:
         """Answer one ZAP request: version, id, domain, address, routing id, mechanism, credentials."""
@@ -73,9 +79,13 @@ class Authenticator:
         request_id = request[1] if len(request) > 1 else b""
         if admitted:
             return [_VERSION, request_id, b"200", b"OK", self._user, b""]
-        logger.warning("refused a connection with another key from %s", _address(request))
+        self._log_refusal(request)
         return [_VERSION, request_id, b"400", b"another key", b"", b""]
 
-
-def _address(request: list[bytes]) -> str:
-    return request[3].decode("ascii", "replace") if len(request) > 3 else "an unknown address"
+    def _log_refusal(self, request: list[bytes]) -> None:
+        now = time.monotonic()
+        if now < self._quiet_until:
+            return
+        self._quiet_until = now + QUIET_S
+        address = request[3].decode("ascii", "replace") if len(request) > 3 else "an unknown address"
+        logger.warning("refused a connection from %s: it does not have the key of this mesh", address)

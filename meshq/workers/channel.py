@@ -1,159 +1,19 @@
-"""Messages over the stream sockets between a node and its workers.
-
-A message on the stream is a header (u32 length of the head, u64 length of the bulk), the head (msgpack:
-``[kind, items, bulk]``) and the bulk: payloads above 16 KiB, one after the other. ``bulk`` lists
-``[item, field, size]`` of each. The reader gives every one of them a buffer of its own, so that an array
-is decoded in place, writable, and a small result does not keep a large neighbour in memory.
-"""
+"""The two ends of a stream socket between a node and a worker: one that waits, and one that never does."""
 
 from __future__ import annotations
 
 import socket
-import struct
-import threading
 from collections import deque
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
-import msgpack
+from meshq.protocol.payload import Buffer
+from meshq.workers.framing import Message, Packer, Reader
+from meshq.workers.reentrant import Reentrant
 
-from meshq.errors import LocalProtocolError, RemoteProtocolError
-from meshq.protocol.payload import Buffer, cut_payload, join_payload, payload_size
-
-HEADER = struct.Struct("<IQ")
-INLINE_BYTES = 16 * 1024
-# The largest payload of the wire (4 GiB) in a batch of its own, and no more: user code in a child may write
-# rubbish into its socket, and the node must not believe any length.
-MAX_MESSAGE_BYTES = 4 * 2**30 + 2**26
-_READ_BYTES = 64 * 1024
 _READS_A_TURN = 16  # so that one talkative worker does not hold up the node's loop
 _BUFFERS_A_WRITE = 256  # well below IOV_MAX (1024)
-_PIECE_BYTES = 2**30
-
-
-class Message(NamedTuple):
-    """One message: its kind (see ``link``) and its items."""
-
-    kind: int
-    items: list[Any]
-
-
-class Packer:
-    """Turns messages into the buffers that make them up. Not safe for several threads."""
-
-    def __init__(self) -> None:
-        self._pack = msgpack.Packer(autoreset=True).pack
-
-    def pack(self, kind: int, items: Sequence[Any], field: int | None = None) -> list[Buffer]:
-        """Return the message as buffers; ``field`` is the index of the payload within each item, if any."""
-        bulk: list[Buffer] = []
-        places: list[tuple[int, int, int]] = []
-        if field is not None:
-            items = [
-                item
-                if type(item[field]) is bytes and len(item[field]) <= INLINE_BYTES
-                else _outline(item, index, field, places, bulk)
-                for index, item in enumerate(items)
-            ]
-        head = self._pack((kind, items, places))
-        size = sum(place[2] for place in places)
-        if HEADER.size + len(head) + size > MAX_MESSAGE_BYTES:
-            raise LocalProtocolError(f"a message of {size} bytes is above {MAX_MESSAGE_BYTES}: send less at once")
-        return [HEADER.pack(len(head), size) + head, *bulk]
-
-
-def _outline(
-    item: Sequence[Any], index: int, field: int, places: list[tuple[int, int, int]], bulk: list[Buffer]
-) -> list[Any]:
-    """Return ``item`` with its payload moved into ``bulk``, or joined where it is small."""
-    payload = item[field]
-    size = payload_size(payload)
-    inline = join_payload(payload) if size <= INLINE_BYTES else None
-    if inline is None:
-        places.append((index, field, size))
-        bulk.extend(cut_payload(payload, _PIECE_BYTES))
-    return [*item[:field], inline, *item[field + 1 :]]
-
-
-class Reader:
-    """Cuts a stream into messages: read into ``target()``, then tell ``received()`` how much came."""
-
-    def __init__(self) -> None:
-        self._view = memoryview(bytearray(_READ_BYTES))
-        self._start = self._end = 0
-        self._message: Message | None = None
-        self._parts: deque[memoryview] = deque()
-
-    def target(self) -> memoryview:
-        """Return where the next bytes go; never empty."""
-        return self._parts[0] if self._parts else self._view[self._end :]
-
-    def received(self, count: int) -> list[Message]:
-        """Take note of ``count`` new bytes; return the messages that they completed."""
-        if not self._parts:
-            self._end += count
-            return self._parse()
-        self._fill(count)
-        return self._completed()
-
-    def _fill(self, count: int) -> None:
-        """Mark the first ``count`` bytes of the bulk part in hand as filled."""
-        part = self._parts.popleft()
-        if count < len(part):
-            self._parts.appendleft(part[count:])
-
-    def _completed(self) -> list[Message]:
-        message = self._message
-        if self._parts or message is None:
-            return []
-        self._message = None
-        return [message]
-
-    def _parse(self) -> list[Message]:
-        messages: list[Message] = []
-        need = HEADER.size
-        while self._end - self._start >= need:
-            head, bulk = HEADER.unpack_from(self._view, self._start)
-            if HEADER.size + head + bulk > MAX_MESSAGE_BYTES:
-                raise RemoteProtocolError(f"a message of {head + bulk} bytes is above {MAX_MESSAGE_BYTES}")
-            if self._end - self._start < HEADER.size + head:
-                need = HEADER.size + head
-                break
-            self._open(self._start + HEADER.size, head, bulk)
-            messages += self._completed()
-        self._make_room(need)
-        return messages
-
-    def _open(self, start: int, head: int, bulk: int) -> None:
-        """Unpack the head at ``start``, and take what has come of the bulk behind it."""
-        self._start = start + head
-        try:
-            kind, items, places = msgpack.unpackb(self._view[start : self._start], strict_map_key=False)
-            if sum(place[2] for place in places) != bulk:
-                raise ValueError("its bulk is not as long as its head says")
-            buffers = [memoryview(bytearray(size)) for _, _, size in places]
-            for (item, field, _), buffer in zip(places, buffers, strict=True):
-                items[item][field] = [buffer]
-        except (ValueError, TypeError, LookupError) as error:
-            raise RemoteProtocolError(f"a message cannot be read: {error}") from error
-        self._message = Message(kind, items)
-        self._parts.extend(buffer for buffer in buffers if len(buffer))
-        while self._parts and self._start < self._end:
-            count = min(len(self._parts[0]), self._end - self._start)
-            self._parts[0][:count] = self._view[self._start : self._start + count]
-            self._start += count
-            self._fill(count)
-
-    def _make_room(self, need: int) -> None:
-        """Move what is unread to the front of a buffer that holds ``need`` bytes."""
-        unread = self._view[self._start : self._end]
-        if len(self._view) < need or (len(self._view) > _READ_BYTES >= need):
-            self._view = memoryview(bytearray(max(need, _READ_BYTES)))
-        elif self._start == 0:
-            return
-        self._view[: len(unread)] = bytes(unread)
-        self._start, self._end = 0, len(unread)
 
 
 class _Sender:
@@ -184,8 +44,7 @@ class BlockingChannel(_Sender):
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
         self._reader = Reader()
-        self._lock = threading.RLock()
-        self._writing = False
+        self._flush = Reentrant(self._buffers, self._write)
 
     def fileno(self) -> int:
         """Return the descriptor, for polling."""
@@ -208,20 +67,8 @@ class BlockingChannel(_Sender):
 
     def send(self, kind: int, items: Sequence[Any], field: int | None = None) -> None:
         """Send one message, and wait until the socket has taken it; raises OSError when the node is gone."""
-        frame = Packer().pack(kind, items, field)
-        with self._lock:
-            self._buffers.extend(frame)
-        # A signal handler of the user may print in the middle of a write by the same thread: it must neither
-        # wait for itself nor cut in, so it leaves its message to the write that it has interrupted.
-        while self._buffers:
-            with self._lock:
-                if self._writing:
-                    return
-                self._writing = True
-                try:
-                    self._write()
-                finally:
-                    self._writing = False
+        self._buffers.extend(Packer().pack(kind, items, field))
+        self._flush.run()
 
     def close(self) -> None:
         """Close this process's end."""

@@ -25,7 +25,6 @@ from meshq.workers.results import Results
 from meshq.workers.turning import WorkerLoop
 
 _PR_SET_PDEATHSIG = 1
-_FAREWELL_S = 5.0
 
 
 def main() -> None:
@@ -44,8 +43,6 @@ def main() -> None:
         _serve(data, control, slate)
     except OSError:  # the pair is closed: nobody is left to hear about it
         os._exit(BROKEN_EXIT)
-    # What user code left to be done at exit gets this long; then the process ends, saying where it hangs.
-    faulthandler.dump_traceback_later(_FAREWELL_S, exit=True, file=2)
 
 
 def _serve(data: BlockingChannel, control: BlockingChannel, slate: memoryview) -> None:
@@ -65,7 +62,13 @@ def _serve(data: BlockingChannel, control: BlockingChannel, slate: memoryview) -
     data.send(READY, [os.getpid(), infos])
     for message in messages[1:]:
         backlog.add(message.items)
-    WorkerLoop(functions, data, backlog, results, thread, output, slate, spec.max_tasks).turn()
+    loop = WorkerLoop(functions, data, backlog, results, thread, output, slate, spec.max_tasks)
+    try:
+        loop.turn()
+    finally:
+        # Whatever hangs from here on, its place goes to the log, and the process ends.
+        faulthandler.dump_traceback_later(spec.farewell_s, exit=True, file=2)
+    loop.close()
 
 
 def _die_with(parent: int) -> None:
@@ -102,7 +105,7 @@ def _be_the_first_to_go() -> None:
 def _load(spec: WorkerSpec, data: BlockingChannel, output: Output) -> dict[str, Function]:
     """Import the node's modules; where that fails, say why and exit."""
     try:
-        sys.path[:0] = [os.getcwd(), *spec.path]
+        sys.path[:] = dict.fromkeys([os.getcwd(), *spec.path, *sys.path])
         return load_functions(spec.modules, spec.allow)
     except ConfigError as error:
         text = str(error)

@@ -49,10 +49,10 @@ class ControlThread:
                 ready = [fd for fd, _ in poller.poll(_HELD_UP_MS if self.awake else None)]
                 if self._bell in ready:
                     os.read(self._bell, 1)
+                else:
+                    self._look_after_results()
                 if self._channel.fileno() in ready:
                     self._answer()
-                if not ready:
-                    self._look_after_results()
         except OSError:  # a write failed: the node is gone
             os._exit(BROKEN_EXIT)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from meshq.core.work import Done, Run
+from meshq.protocol.payload import payload_size
 
 # Node → worker, on the data pair. The end of the stream asks the worker to finish its run and go.
 SPEC = 1
@@ -60,6 +61,8 @@ class WorkerSpec(NamedTuple):
     """The node's name."""
     max_tasks: int = 0
     """Runs after which a worker is retired; 0: never."""
+    farewell_s: float = 5.0
+    """What is left to be done at exit (``atexit``, threads) gets this long; then the process is ended."""
     env: dict[str, str] | None = None
     """Environment variables beside the node's own."""
 
@@ -67,3 +70,17 @@ class WorkerSpec(NamedTuple):
 def spec_items(spec: WorkerSpec, slot: int) -> list[Any]:
     """Return the items of SPEC."""
     return [list(spec), slot]
+
+
+def batches(runs: Iterable[Run]) -> Iterator[list[Run]]:
+    """Cut runs into batches, so that the first can start while the last is on its way."""
+    batch: list[Run] = []
+    size = 0
+    for run in runs:
+        batch.append(run)
+        size += payload_size(run.payload)
+        if size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

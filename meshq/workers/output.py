@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import os
 import sys
-import threading
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from meshq.workers.lines import Lines
+from meshq.workers.reentrant import Reentrant
 
 if TYPE_CHECKING:
     from collections.abc import Buffer  # type: ignore[attr-defined]
@@ -26,7 +27,8 @@ class _Tagged(io.RawIOBase):
         self._output = output
         self._number = number
         self._lines = Lines()
-        self._lock = threading.RLock()  # a signal handler may print amid a print
+        self._chunks: deque[bytes | None] = deque()
+        self._pass_on = Reentrant(self._chunks, self._cut)
 
     def writable(self) -> bool:
         return True
@@ -40,17 +42,22 @@ class _Tagged(io.RawIOBase):
         if self._output.forked:
             os.write(self._number, chunk)
             return len(chunk)
-        with self._lock:
-            lines = self._lines.feed(chunk)
-            if lines:
-                self._output.emit(self._number, lines)
+        self._chunks.append(chunk)
+        self._pass_on.run()
         return len(chunk)
 
     def end_line(self) -> None:
         """Send the line that was begun, if any."""
         if self._lines.unfinished:
-            with self._lock:
-                self._output.emit(self._number, self._lines.rest())
+            self._chunks.append(None)
+            self._pass_on.run()
+
+    def _cut(self) -> None:
+        while self._chunks:
+            chunk = self._chunks.popleft()
+            lines = self._lines.rest() if chunk is None else self._lines.feed(chunk)
+            if lines:
+                self._output.emit(self._number, lines)
 
     def close(self) -> None:
         """Do nothing: the stream belongs to the worker, not to the task that closes it."""

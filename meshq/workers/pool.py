@@ -3,7 +3,11 @@
 The node's loop thread, which must live as long as the node, is the only one that may use a pool: the kernel
 kills a worker when the thread that started it ends. The pool restarts nothing by itself. Each ``start`` ends
 in exactly one of ``on_failed`` (the modules cannot be loaded, or the worker died while it loaded them) and a
-WorkerGone event; after either the slot may be started again, from within the callback too.
+WorkerGone event; after either the slot may be started again, from within the callback too. What is asked of
+a slot whose worker is gone does nothing: its WorkerGone has told of every run handed to it, or is about to be
+read by whoever does not know yet.
+
+What a task starts and leaves running in the worker's process group ends with the worker.
 """
 
 from __future__ import annotations
@@ -42,9 +46,12 @@ class Pool:
         self._on_output = on_output
         self._on_failed = on_failed
         self._workers: dict[int, Worker] = {}
+        self._closing = False
 
     def start(self, slot: int) -> None:
-        """Start a worker for a free slot; WorkerReady follows."""
+        """Start a worker for a free slot; WorkerReady follows. A pool that closes starts nothing."""
+        if self._closing:
+            return
         if slot in self._workers:
             raise LocalProtocolError(f"slot {slot} has a worker already")
         try:
@@ -54,23 +61,28 @@ class Pool:
 
     def run(self, slot: int, runs: Sequence[Run]) -> None:
         """Hand runs to a worker, in order. They are in the next WorkerGone where the worker is dying."""
-        self._workers[slot].run(runs)
+        if slot in self._workers:
+            self._workers[slot].run(runs)
 
     def recall(self, slot: int, runs: Sequence[int]) -> None:
         """Ask for runs back unless they have started; one WorkerRecalled answers for all, or WorkerGone."""
-        self._workers[slot].recall(list(runs))
+        if slot in self._workers:
+            self._workers[slot].recall(list(runs))
 
     def signal(self, slot: int, signum: int) -> None:
         """Send a signal to a worker's process."""
-        self._workers[slot].signal(signum)
+        if slot in self._workers:
+            self._workers[slot].signal(signum)
 
     def kill(self, slot: int) -> None:
         """Kill a worker, with the processes that its tasks have started; WorkerGone follows."""
-        self._workers[slot].kill()
+        if slot in self._workers:
+            self._workers[slot].kill()
 
     def stop(self, slot: int) -> None:
         """Ask a worker to end after its run; WorkerGone(retired=True) follows, and means all unstarted runs."""
-        self._workers[slot].stop()
+        if slot in self._workers:
+            self._workers[slot].stop()
 
     def pid(self, slot: int) -> int | None:
         """Return the process id of a slot's worker, None where there is none."""
@@ -82,6 +94,7 @@ class Pool:
 
         Waits at most ``grace_s`` and a moment. Events go on being delivered meanwhile. Not for use in a callback.
         """
+        self._closing = True
         for worker in self._workers.values():
             worker.stop()
         until = time.monotonic() + grace_s

@@ -36,6 +36,10 @@ class Process:
         number: int = _SLATE.unpack(os.pread(self.slate, _SLATE.size, 0))[0]
         return number
 
+    def is_dead(self) -> bool:
+        """Whether the process has ended, and only waits to be reaped."""
+        return os.waitid(os.P_PID, self.popen.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
     def signal(self, number: int) -> None:
         """Send a signal to the process. Its pid cannot be another's: it is not reaped yet."""
         if self.popen.returncode is None:

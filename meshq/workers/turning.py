@@ -46,7 +46,7 @@ class WorkerLoop:
         self._ended = False
 
     def turn(self) -> None:
-        """Work until the end; say so, and close what tasks may have left open."""
+        """Work until the end, and say so."""
         while self._left and not self._ended:
             row = self._backlog.take()
             if row is None:
@@ -58,6 +58,9 @@ class WorkerLoop:
                 self._left -= 1
         self._results.flush()
         self._channel.send(RETIRING, [])
+
+    def close(self) -> None:
+        """End what async tasks have left behind."""
         self._attempts.close()
 
     def _run(self, row: Row) -> None:

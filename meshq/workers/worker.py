@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Protocol
 
 from meshq.core.work import (
@@ -18,29 +18,13 @@ from meshq.core.work import (
 )
 from meshq.errors import RemoteProtocolError
 from meshq.ids import format_id
-from meshq.protocol.payload import payload_size
-from meshq.workers.channel import Message, PeerChannel
-from meshq.workers.lines import Lines
-from meshq.workers.link import (
-    BATCH_BYTES,
-    DONES,
-    FAILED,
-    OUTPUT,
-    READY,
-    RECALL,
-    RECALLED,
-    RETIRING,
-    RUN_PAYLOAD,
-    RUNS,
-    SPEC,
-    STREAMS,
-    WorkerSpec,
-    spec_items,
-)
+from meshq.workers import link
+from meshq.workers.channel import PeerChannel
+from meshq.workers.framing import Message
+from meshq.workers.link import WorkerSpec
+from meshq.workers.pipes import OutputPipe
 from meshq.workers.spawn import spawn
 
-_PIPE_BYTES = 64 * 1024
-_DRAIN_READS = 64
 # The ends that a worker which was asked to go may come to without its run being to blame.
 _ORDERLY = ("exit code 0", "killed by SIGKILL", "killed by SIGTERM")
 
@@ -48,10 +32,10 @@ _ORDERLY = ("exit code 0", "killed by SIGKILL", "killed by SIGTERM")
 class LoopPort(Protocol):
     """What a worker needs of the node's loop. Objects are descriptors, or have ``fileno()``."""
 
-    def register(self, obj: Any, callback: Callable[[], None]) -> None: ...
-    def unregister(self, obj: Any) -> None: ...
-    def register_write(self, obj: Any, callback: Callable[[], None]) -> None: ...
-    def unregister_write(self, obj: Any) -> None: ...
+    def register(self, obj: Any, callback: Callable[[], None], /) -> None: ...
+    def unregister(self, obj: Any, /) -> None: ...
+    def register_write(self, obj: Any, callback: Callable[[], None], /) -> None: ...
+    def unregister_write(self, obj: Any, /) -> None: ...
 
 
 class Keeper(Protocol):
@@ -72,7 +56,7 @@ class Worker:
         self._process = spawn(spec)
         self._data = PeerChannel(self._process.data)
         self._control = PeerChannel(self._process.control)
-        self._lines = {number: Lines() for number in STREAMS}
+        self._pipes = [OutputPipe(fd, number, self._on_lines) for number, fd in self._process.pipes.items()]
         self._tasks: dict[int, bytes] = {}
         """Run → task id, of what is in the worker's hands."""
         self._writing: set[PeerChannel] = set()
@@ -85,11 +69,11 @@ class Worker:
         self._over = False
         self._closed = False
         self._read_message: dict[int, Callable[[list[Any]], WorkerEvent | None]] = {
-            READY: self._ready, FAILED: self._failed, DONES: self._dones, OUTPUT: self._output,
-            RETIRING: self._retiring, RECALLED: self._recalled,
+            link.READY: self._ready, link.FAILED: self._failed, link.DONES: self._dones, link.OUTPUT: self._output,
+            link.RETIRING: self._retiring, link.RECALLED: self._recalled,
         }  # fmt: skip
         self._watch_all()
-        self._send(self._data, SPEC, spec_items(spec, slot))
+        self._send(self._data, link.SPEC, link.spec_items(spec, slot))
 
     @property
     def pid(self) -> int:
@@ -98,14 +82,14 @@ class Worker:
 
     def run(self, runs: Iterable[Run]) -> None:
         """Hand out runs, in order, with one write. Raises LocalProtocolError for a payload above 4 GiB."""
-        for batch in _batches(runs):
+        for batch in link.batches(runs):
             self._tasks.update((run.run, run.task) for run in batch)
-            self._data.put(RUNS, batch, RUN_PAYLOAD)
+            self._data.put(link.RUNS, batch, link.RUN_PAYLOAD)
         self._flush(self._data)
 
     def recall(self, runs: list[int]) -> None:
         """Ask for runs back; WorkerRecalled answers."""
-        self._send(self._control, RECALL, runs)
+        self._send(self._control, link.RECALL, runs)
 
     def signal(self, number: int) -> None:
         """Send a signal to the process."""
@@ -141,10 +125,9 @@ class Worker:
             while not channel.dry:
                 self._read(channel)
         started = self._process.started()
-        if not self.leaving:
-            self._process.kill_group()
-        for number in self._process.pipes:
-            self._drain_pipe(number)
+        self._process.kill_group()
+        for pipe in self._pipes:
+            pipe.drain()
         reason = self._process.reap()
         self._close()
         planned = self._retired or (self.leaving and reason in _ORDERLY)
@@ -153,10 +136,10 @@ class Worker:
     def _watch_all(self) -> None:
         self._watch(self._data, self._on_data)
         self._watch(self._control, lambda: self._read(self._control))
-        for number, fd in self._process.pipes.items():
-            self._watch(fd, lambda number=number: self._on_pipe(number))  # type: ignore[misc]
+        for pipe in self._pipes:
+            self._watch(pipe, partial(self._on_pipe, pipe))
         if self._process.pidfd is not None:
-            self._watch(self._process.pidfd, self.end)
+            self._watch(self._process.pidfd, self._on_exit)
 
     def _watch(self, obj: Any, callback: Callable[[], None]) -> None:
         self._watched[obj] = callback
@@ -193,6 +176,14 @@ class Worker:
         elif not self.leaving and not self.failure:
             # It is dying, as a rule, and then this changes nothing. Else a task has closed the link.
             self.kill()
+
+    def _on_pipe(self, pipe: OutputPipe) -> None:
+        if not self._closed and not pipe.read():
+            self._unwatch(pipe)
+
+    def _on_exit(self) -> None:
+        if self._process.is_dead():  # a loop may call back without cause, where a descriptor was used anew
+            self.end()
 
     def _read(self, channel: PeerChannel) -> None:
         """Take in what a channel has; a worker that talks rubbish is killed."""
@@ -239,35 +230,14 @@ class Worker:
 
     def _output(self, items: list[Any]) -> None:
         task, number, *lines = items
-        self._keeper.on_lines(self.slot, format_id(task) if task else "", STREAMS[number], lines)
+        self._tell(task, number, lines)
 
-    def _on_pipe(self, number: int) -> None:
-        """Read what code in C and subprocesses have written; it counts for the task in progress."""
-        if not self._closed and not self._read_pipe(number):
-            self._unwatch(self._process.pipes[number])
+    def _on_lines(self, number: int, lines: list[str]) -> None:
+        """Pass on what code in C and subprocesses have written; it counts for the task in progress."""
+        self._tell(self._tasks.get(self._process.started(), b""), number, lines)
 
-    def _read_pipe(self, number: int) -> bool:
-        """Pass lines on; return False at the end."""
-        try:
-            data = os.read(self._process.pipes[number], _PIPE_BYTES)
-        except BlockingIOError:
-            return True
-        self._pass_on(number, self._lines[number].feed(data) if data else self._lines[number].rest())
-        return bool(data)
-
-    def _pass_on(self, number: int, lines: list[str]) -> None:
-        if lines:
-            task = self._tasks.get(self._process.started(), b"")
-            self._keeper.on_lines(self.slot, format_id(task) if task else "", STREAMS[number], lines)
-
-    def _drain_pipe(self, number: int) -> None:
-        """Read the last words of a dead process, but not for ever: what it has started may write on."""
-        fd = self._process.pipes[number]
-        if fd in self._watched:
-            for _ in range(_DRAIN_READS):
-                if not self._read_pipe(number):
-                    return
-            self._pass_on(number, self._lines[number].rest())
+    def _tell(self, task: bytes, number: int, lines: list[str]) -> None:
+        self._keeper.on_lines(self.slot, format_id(task) if task else "", link.STREAMS[number], lines)
 
     def _close(self) -> None:
         self._closed = True
@@ -278,17 +248,3 @@ class Worker:
         self._data.close()
         self._control.close()
         self._process.close()
-
-
-def _batches(runs: Iterable[Run]) -> Iterator[list[Run]]:
-    """Cut runs into batches, so that the first can start while the last is on its way."""
-    batch: list[Run] = []
-    size = 0
-    for run in runs:
-        batch.append(run)
-        size += payload_size(run.payload)
-        if size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch

@@ -12,15 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshq.errors import LocalProtocolError, RemoteProtocolError
-from meshq.workers.channel import (
-    HEADER,
-    INLINE_BYTES,
-    MAX_MESSAGE_BYTES,
-    BlockingChannel,
-    Packer,
-    PeerChannel,
-    Reader,
-)
+from meshq.workers.channel import BlockingChannel, PeerChannel
+from meshq.workers.framing import HEADER, INLINE_BYTES, MAX_MESSAGE_BYTES, Packer, Reader
 
 Pair = tuple[PeerChannel, BlockingChannel]
 

@@ -11,7 +11,7 @@ from workers_harness import Node
 
 def test_a_worker_is_light(node: Node) -> None:
     """Neither ZeroMQ nor any other library of the node is loaded in a worker."""
-    heavy = ("zmq", "zeroconf", "click", "rich", "multiprocessing", "inspect", "dataclasses", "numpy")
+    heavy = ("zmq", "zeroconf", "click", "rich", "multiprocessing", "asyncio", "subprocess", "numpy")
     assert node.call("loaded", *heavy, "meshq.workers.pool", "meshq.client") == []
 
 

@@ -122,6 +122,15 @@ def test_a_fork_that_returns_is_no_second_worker(node: Node) -> None:
     assert node.call("echo", 1) == 1
 
 
+def test_what_a_task_leaves_running_ends_with_a_worker_that_retires(make_node: MakeNode) -> None:
+    """A planned end leaves no orphans either."""
+    node = make_node(max_tasks=1)
+    node.start()
+    node.run([node.make("spawn_sleeper")])
+    node.gone()
+    wait_until_dead(outcome(node.of(WorkerDone)[0].dones[0]))
+
+
 @pytest.mark.parametrize("function", ["close_the_link", "corrupt_the_link"])
 def test_a_task_that_breaks_the_link_loses_its_worker(node: Node, function: str) -> None:
     """A worker that can no longer be heard, or talks rubbish, is killed."""
@@ -243,11 +252,32 @@ def test_no_worker_outlives_a_killed_node(task: str, args: list[int]) -> None:
             wait_until_dead(pid, 1.0)
 
 
-def test_a_thread_left_behind_does_not_keep_a_worker(make_node: MakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker that retires ends within seconds, even where a task has left a thread that never does."""
-    node = make_node(max_tasks=1)
+def test_a_thread_left_behind_does_not_keep_a_worker(make_node: MakeNode) -> None:
+    """A worker that retires ends in time, even where a task has left a thread that does not; the log says so."""
+    node = make_node(max_tasks=1, farewell_s=0.2)
     node.start()
     node.run([node.make("stay_after_exit")])
     gone = node.gone()
     assert gone.retired
     assert outcome(node.of(WorkerDone)[0].dones[0]) is None
+    assert any("Timeout" in line for _, _, line, _ in node.lines)
+
+
+def test_callbacks_without_cause_do_nothing(node: Node) -> None:
+    """A loop may call back for a descriptor whose number was used anew; a healthy worker survives it."""
+    for callback in list(node.loop._read.values()):
+        callback()
+    assert node.call("echo", 1) == 1
+
+
+def test_a_slot_without_a_worker_takes_orders_and_does_nothing(node: Node) -> None:
+    """Orders that cross the end of a worker are no error."""
+    node.pool.kill(0)
+    node.gone()
+    events = len(node.events)
+    node.run([node.make("echo", 1)])
+    node.pool.recall(0, [1])
+    node.pool.signal(0, signal.SIGTERM)
+    node.pool.kill(0)
+    node.pool.stop(0)
+    assert len(node.events) == events

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -83,6 +82,8 @@ def say(*lines: str, end: str = "\n", err: bool = False) -> None:
 
 @task
 def say_below(text: str) -> None:
+    import subprocess
+
     os.write(1, f"{text} from C\n".encode())
     subprocess.run([sys.executable, "-c", f"print({text!r}, 'from a child')"], check=True)
 
@@ -178,6 +179,8 @@ def facts() -> dict[str, Any]:
 
 @task
 def spawn_sleeper() -> int:
+    import subprocess
+
     return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).pid
 
 

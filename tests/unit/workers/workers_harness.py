@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import select
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import meshq
 from meshq.core.work import Done, Run, WorkerDone, WorkerEvent, WorkerGone, WorkerReady, WorkerRecalled
 from meshq.protocol.codec import serializer
 from meshq.protocol.failures import load_failure
@@ -15,6 +17,8 @@ from meshq.protocol.messages import Status
 from meshq.workers.pool import Pool, WorkerSpec
 
 HERE = str(Path(__file__).parent)
+# So that workers find the package from any directory, installed or not.
+ENV = {"PYTHONPATH": os.pathsep.join([str(Path(meshq.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
 PATIENCE_S = 20.0
 MSGPACK = serializer("msgpack")
 
@@ -73,7 +77,9 @@ class Node:
         self.failures: list[tuple[int, str]] = []
         self.pool = Pool(
             self.loop,
-            WorkerSpec(**{"modules": ["worker_tasks"], "path": [HERE], **spec}),
+            WorkerSpec(
+                **{"modules": ["worker_tasks"], "path": [HERE], **spec, "env": {**ENV, **spec.get("env", {})}}
+            ),
             self.events.append,
             lambda *line: self.lines.append(line),
             lambda *failure: self.failures.append(failure),

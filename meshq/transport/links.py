@@ -16,7 +16,7 @@ from meshq.transport.dealer import Dealer
 from meshq.transport.keys import MeshKey
 from meshq.transport.loop import Loop
 
-log = logging.getLogger("meshq.client")
+log = logging.getLogger("meshq.transport")
 
 
 class Link:
@@ -34,6 +34,7 @@ class Link:
         self.outbox = Outbox(Header(self._source))
         self.joiner = Joiner()
         self.unsent: Frames | None = None
+        self.blocked = False
 
     def address(self, node: bytes, incarnation: int) -> None:
         """Say in each message from now on which node it is for, and which life of it."""
@@ -108,24 +109,24 @@ class Links:
 
     def flush(self) -> None:
         """Send what waits, as far as the sockets take it."""
-        for number in list(self._dirty):
-            link = self._links[number]
-            if self._flush(link):
-                self._dirty.discard(number)
+        while self._dirty:
+            link = self._links[self._dirty.pop()]
+            if not link.blocked:
+                self._flush(link)
 
-    @property
-    def blocked(self) -> bool:
-        """Whether something waits that a socket did not take."""
-        return bool(self._dirty)
-
-    def _flush(self, link: Link) -> bool:
-        assert link.dealer is not None
+    def _flush(self, link: Link) -> None:
+        dealer = link.dealer
+        assert dealer is not None
         while (frames := link.unsent or link.outbox.take()) is not None:
-            if not link.dealer.send(frames):
-                link.unsent = frames
-                return False
+            if not dealer.send(frames):
+                link.unsent, link.blocked = frames, True
+                dealer.want_write(lambda _: self._unblock(link))
+                return
             link.unsent = None
-        return True
+
+    def _unblock(self, link: Link) -> None:
+        link.blocked = False
+        self._dirty.add(link.number)
 
     def _receive(self, link: Link, frames: Sequence[Buffer]) -> None:
         if link.number not in self._links:

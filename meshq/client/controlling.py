@@ -1,0 +1,73 @@
+"""The control side of a mesh: opened on first use, on the mesh's own loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from meshq.client.runtime import Runtime
+from meshq.control.lanes import ControlLanes, Reach
+from meshq.core.owner import Revoked
+from meshq.protocol.messages import Command
+
+# A mesh this young may not have seen all its nodes yet: mDNS takes up to 100 ms for those that are there.
+YOUNG_S = 1.0
+
+
+class MeshControl:
+    """What ``Control`` asks of a mesh; see ``ControlPort``."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._lanes: ControlLanes | None = None
+
+    @property
+    def client_id(self) -> bytes:
+        """The id under which replies come back."""
+        return self._runtime.hello.client
+
+    def begin_command(
+        self,
+        command: Command,
+        timeout: float,
+        limit: int | None,
+        on_reply: Callable[[str, Any], None],
+        on_finish: Callable[[dict[str, str]], None],
+    ) -> None:
+        """Give a command, from any thread."""
+        gather = time.monotonic() - self._runtime.started_at < YOUNG_S
+        self._runtime.ask(
+            lambda: self._open().begin(
+                command, timeout=timeout, limit=limit, gather=gather, on_reply=on_reply, on_finish=on_finish
+            )
+        )
+
+    def revoke_owned(self, tasks: list[bytes]) -> None:
+        """Revoke those of the tasks that are this mesh's own."""
+        self._runtime.ask(self._runtime.engine.handle, Revoked(tasks))
+
+    def refresh(self) -> None:
+        """Take in that nodes have come or gone; for the loop's thread."""
+        if self._lanes is not None:
+            self._lanes.refresh()
+
+    def _open(self) -> ControlLanes:
+        if self._lanes is None:
+            runtime = self._runtime
+            self._lanes = ControlLanes(runtime.loop, runtime.context, runtime.key, runtime.hello, self._reaches)
+            runtime.parts.append(self._lanes)
+        return self._lanes
+
+    def _reaches(self) -> list[Reach]:
+        return [
+            Reach(
+                view.node_id,
+                view.incarnation,
+                f"{view.ack.name}@{view.ack.host}",
+                view.endpoint,
+                view.ack.control_port,
+            )
+            for view in self._runtime.engine.nodes()
+            if view.ack.control_port
+        ]

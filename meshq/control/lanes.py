@@ -1,0 +1,242 @@
+"""A controller's sockets: one XPUB to all nodes, a DEALER to each for the replies, and the commands under way.
+
+Both are opened when the first command is given, and kept. Commands are published; who is listening is known
+from the subscriptions that come in, and whoever is not gets the command over its DEALER.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgpack
+import zmq
+
+from meshq.control.matching import matches
+from meshq.core.broadcast import (
+    AUTHENTICATION_REFUSED,
+    UNREACHABLE,
+    Answered,
+    Broadcast,
+    BroadcastEffect,
+    BroadcastEvent,
+    Deliver,
+    Expected,
+    Finish,
+    LaneProblem,
+    LaneUp,
+    Publish,
+    SendDirect,
+    Subscribed,
+)
+from meshq.core.timers import earliest
+from meshq.protocol.envelope import Header, Outbox
+from meshq.protocol.messages import Command, Hello, HelloAck, Message, Reply
+from meshq.transport.addresses import endpoint, parse_endpoint
+from meshq.transport.keys import MeshKey
+from meshq.transport.links import Links
+from meshq.transport.loop import Loop
+from meshq.transport.publisher import Publisher
+
+log = logging.getLogger("meshq.control")
+
+TOPIC_ALL = b"all"
+_TOPIC_NODE = b"n:"
+
+
+def topic_of(node: bytes) -> bytes:
+    """Return the topic that only this node subscribes to."""
+    return _TOPIC_NODE + node
+
+
+class Reach(NamedTuple):
+    """How a node is reached: where its ROUTER answers, and the port of its SUB on the same host."""
+
+    node: bytes
+    incarnation: int
+    name: str
+    endpoint: str
+    control_port: int
+
+
+class _Running(NamedTuple):
+    command: Command
+    machine: Broadcast
+    on_reply: Callable[[str, Any], None]
+    on_finish: Callable[[dict[str, str]], None]
+
+
+class ControlLanes:
+    """The control side of a client, on the client's own loop; for the loop's thread alone."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        context: zmq.Context[zmq.Socket[bytes]],
+        key: MeshKey | None,
+        hello: Hello,
+        reaches: Callable[[], list[Reach]],
+    ) -> None:
+        self._hello = hello._replace(lane="control")
+        self._reaches = reaches
+        self._links = Links(loop, context, key, self._hello, self._on_messages, self._on_link_event)
+        self._publisher = Publisher(loop, context, key, self._on_subscription)
+        self._numbers = itertools.count(1)
+        self._reach_of: dict[int, Reach] = {}
+        self._link_of: dict[bytes, int] = {}
+        self._up: set[bytes] = set()
+        self._subscribed: set[bytes] = set()
+        self._running: dict[bytes, _Running] = {}
+
+    def begin(
+        self,
+        command: Command,
+        *,
+        timeout: float,
+        limit: int | None,
+        gather: bool,
+        on_reply: Callable[[str, Any], None],
+        on_finish: Callable[[dict[str, str]], None],
+    ) -> None:
+        """Give a command; ``on_finish`` is called once, with the missing, after the last ``on_reply``."""
+        self.refresh()
+        expected = {reach.node: reach.name for reach in self._reach_of.values() if _is_meant(reach, command)}
+        machine = Broadcast(
+            command.command, expected, now=time.monotonic(), timeout=timeout, limit=limit,
+            reply=command.reply, gather=gather,
+        )  # fmt: skip
+        self._running[command.command] = running = _Running(command, machine, on_reply, on_finish)
+        for node in self._subscribed:
+            self._tell(running, Subscribed(node))
+        for node in self._up:
+            self._tell(running, LaneUp(node))
+
+    def refresh(self) -> None:
+        """Open lanes to nodes that have come, and close those to nodes that are gone."""
+        present = {reach.node: reach for reach in self._reaches()}
+        for node in [node for node in self._link_of if node not in present]:
+            self._close_lane(node)
+        for node, reach in present.items():
+            if node not in self._link_of:
+                self._open_lane(reach)
+
+    def step(self) -> float | None:
+        """Do what is due, and send what waits; return how long the next turn of the loop may last."""
+        now = time.monotonic()
+        for running in list(self._running.values()):
+            due = running.machine.next_deadline()
+            if due is not None and due <= now:
+                self._apply(running, running.machine.tick(now))
+        self._links.flush()
+        due = earliest(*(running.machine.next_deadline() for running in self._running.values()))
+        return None if due is None else max(0.0, due - time.monotonic())
+
+    def close(self) -> None:
+        """Close all sockets; commands under way end without their replies."""
+        for running in list(self._running.values()):
+            running.on_finish({})
+        self._running.clear()
+        self._links.close()
+        self._publisher.close()
+
+    # ------------------------------------------------------------------ lanes
+
+    def _open_lane(self, reach: Reach) -> None:
+        number = next(self._numbers)
+        self._reach_of[number] = reach
+        self._link_of[reach.node] = number
+        self._links.dial(number, reach.endpoint)
+        self._publisher.connect(_control_endpoint(reach))
+        for running in list(self._running.values()):
+            if _is_meant(reach, running.command):
+                self._tell(running, Expected(reach.node, reach.name))
+
+    def _close_lane(self, node: bytes) -> None:
+        number = self._link_of.pop(node)
+        reach = self._reach_of.pop(number)
+        self._up.discard(node)
+        self._subscribed.discard(node)
+        self._links.hang_up(number)
+        self._publisher.disconnect(_control_endpoint(reach))
+        self._tell_all(LaneProblem(node, UNREACHABLE))
+
+    def _on_link_event(self, number: int, event: str, text: str) -> None:
+        reach = self._reach_of.get(number)
+        if reach is None:
+            return
+        if event == "connected":
+            self._links.greet(number)
+        else:
+            self._up.discard(reach.node)
+            reason = AUTHENTICATION_REFUSED if event == "auth" else UNREACHABLE
+            self._tell_all(LaneProblem(reach.node, reason))
+
+    def _on_messages(self, number: int, messages: list[Message]) -> None:
+        reach = self._reach_of.get(number)
+        for message in messages:
+            if isinstance(message, HelloAck) and reach is not None and message.node == reach.node:
+                self._links.address(number, message.node, message.incarnation)
+                self._up.add(message.node)
+                self._tell_all(LaneUp(message.node))
+            elif isinstance(message, Reply):
+                self._on_reply(message)
+
+    def _on_reply(self, reply: Reply) -> None:
+        running = self._running.get(reply.command)
+        if running is not None:
+            try:
+                value = msgpack.unpackb(reply.value, strict_map_key=False)
+            except (ValueError, msgpack.UnpackException) as error:
+                value = {"error": f"the reply is not msgpack: {error}"}
+            self._tell(running, Answered(reply.node, reply.name, value))
+
+    def _on_subscription(self, topic: bytes, subscribed: bool) -> None:
+        if not topic.startswith(_TOPIC_NODE):
+            return
+        node = topic[len(_TOPIC_NODE) :]
+        if subscribed:
+            self._subscribed.add(node)
+            self._tell_all(Subscribed(node))
+        else:
+            self._subscribed.discard(node)
+
+    # ------------------------------------------------------------------ commands
+
+    def _tell_all(self, event: BroadcastEvent) -> None:
+        for running in list(self._running.values()):
+            self._tell(running, event)
+
+    def _tell(self, running: _Running, event: BroadcastEvent) -> None:
+        self._apply(running, running.machine.handle(event, time.monotonic()))
+
+    def _apply(self, running: _Running, effects: list[BroadcastEffect]) -> None:
+        for effect in effects:
+            match effect:
+                case Publish():
+                    self._publish(running.command)
+                case SendDirect(node):
+                    self._links.send(self._link_of[node], [running.command])
+                case Deliver(_, name, value):
+                    running.on_reply(name, value)
+                case Finish(missing):
+                    del self._running[running.command.command]
+                    running.on_finish(missing)
+
+    def _publish(self, command: Command) -> None:
+        outbox = Outbox(Header(self._hello.client))
+        outbox.add(command)
+        frames = outbox.take()
+        assert frames is not None
+        self._publisher.publish(TOPIC_ALL, frames)
+
+
+def _is_meant(reach: Reach, command: Command) -> bool:
+    return matches(reach.name, command.destination, command.pattern)
+
+
+def _control_endpoint(reach: Reach) -> str:
+    host, _ = parse_endpoint(reach.endpoint)
+    return endpoint(host, reach.control_port)

@@ -1,0 +1,26 @@
+"""Which nodes a control command is for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from fnmatch import fnmatchcase
+
+from meshq.errors import ConfigError
+
+
+def matches(name: str, destination: Collection[str], pattern: str) -> bool:
+    """Tell whether a node, by its NAME@HOST, is meant: by NAME, HOST or NAME@HOST, and by the glob."""
+    short, _, host = name.partition("@")
+    named = not destination or not {short, host, name}.isdisjoint(destination)
+    return named and (not pattern or fnmatchcase(name, pattern) or fnmatchcase(short, pattern))
+
+
+def check_destination(destination: Sequence[str] | None) -> list[str]:
+    """Return the destination as a list; ``None`` and an empty one mean all nodes. Raises ``ConfigError``."""
+    if destination is None:
+        return []
+    if isinstance(destination, str | bytes) or not all(isinstance(name, str) for name in destination):
+        raise ConfigError(
+            f"destination must be a list of NAME, HOST or NAME@HOST (got {destination!r}; give [{destination!r}])"
+        )
+    return list(destination)

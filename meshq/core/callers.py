@@ -1,0 +1,75 @@
+"""Who is at the other end of each connection of a node: clients by the lanes they have opened.
+
+Tables key on the authenticated key and the client's id; only who knows the secret given with the first HELLO
+takes an id over on a new connection.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from meshq.protocol.messages import PROTOCOL_VERSION, Hello, Refused
+
+MAX_CALLERS = 20_000
+"""Bounds the table that a peer can grow by greeting with new ids; two lanes for each client that may be held."""
+
+
+class Caller(NamedTuple):
+    """One lane of one client."""
+
+    client: bytes
+    lane: str
+
+
+class Callers:
+    """Which route leads to which caller, and back: the newest greeting counts."""
+
+    def __init__(self, mesh: str) -> None:
+        self._mesh = mesh
+        self._secrets: dict[tuple[str, bytes], bytes] = {}
+        self._callers: dict[bytes, Caller] = {}
+        self._routes: dict[Caller, bytes] = {}
+
+    def greet(self, route: bytes, user: str, hello: Hello) -> Refused | None:
+        """Take in a greeting; return why it is refused, or None."""
+        refusal = self._refusal(user, hello)
+        if refusal is not None:
+            return refusal
+        caller = Caller(hello.client, hello.lane)
+        self._secrets[user, hello.client] = hello.secret
+        self.drop(self._routes.get(caller, b""))
+        self._callers[route] = caller
+        self._routes[caller] = route
+        return None
+
+    def who(self, route: bytes) -> Caller | None:
+        """Return who greeted over this route."""
+        return self._callers.get(route)
+
+    def route(self, client: bytes, lane: str) -> bytes | None:
+        """Return the route to a client's lane."""
+        return self._routes.get(Caller(client, lane))
+
+    def drop(self, route: bytes) -> Caller | None:
+        """Forget a route that leads nowhere; return whose it was."""
+        caller = self._callers.pop(route, None)
+        if caller is not None:
+            del self._routes[caller]
+        return caller
+
+    def forget(self, client: bytes) -> None:
+        """Forget a client that has taken leave, so that its place is free."""
+        for key in [key for key in self._secrets if key[1] == client]:
+            del self._secrets[key]
+
+    def _refusal(self, user: str, hello: Hello) -> Refused | None:
+        if hello.mesh != self._mesh:
+            return Refused("mesh", f"this node is of the mesh {self._mesh!r}, not {hello.mesh!r}")
+        if not hello.lowest <= PROTOCOL_VERSION <= hello.highest:
+            return Refused("version", f"this node speaks version {PROTOCOL_VERSION} of the wire")
+        known = self._secrets.get((user, hello.client))
+        if known is not None and known != hello.secret:
+            return Refused("owner", "this client id belongs to somebody else")
+        if known is None and len(self._secrets) >= MAX_CALLERS:
+            return Refused("full", "this node has as many clients as it takes")
+        return None

@@ -1,0 +1,93 @@
+"""The node as the owner of the detached tasks that it has accepted.
+
+It runs an owner of its own, whose one node is this one: an attempt of an entrusted task is held, run and
+reported as any other, under the node's own client id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from meshq.client.outcomes import error_of
+from meshq.core.accounts import NodeJoined
+from meshq.core.events import Received, Send
+from meshq.core.holding import Entrust, EntrustedDone, EntrustedWithdrawn, HolderEvent
+from meshq.core.owned import Ending, Outcome, OwnedTask
+from meshq.core.owner import Owner, OwnerEffect, Revoked, Settle, Submitted, WithdrawAnswered, WithdrawAsked
+from meshq.protocol.failures import dump_failure
+from meshq.protocol.messages import Message, Status
+
+_STATUS = {
+    Ending.DONE: Status.OK,
+    Ending.FAILURE: Status.FAILURE,
+    Ending.REVOKED: Status.REVOKED,
+    Ending.EXPIRED: Status.EXPIRED,
+}
+
+
+class Entrusted:
+    """The owner of this node's detached tasks; events for the holder go to ``tell_holder``."""
+
+    def __init__(self, client: bytes, now: float, tell_holder: Callable[[HolderEvent], None]) -> None:
+        self.client = client
+        self._owner = Owner(now=now)
+        self._tell_holder = tell_holder
+        self._clients: dict[bytes, bytes] = {}
+        """Task → the client that entrusted it."""
+
+    def join(self, node: NodeJoined, now: float) -> None:
+        """Learn what this node offers."""
+        self._apply(self._owner.handle(node, now))
+
+    def take_over(self, entrust: Entrust, now: float) -> None:
+        """Own a task from now on."""
+        self._clients[entrust.task] = entrust.client
+        task = OwnedTask(
+            entrust.task, entrust.function, entrust.serializer, entrust.payload, options=entrust.options
+        )
+        self._apply(self._owner.handle(Submitted([task]), now))
+
+    def withdraw(self, task: bytes, now: float) -> None:
+        """Withdraw a task that its client wants back."""
+        self._apply(self._owner.handle(WithdrawAsked([task]), now))
+
+    def revoke(self, tasks: list[bytes], now: float) -> None:
+        """End those of the tasks that wait."""
+        self._apply(self._owner.handle(Revoked(tasks), now))
+
+    def receive(self, node: bytes, messages: list[Message], now: float) -> None:
+        """Take what the holder says to its own client."""
+        self._apply(self._owner.handle(Received(node, messages), now))
+
+    def next_deadline(self) -> float | None:
+        """Return when ``tick`` is due."""
+        return self._owner.next_deadline()
+
+    def tick(self, now: float) -> None:
+        """Do what has become due."""
+        self._apply(self._owner.tick(now))
+
+    def _apply(self, effects: list[OwnerEffect]) -> None:
+        for effect in effects:
+            match effect:
+                case Send(_, messages):
+                    self._tell_holder(Received(self.client, messages))
+                case Settle(ended):
+                    for task, outcome in ended:
+                        self._settle(task, outcome)
+                case WithdrawAnswered(task_id, withdrawn):
+                    client = self._clients.pop(task_id, b"") if withdrawn else self._clients.get(task_id, b"")
+                    self._tell_holder(EntrustedWithdrawn(client, task_id, withdrawn))
+
+    def _settle(self, task: OwnedTask, outcome: Outcome) -> None:
+        client = self._clients.pop(task.id, None)
+        if client is None:
+            return  # it was withdrawn, and that answer has ended it
+        status = _STATUS.get(outcome.ending)
+        if status is None:
+            # The client must not try again what has been tried as often as it may be.
+            failure = dump_failure(error_of(task, outcome))
+            self._tell_holder(EntrustedDone(client, task.id, Status.FAILURE, "msgpack", failure))
+        else:
+            done = EntrustedDone(client, task.id, status, outcome.serializer, outcome.payload)
+            self._tell_holder(done)

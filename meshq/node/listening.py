@@ -1,0 +1,229 @@
+"""The network side of a node: who greets it, who is sent what, and where it is announced."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from meshq.config import Settings
+from meshq.control.lanes import TOPIC_ALL, topic_of
+from meshq.core.callers import Caller, Callers
+from meshq.errors import ConfigError, RemoteProtocolError
+from meshq.protocol.envelope import Header, decode
+from meshq.protocol.messages import Command, Hello, HelloAck, Message, Refused
+from meshq.protocol.parts import Joiner
+from meshq.transport.addresses import is_loopback, reachable_addresses
+from meshq.transport.auth import Authenticator
+from meshq.transport.discovery import Candidate, mesh_hash
+from meshq.transport.keys import MeshKey, fingerprint
+from meshq.transport.loop import Loop
+from meshq.transport.routes import Routes
+from meshq.transport.server import NodeSockets
+from meshq.transport.sockets import Context
+
+if TYPE_CHECKING:
+    from meshq.transport.mdns import Mdns, MdnsAnnouncer
+
+log = logging.getLogger("meshq.node")
+
+OPEN_HINT = (
+    "make a key with 'meshq key new' and copy it to each host, or pass --insecure to let anybody "
+    "who reaches the port run tasks"
+)
+
+
+def bind_host(settings: Settings, key: MeshKey | None) -> str:
+    """Return where to bind: without a key, loopback only. Raises ``ConfigError``."""
+    if settings.bind is None:
+        return "0.0.0.0" if key is not None or settings.insecure else "127.0.0.1"
+    if key is None and not settings.insecure and not is_loopback(settings.bind):
+        source = settings.origins.get("bind", "--bind")
+        raise ConfigError(f"{source}: without a key a node binds loopback only, not {settings.bind}: {OPEN_HINT}")
+    return settings.bind
+
+
+class Listening:
+    """Binds the node's sockets, greets clients, and keeps what is sent to each.
+
+    ``on_work`` gets what a client's work lane says, ``on_command`` each control command, ``on_greeted`` a client
+    whose work lane is up, ``on_lost`` one whose work lane is down.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        context: Context,
+        settings: Settings,
+        key: MeshKey | None,
+        identity: HelloAck,
+        *,
+        on_work: Callable[[bytes, list[Message]], None],
+        on_command: Callable[[Command], None],
+        on_greeted: Callable[[bytes], None],
+        on_lost: Callable[[bytes], None],
+    ) -> None:
+        self.host = bind_host(settings, key)
+        self._settings = settings
+        self._key = key
+        self._on_work = on_work
+        self._on_command = on_command
+        self._on_greeted = on_greeted
+        self._on_lost = on_lost
+        self._callers = Callers(settings.mesh)
+        self._routes = Routes(Header(identity.node, b"", identity.incarnation), self._on_gone)
+        self._early: list[tuple[bytes, str, Hello]] = []
+        """Greetings that came before the node was ready."""
+        self._ready = False
+        self._mdns: Mdns | None = None
+        self._announcer: MdnsAnnouncer | None = None
+        self._authenticator = None if key is None else Authenticator(context, key)
+        self._sockets = NodeSockets(
+            loop, context, self.host, settings.port, key, self._on_frames, self._on_broadcast
+        )
+        self._sockets.subscribe(TOPIC_ALL)
+        self._sockets.subscribe(topic_of(identity.node))
+        self.ack = identity._replace(control_port=self._sockets.control_port)
+
+    @property
+    def port(self) -> int:
+        """The port of the ROUTER."""
+        return self._sockets.port
+
+    # ------------------------------------------------------------------ ready, and leaving
+
+    def open(self, ack: HelloAck) -> None:
+        """Answer greetings from now on, and announce the node."""
+        self.ack = ack._replace(control_port=self._sockets.control_port)
+        self._ready = True
+        early, self._early = self._early, []
+        for route, user, hello in early:
+            self._greet(route, user, hello)
+        if self._settings.mdns:
+            self._announce()
+
+    def withdraw(self) -> None:
+        """Announce the node no more; those who are connected stay."""
+        self.ack = self.ack._replace(draining=True)
+        if self._announcer is not None:
+            self._announcer.close()
+
+    def close(self) -> None:
+        """Close the sockets."""
+        self._sockets.close()
+        if self._announcer is not None:
+            self._announcer.close()
+        if self._mdns is not None:
+            self._mdns.close()
+        if self._authenticator is not None:
+            self._authenticator.close()
+
+    def _announce(self) -> None:
+        from meshq.transport.mdns import Mdns, MdnsAnnouncer
+
+        loopback = is_loopback(self.host)
+        candidate = Candidate(
+            "mdns",
+            self.ack.node.hex(),
+            self.ack.name,
+            self.ack.host,
+            tuple(reachable_addresses(self.host)),
+            self._sockets.port,
+            self._sockets.control_port,
+            mesh_hash(self._settings.mesh),
+            fingerprint(self._key) if self._key is not None else "",
+            str(self.ack.version),
+        )
+        self._mdns = Mdns(loopback_only=loopback)
+        self._announcer = MdnsAnnouncer(candidate, self.host, self._mdns)
+        self._announcer.start()
+
+    # ------------------------------------------------------------------ out
+
+    def send(self, client: bytes, messages: Sequence[Message], lane: str = "work") -> bool:
+        """Queue messages for a client; return whether it is connected. ``flush`` sends them."""
+        route = self._callers.route(client, lane)
+        if route is not None:
+            self._routes.send(route, messages)
+        return route is not None
+
+    def flush(self) -> bool:
+        """Send what waits; return whether something still does."""
+        self._routes.flush(self._sockets)
+        return self._routes.blocked
+
+    def forget(self, client: bytes) -> None:
+        """Forget a client that has left."""
+        self._callers.forget(client)
+
+    def _on_gone(self, route: bytes) -> None:
+        caller = self._callers.drop(route)
+        if caller is not None and caller.lane == "work":
+            self._on_lost(caller.client)
+
+    # ------------------------------------------------------------------ in
+
+    def _on_frames(self, route: bytes, frames: list[bytes], user: str) -> None:
+        incoming = self._routes.decode(route, frames)
+        if incoming is None:
+            return
+        if incoming.unknown:
+            text = f"verbs {incoming.unknown} are not known to version {self.ack.version} of the wire"
+            self._routes.send(route, [Refused("verb", text)])
+        hello = next((m for m in incoming.messages if isinstance(m, Hello)), None)
+        if hello is not None:
+            self._greet(route, user, hello)
+            return
+        caller = self._callers.who(route)
+        if caller is None or not self._is_for_us(incoming.header):
+            if self._ready:
+                self._routes.send(route, [Refused("stale", "greet this node first: it is not the one you knew")])
+        elif caller.lane == "work":
+            self._on_work(caller.client, incoming.messages)
+        else:
+            self._on_control(caller, incoming.messages)
+
+    def _is_for_us(self, header: Header) -> bool:
+        return header.destination == self.ack.node and header.incarnation == self.ack.incarnation
+
+    def _greet(self, route: bytes, user: str, hello: Hello) -> None:
+        if not self._ready:
+            self._early.append((route, user, hello))
+            return
+        refusal = self._callers.greet(route, user, hello)
+        if refusal is not None:
+            log.info("refused a client on %s: %s", hello.host, refusal.text)
+            self._routes.send(route, [refusal])
+            return
+        self._routes.send(route, [self.ack])
+        if hello.lane == "work":
+            self._on_greeted(hello.client)
+
+    def _on_control(self, caller: Caller, messages: list[Message]) -> None:
+        for message in messages:
+            if isinstance(message, Command) and message.client == caller.client:
+                self._on_command(message)
+
+    def _on_broadcast(self, frames: list[bytes]) -> None:
+        try:
+            incoming = decode(frames, Joiner())
+        except RemoteProtocolError as error:
+            log.warning("dropped a control broadcast: %s", error)
+            return
+        for message in incoming.messages:
+            if isinstance(message, Command):
+                self._on_command(message)
+
+
+def identity(settings: Settings, name: str, host: str, key: MeshKey | None, node: bytes) -> HelloAck:
+    """Return what the node says of itself before its functions are known."""
+    serializers = ["msgpack", "json", "raw"]
+    if settings.allow_pickle:
+        if key is None:
+            raise ConfigError("--allow-pickle needs a mesh key, as pickle runs whatever it is sent: meshq key new")
+        serializers.append("pickle")
+    incarnation = int.from_bytes(os.urandom(7), "big") + 1
+    return HelloAck(
+        node, incarnation, 1, name, host, settings.slots, {}, serializers, list(settings.tags), [], key is not None
+    )

@@ -1,0 +1,343 @@
+"""The node's shell: one loop, which turns the sockets and the workers, and applies what the machines decide."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import msgpack
+
+from meshq.client.runtime import key_of
+from meshq.config import Settings, state_dir
+from meshq.control.commands import carry_out
+from meshq.control.inbox import CommandInbox
+from meshq.control.matching import matches
+from meshq.core.events import Received, Send
+from meshq.core.holder import Holder
+from meshq.core.holding import (
+    ClientGreeted,
+    ClientUnreachable,
+    Disown,
+    DrainAsked,
+    Drained,
+    Entrust,
+    FunctionsKnown,
+    HolderEvent,
+    RecallRuns,
+    RevokeAnswered,
+    RevokeAsked,
+    SignalWorker,
+    StartRuns,
+)
+from meshq.core.session import joined
+from meshq.core.timers import earliest
+from meshq.core.work import WorkerEvent, WorkerGone, WorkerReady
+from meshq.errors import ConfigError
+from meshq.ids import new_id
+from meshq.node.entrusted import Entrusted
+from meshq.node.listening import OPEN_HINT, Listening, identity
+from meshq.node.naming import NameClaim
+from meshq.node.restarts import Restarts
+from meshq.protocol.messages import Bye, Command, Message, Reply
+from meshq.transport.addresses import endpoint, is_loopback
+from meshq.transport.context import make_context
+from meshq.transport.loop import Loop
+from meshq.workers.pool import Pool, WorkerSpec
+
+log = logging.getLogger("meshq.node")
+task_log = logging.getLogger("meshq.task")
+
+RETRY_FULL_S = 0.01
+"""How soon a route that was full is tried again: a ROUTER does not tell which of its peers has room."""
+MAX_REPLY_BYTES = 512 * 1024
+_FAREWELL_S = 0.3
+"""How long results on their way out are given at the end."""
+
+
+class Node:
+    """One node: binds, starts its workers, and serves until it is stopped.
+
+    Raises ``ConfigError`` where the settings, the key, the port or the modules are wrong. Its methods, but
+    for ``run``, may be called from any thread and from signal handlers.
+    """
+
+    def __init__(self, settings: Settings, on_ready: Callable[[Node], None] | None = None) -> None:
+        self.settings = settings
+        self._key = key_of(settings)
+        self._on_ready = on_ready
+        self._stopping = False
+        self._drain_asked = False
+        self._failure: str | None = None
+        self._inbox: deque[HolderEvent] = deque()
+        self._commands = CommandInbox()
+        self._claim = NameClaim(state_dir(settings), settings.mesh, settings.name)
+        self.ack = identity(settings, self._claim.name, socket.gethostname(), self._key, new_id())
+        self._loop = Loop()
+        self._context = make_context()
+        self._listening = Listening(
+            self._loop,
+            self._context,
+            settings,
+            self._key,
+            self.ack,
+            on_work=self._on_work,
+            on_command=self._on_command,
+            on_greeted=lambda client: self._inbox.append(ClientGreeted(client)),
+            on_lost=lambda client: self._inbox.append(ClientUnreachable(client)),
+        )
+        own_client = new_id()
+        self._holder = Holder(settings.slots, own_client)
+        self._entrusted = Entrusted(own_client, time.monotonic(), self._inbox.append)
+        spec = WorkerSpec(
+            settings.modules, settings.allow, node=self.name, max_tasks=settings.max_tasks_per_child or 0
+        )
+        self._pool = Pool(self._loop, spec, self._on_worker, self._on_output, self._on_failed)
+        self._restarts = Restarts(settings.slots, self._pool.start)
+        self._effects: dict[type[Any], Callable[[Any], None]] = {
+            Send: self._send,
+            StartRuns: lambda effect: self._pool.run(effect.slot, effect.runs),
+            RecallRuns: lambda effect: self._pool.recall(effect.slot, effect.runs),
+            SignalWorker: lambda effect: self._pool.signal(effect.slot, effect.signal),
+            Entrust: lambda effect: self._entrusted.take_over(effect, time.monotonic()),
+            Disown: lambda effect: self._entrusted.withdraw(effect.task, time.monotonic()),
+            RevokeAnswered: lambda effect: effect.token(effect.outcome),
+            Drained: lambda _: self._end(),
+        }
+
+    # ------------------------------------------------------------------ the node's face
+
+    @property
+    def name(self) -> str:
+        """The node's NAME@HOST."""
+        return f"{self.ack.name}@{self.ack.host}"
+
+    @property
+    def address(self) -> str:
+        """Where the node answers."""
+        return endpoint(self._listening.host, self._listening.port)
+
+    def run(self) -> None:
+        """Serve, in this thread, until stopped or drained. Raises ``ConfigError`` if the workers cannot load."""
+        try:
+            self._restarts.begin(time.monotonic())
+            while not self._stopping:
+                self._loop.turn(self._step())
+            self._farewell()
+        finally:
+            self._close()
+        if self._failure is not None:
+            raise ConfigError(self._failure)
+
+    def drain(self) -> None:
+        """Finish what runs, hand back what waits, take nothing new; then stop."""
+        self._loop.post(self._begin_drain)
+
+    def stop(self) -> None:
+        """Stop at once; what runs is killed, and goes to other nodes."""
+        self._loop.post(self._end)
+
+    # ------------------------------------------------------------------ one turn
+
+    def _step(self) -> float | None:
+        """Deal with all that has come, send what is to be sent; return how long the next turn may last."""
+        now = time.monotonic()
+        self._run_inbox()
+        for machine in (self._entrusted, self._holder, self._restarts):
+            due = machine.next_deadline()
+            if due is not None and due <= now:
+                self._tick(machine, now)
+        blocked = self._listening.flush()
+        due = earliest(
+            self._holder.next_deadline(), self._entrusted.next_deadline(), self._restarts.next_deadline()
+        )
+        wait = None if due is None else max(0.0, due - time.monotonic())
+        return min(RETRY_FULL_S, wait if wait is not None else RETRY_FULL_S) if blocked else wait
+
+    def _tick(self, machine: Holder | Entrusted | Restarts, now: float) -> None:
+        if isinstance(machine, Holder):
+            self._apply(machine.tick(now))
+        else:
+            machine.tick(now)
+        self._run_inbox()
+
+    def _run_inbox(self) -> None:
+        while self._inbox:
+            self._apply(self._holder.handle(self._inbox.popleft(), time.monotonic()))
+
+    def _apply(self, effects: list[Any]) -> None:
+        for effect in effects:
+            self._effects[type(effect)](effect)
+
+    def _send(self, effect: Send) -> None:
+        if effect.peer == self._entrusted.client:
+            self._entrusted.receive(self.ack.node, effect.messages, time.monotonic())
+        else:
+            self._listening.send(effect.peer, effect.messages)
+
+    # ------------------------------------------------------------------ clients
+
+    def _on_work(self, client: bytes, messages: list[Message]) -> None:
+        self._inbox.append(Received(client, messages))
+        if any(type(message) is Bye for message in messages):
+            self._run_inbox()  # the answer still finds the client
+            self._listening.flush()
+            self._listening.forget(client)
+
+    def _on_command(self, command: Command) -> None:
+        if not matches(self.name, command.destination, command.pattern):
+            return
+        if not self._commands.is_new(command):
+            reply = self._commands.reply_to(command)
+            if reply is not None:
+                self._listening.send(command.client, [reply], "control")
+            return
+        carry_out(self, command, lambda value: self._answer(command, value))
+
+    def _answer(self, command: Command, value: dict[str, Any]) -> None:
+        packed = msgpack.packb(value, default=str)
+        if len(packed) > MAX_REPLY_BYTES:
+            packed = msgpack.packb({"error": f"the reply takes {len(packed)} bytes, more than can be sent"})
+        reply = Reply(command.command, self.ack.node, self.name, packed)
+        self._commands.keep(reply)
+        if command.reply:
+            self._listening.send(command.client, [reply], "control")
+
+    def describe(self) -> dict[str, Any]:
+        """Return what ``ping`` says of the node, besides that it is there."""
+        return {
+            "id": self.ack.node.hex(),
+            "pid": os.getpid(),
+            "slots": self.settings.slots,
+            "secured": self.ack.secured,
+            "draining": self._drain_asked,
+            **self._holder.counts(),
+        }
+
+    def revoke(self, tasks: list[bytes], signal: int, answer: Callable[[dict[bytes, str]], None]) -> None:
+        """Revoke tasks here; ``answer`` is called with what became of each."""
+        self._entrusted.revoke(tasks, time.monotonic())
+        self._inbox.append(RevokeAsked(answer, tasks, signal))
+
+    # ------------------------------------------------------------------ workers
+
+    def _on_worker(self, event: WorkerEvent) -> None:
+        self._inbox.append(event)
+        if isinstance(event, WorkerReady):
+            log.debug("worker %d is ready (pid %d)", event.slot, event.pid, extra={"node": self.name})
+            if self._restarts.ready(event.slot):
+                self._become_ready(event)
+        elif isinstance(event, WorkerGone):
+            if not event.retired:
+                log.warning("worker %d is gone: %s", event.slot, event.reason, extra={"node": self.name})
+            self._restarts.gone(event.slot, time.monotonic(), event.retired)
+
+    def _on_failed(self, slot: int, text: str) -> None:
+        if self._restarts.is_ready:
+            log.error("worker %d cannot be started: %s", slot, text, extra={"node": self.name})
+            self._restarts.failed(slot, time.monotonic())
+        else:
+            self._failure = text
+            self._end()
+
+    def _on_output(self, task: str, stream: str, line: str, slot: int) -> None:
+        level = logging.INFO if stream == "stdout" else logging.WARNING
+        task_log.log(level, "%s", line, extra={"task_id": task, "node": self.name})
+
+    def _become_ready(self, event: WorkerReady) -> None:
+        functions = {info.name: info.source_hash for info in event.functions}
+        self.ack = self.ack._replace(functions=functions)
+        self._inbox.append(FunctionsKnown(frozenset(functions), frozenset(self.ack.serializers)))
+        self._inbox.append(ClientGreeted(self._entrusted.client))
+        self._run_inbox()
+        self._entrusted.join(joined(self.ack), time.monotonic())
+        self._listening.open(self.ack)
+        self._say_ready()
+        if self._on_ready is not None:
+            self._on_ready(self)
+
+    def _say_ready(self) -> None:
+        count = len(self.ack.functions)
+        log.info(
+            "node %s is ready: mesh %s, %d slots, %d functions, at %s",
+            self.name, self.settings.mesh, self.settings.slots, count, self.address,
+            extra={"node": self.name},
+        )  # fmt: skip
+        if not count:
+            log.warning("this node offers no function: name modules, as in 'meshq node photos'")
+        if self._key is None and is_loopback(self._listening.host):
+            log.info("without a key, only this machine can reach it: to open it, %s", OPEN_HINT)
+        elif self._key is None:
+            log.warning("--insecure: anybody who reaches %s can run this node's functions", self.address)
+
+    # ------------------------------------------------------------------ the end
+
+    def _begin_drain(self) -> None:
+        if self._drain_asked:
+            return
+        self._drain_asked = True
+        log.info("draining: finishing what runs, taking nothing new", extra={"node": self.name})
+        if not self._restarts.is_ready:
+            self._end()
+            return
+        self._listening.withdraw()
+        self._inbox.append(DrainAsked())
+
+    def _end(self) -> None:
+        self._stopping = True
+
+    def _farewell(self) -> None:
+        """Let what is on its way out be sent, for a moment."""
+        end_at = time.monotonic() + _FAREWELL_S
+        while self._listening.flush() and time.monotonic() < end_at:
+            self._loop.turn(RETRY_FULL_S)
+
+    def _close(self) -> None:
+        self._pool.close()
+        self._listening.close()
+        self._loop.close()
+        self._context.destroy(linger=int(_FAREWELL_S * 1000))
+        self._claim.close()
+        log.info("node %s has stopped", self.name, extra={"node": self.name})
+
+
+class NodeThread:
+    """A node inside a program: serves in a thread of its own, from ``start`` until ``stop``."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._ready = threading.Event()
+        self._error: BaseException | None = None
+        self.node = Node(settings, lambda _: self._ready.set())
+        self._thread = threading.Thread(target=self._run, name="meshq-node", daemon=True)
+
+    def start(self, timeout: float = 30.0) -> Node:
+        """Start the node and wait until it is ready. Raises what kept it from that."""
+        self._thread.start()
+        self._ready.wait(timeout)
+        if self._error is not None:
+            raise self._error
+        return self.node
+
+    def stop(self, drain: bool = True, timeout: float = 30.0) -> None:
+        """Stop the node, letting it finish what runs unless ``drain`` is False."""
+        if drain:
+            self.node.drain()
+        else:
+            self.node.stop()
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            self.node.stop()
+            self._thread.join(5.0)
+
+    def _run(self) -> None:
+        try:
+            self.node.run()
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._ready.set()

@@ -1,0 +1,325 @@
+"""The holder: a task's way there and back, what it says on the way, and whom it serves first."""
+
+from __future__ import annotations
+
+import pytest
+from holder_conversation import (
+    OWN,
+    A,
+    B,
+    Conversation,
+    about,
+    done,
+    gone,
+    rack,
+    result,
+    run,
+    start,
+    submit,
+    task,
+    to,
+)
+
+from meshq.core import holder as module
+from meshq.core.holding import ClientGreeted, ClientUnreachable, FunctionsKnown
+from meshq.core.work import WorkerReady
+from meshq.protocol.messages import Accepted, Credit, Nack, Ping, Pong, Refused, Started
+
+
+def test_there_and_back() -> None:
+    """A task is run at once, its result sent, and all of it forgotten on acknowledgement."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    assert talk.holder.counts() == {"queued": 0, "running": 1, "finished": 0, "clients": 1}
+    talk.hear(done(1), to(A, result(1)))
+    assert talk.holder.counts() == {"queued": 0, "running": 0, "finished": 1, "clients": 1}
+    talk.say(A, rack(1))
+    assert talk.holder.counts() == {"queued": 0, "running": 0, "finished": 0, "clients": 1}
+    talk.wait(60.0)
+
+
+def test_what_finds_no_slot_waits_in_order() -> None:
+    """Tasks run in the order of their submission, one a slot while their time is not known."""
+    talk = Conversation(slots=2)
+    talk.say(A, [submit(n) for n in (1, 2, 3, 4)], start(run(1, 1)), start(run(2, 2), slot=1))
+    talk.hear(done(2, slot=1), start(run(3, 3), slot=1), to(A, result(2)))
+    talk.hear(done(1), start(run(4, 4)), to(A, result(1)))
+    talk.hear(done(3, slot=1), to(A, result(3)))
+
+
+def test_nothing_runs_before_a_worker_is_ready() -> None:
+    """Tasks are accepted while the workers load their modules, and start as each is ready."""
+    talk = Conversation(slots=2, ready=False)
+    talk.say(A, [submit(1), submit(2)])
+    talk.hear(WorkerReady(1, 4_001, []), start(run(1, 1), slot=1))
+    talk.hear(WorkerReady(0, 4_000, []), start(run(2, 2)))
+
+
+def test_a_quick_result_stands_alone() -> None:
+    """Neither ACCEPTED nor STARTED is sent for what ends within 10 ms."""
+    talk = Conversation()
+    talk.say(A, [submit(1), submit(2)], start(run(1, 1)))
+    talk.hear(done(1), start(run(2, 2)), to(A, result(1)))
+    talk.wait(0.009)
+    talk.hear(done(2), to(A, result(2)))
+    talk.say(A, [rack(1), rack(2)])
+    talk.wait(1.0)
+
+
+def test_slow_ones_are_reported() -> None:
+    """After 10 ms a client hears STARTED of what runs, which implies ACCEPTED, and ACCEPTED of what waits."""
+    talk = Conversation()
+    talk.say(A, [submit(1), submit(2)], start(run(1, 1)))
+    talk.wait(0.011, to(A, Started(task(1), 1, about(0.010)), Accepted(task(2), 1)))
+    talk.wait(0.100)
+    talk.hear(done(1), start(run(2, 2)), to(A, result(1)))
+    talk.say(A, rack(1))
+    talk.wait(0.011, to(A, Started(task(2), 1, about(0.010))))
+    talk.wait(60.0)
+
+
+def test_a_run_that_began_late_is_first_accepted_then_started() -> None:
+    """Each of the two is sent 10 ms after what it tells of."""
+    talk = Conversation()
+    talk.say(A, [submit(1), submit(2)], start(run(1, 1)))
+    talk.wait(0.005)
+    talk.hear(done(1), start(run(2, 2)), to(A, result(1)))
+    talk.say(A, rack(1))
+    talk.wait(0.006, to(A, Accepted(task(2), 1)))
+    talk.wait(0.005, to(A, Started(task(2), 1, about(0.010))))
+
+
+def test_a_copy_is_answered_and_not_run_again() -> None:
+    """The same attempt again is answered with what is known of it: ACCEPTED, or the result."""
+    talk = Conversation()
+    talk.say(A, [submit(1), submit(2)], start(run(1, 1)))
+    talk.say(A, [submit(1), submit(2)], to(A, Accepted(task(1), 1), Accepted(task(2), 1)))
+    talk.hear(done(1), start(run(2, 2)), to(A, result(1)))
+    talk.say(A, submit(1), to(A, result(1)))
+    talk.say(A, rack(1))
+    talk.say(A, submit(1))
+
+
+def test_a_copy_after_started_has_it_said_again() -> None:
+    """Where the client asks again it may have missed STARTED, which decides whether a death is charged."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.wait(0.011, to(A, Started(task(1), 1, about(0.010))))
+    talk.wait(1.0)
+    talk.say(A, submit(1), to(A, Accepted(task(1), 1)))
+    talk.wait(0.001, to(A, Started(task(1), 1, about(1.011))))
+    talk.wait(1.0)
+
+
+def test_a_later_attempt_takes_over_the_earlier() -> None:
+    """An attempt that its owner sends anew goes on here under its new number, whatever its state."""
+    talk = Conversation()
+    talk.say(A, [submit(1), submit(2)], start(run(1, 1)))
+    talk.say(A, [submit(1, 3), submit(2, 2)], to(A, Accepted(task(1), 3), Accepted(task(2), 2)))
+    talk.hear(done(1), start(run(2, 2, 2)), to(A, result(1, 3)))
+    talk.say(A, submit(1, 4), to(A, result(1, 4)))
+
+
+def test_an_earlier_attempt_is_ignored() -> None:
+    """What was overtaken by a later attempt neither answers nor changes anything."""
+    talk = Conversation()
+    talk.say(A, submit(1, 3), start(run(1, 1, 3)))
+    talk.say(A, submit(1, 2))
+    talk.hear(done(1), to(A, result(1, 3)))
+    talk.say(A, [submit(1, 2), rack(1, 3)])
+    talk.say(A, submit(1, 2))
+
+
+def test_the_acknowledgement_of_an_earlier_attempt_does_not_count() -> None:
+    """The result is sent until it is acknowledged under the number that its owner waits for."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.hear(done(1), to(A, result(1)))
+    talk.say(A, submit(1, 2), to(A, result(1, 2)))
+    talk.say(A, rack(1, 1))
+    talk.say(A, submit(1, 2), to(A, result(1, 2)))
+    talk.say(A, rack(1, 2))
+    assert talk.holder.counts()["finished"] == 0
+
+
+def test_a_task_that_is_done_may_be_tried_again() -> None:
+    """A later attempt of a task that was acknowledged is new work."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.hear(done(1), to(A, result(1)))
+    talk.say(A, rack(1))
+    talk.say(A, submit(1, 2), start(run(2, 1, 2)))
+
+
+def test_owners_number_attempts_each_for_themselves() -> None:
+    """What one client has had of a task says nothing of another client's attempts at it."""
+    talk = Conversation(clients=(A, B))
+    talk.say(A, submit(1, 3), start(run(1, 1, 3)))
+    talk.hear(done(1), to(A, result(1, 3)))
+    talk.say(A, rack(1, 3))
+    talk.say(B, submit(1, 2), start(run(2, 1, 2)))
+
+
+def test_results_are_sent_again_until_acknowledged() -> None:
+    """The pauses between the sendings of a result double from 0.5 to 8 s."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.hear(done(1), to(A, result(1)))
+    for pause in (0.5, 1.0, 2.0, 4.0, 8.0, 8.0):
+        for _ in range(int(pause / 0.5) - 1):
+            talk.wait(0.5)
+            talk.say(A, Ping(1), to(A, Pong(1)))
+        talk.wait(0.5, to(A, result(1)))
+    talk.say(A, rack(1))
+    talk.wait(60.0)
+
+
+def test_a_result_asked_for_without_end_breaks_nothing() -> None:
+    """A client may send the same SUBMIT thousands of times and never acknowledge."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.hear(done(1), to(A, result(1)))
+    talk.say(A, [submit(1)] * 2_000, to(A, *[result(1)] * 2_000))
+    talk.wait(4.0)
+
+
+def test_a_silent_client_is_sent_nothing_again_until_it_is_heard() -> None:
+    """Results rest while a client has been silent for 5 s, and go out again as soon as it speaks."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.wait(4.0, to(A, Started(task(1), 1, about(0.010))))
+    talk.hear(done(1), to(A, result(1)))
+    talk.wait(0.6, to(A, result(1)))
+    talk.wait(60.0)
+    talk.say(A, Ping(7), to(A, Pong(7)))
+    talk.wait(0.6, to(A, result(1)))
+
+
+def test_a_client_out_of_reach_gets_everything_when_it_greets() -> None:
+    """Nothing is sent while the connection is gone; on the next one come the credit and all results at once."""
+    talk = Conversation(slots=2)
+    talk.say(A, [submit(1), submit(2)], start(run(1, 1)), start(run(2, 2), slot=1))
+    talk.hear(done(1), to(A, result(1)))
+    talk.hear(ClientUnreachable(A))
+    talk.hear(done(2, slot=1))
+    talk.wait(10.0)
+    talk.hear(ClientGreeted(A), to(A, Credit(2, 4), result(1), result(2)))
+    talk.wait(0.6, to(A, result(2)))
+
+
+def test_started_is_said_again_on_a_new_connection() -> None:
+    """STARTED may have been lost with the connection, or have come due without one."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.hear(ClientUnreachable(A))
+    talk.wait(0.1)
+    talk.hear(ClientGreeted(A), to(A, Credit(2, 2)))
+    talk.wait(0.0, to(A, Started(task(1), 1, about(0.1))))
+    talk.wait(1.0)
+
+
+def test_clients_take_turns() -> None:
+    """The one task of a client starts next, though another has 1,000 queued."""
+    talk = Conversation(clients=(A, B))
+    talk.say(A, [submit(n) for n in range(1, 1_001)], start(run(1, 1)))
+    talk.say(B, submit(5_000))
+    talk.hear(done(1), start(run(2, 5_000)), to(A, result(1)))
+    talk.hear(done(2), start(run(3, 2)), to(B, result(5_000)))
+    talk.hear(done(3), start(run(4, 3)), to(A, result(2)))
+
+
+def test_several_clients_get_equal_shares() -> None:
+    """Two clients with work queued have their tasks run alternately, in the same batch too."""
+    talk = Conversation(clients=(A, B))
+    talk.teach("f", 0.0005)
+    first = talk.teach("g", 1.0)
+    talk.say(A, submit(9, function="g"), start(run(first, 9, function="g")))
+    talk.say(A, [submit(1), submit(2)])
+    talk.say(B, [submit(3), submit(4)])
+    turns = [run(first + 1 + i, n) for i, n in enumerate((1, 3, 2, 4))]
+    talk.hear(done(first), start(*turns), to(A, result(9)))
+
+
+@pytest.mark.parametrize(
+    ("message", "reason", "text"),
+    [
+        (submit(1, function="photos.blur"), "unknown-task", "the node does not offer photos.blur"),
+        (submit(1, serializer="pickle"), "serializer", "the node does not take pickle"),
+    ],
+)
+def test_what_the_node_does_not_offer_is_refused(message: object, reason: str, text: str) -> None:
+    """A NACK says what is wrong; the same attempt is taken once the node offers what it needs."""
+    talk = Conversation()
+    talk.say(A, message, to(A, Nack(task(1), 1, reason, text)))
+    talk.do(FunctionsKnown(frozenset({"photos.blur", "f"}), frozenset({"msgpack", "pickle"})))
+    [effect] = talk.do(module.Received(A, [message]))
+    assert type(effect).__name__ == "StartRuns"
+
+
+def test_a_client_that_exceeds_its_credit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a client makes the node keep is bounded: attempts, and results that it does not acknowledge."""
+    monkeypatch.setattr(module, "_MAX_KEPT", 2)
+    text = "the client has 2 attempts and unacknowledged results here"
+    talk = Conversation(clients=(A, B))
+    talk.say(A, [submit(n) for n in (1, 2, 3)], start(run(1, 1)), to(A, Nack(task(3), 1, "full", text)))
+    talk.hear(done(1), start(run(2, 2)), to(A, result(1)))
+    talk.hear(done(2), to(A, result(2)))
+    talk.say(A, submit(3), to(A, Nack(task(3), 1, "full", text)))
+    talk.say(B, submit(3), start(run(3, 3)))
+    talk.say(A, [rack(1), submit(3)])
+
+
+def test_heartbeats_are_answered() -> None:
+    """A PING is answered with its number at once."""
+    talk = Conversation()
+    talk.say(A, Ping(17), to(A, Pong(17)))
+
+
+def test_strangers_and_strange_messages_are_ignored() -> None:
+    """Who has not greeted is not served, and what only nodes say means nothing from a client."""
+    talk = Conversation()
+    talk.say(B, [submit(1), Ping(1)])
+    talk.say(A, [Pong(1), result(1), rack(1), Credit(1, 1)])
+    talk.hear(ClientUnreachable(B))
+
+
+def test_words_of_workers_on_unknown_runs_are_ignored() -> None:
+    """A run that is not here, or no longer, changes nothing."""
+    talk = Conversation()
+    talk.hear(done(9))
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.hear(done(1), to(A, result(1)))
+    talk.hear(done(1))
+    talk.hear(gone(1))
+
+
+def test_a_full_table_of_clients_refuses_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newcomer hears why it is not served, and known clients are not disturbed."""
+    monkeypatch.setattr(module, "MAX_CLIENTS", 1)
+    talk = Conversation(clients=(A,))
+    talk.hear(ClientGreeted(B), to(B, Refused("full", "the node has 1 clients")))
+    talk.say(B, submit(1))
+    talk.hear(ClientGreeted(A), to(A, Credit(2, 2)))
+
+
+def test_a_full_table_of_clients_gives_up_one_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of clients out of reach and without work here, the one not heard for longest makes room; never our own."""
+    monkeypatch.setattr(module, "MAX_CLIENTS", 4)
+    talk = Conversation(clients=(OWN, A, B, b"c" * 16))
+    talk.hear(ClientUnreachable(OWN))
+    talk.wait(1.0)
+    talk.say(A, submit(1), start(run(1, 1)))
+    for client in (A, B, b"c" * 16):
+        talk.hear(ClientUnreachable(client))
+    talk.hear(ClientGreeted(b"d" * 16), to(b"d" * 16, Credit(1, 2)))
+    talk.hear(ClientGreeted(OWN), to(OWN, Credit(2, 2)))
+    talk.hear(done(1))
+    talk.hear(ClientGreeted(A), to(A, Credit(2, 2), result(1)))
+    talk.hear(ClientGreeted(b"c" * 16), to(b"c" * 16, Credit(2, 2)))
+    talk.hear(ClientGreeted(B), to(B, Refused("full", "the node has 4 clients")))
+
+
+def test_an_unknown_event_is_an_error() -> None:
+    """The shell learns at once when it passes on what the holder does not know."""
+    with pytest.raises(KeyError):
+        Conversation().do(object())

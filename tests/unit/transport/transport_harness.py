@@ -1,0 +1,122 @@
+"""A loop, a context and what was opened on them, for tests that use real sockets on loopback."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from meshq.transport.addresses import endpoint
+from meshq.transport.auth import Authenticator
+from meshq.transport.context import make_context
+from meshq.transport.dealer import Dealer
+from meshq.transport.keys import MeshKey
+from meshq.transport.loop import Loop
+from meshq.transport.publisher import Publisher
+from meshq.transport.server import NodeSockets
+
+HOST = "127.0.0.1"
+
+
+class Client:
+    """A dealer that writes down what it is told."""
+
+    def __init__(self, net: Net, to: str, key: MeshKey | None) -> None:
+        self.got: list[list[bytes]] = []
+        self.events: list[tuple[str, str]] = []
+        self.dealer = net.keep(
+            Dealer(net.loop, net.context, to, key, lambda _, frames: self.got.append(frames), self._event)
+        )
+
+    def _event(self, dealer: Dealer, word: str, text: str) -> None:
+        self.events.append((word, text))
+
+    @property
+    def words(self) -> list[str]:
+        return [word for word, _ in self.events]
+
+
+class Node:
+    """Node sockets that write down what they are told, and echo it where asked to."""
+
+    def __init__(self, net: Net, key: MeshKey | None, host: str, port: int | None, echo: bool) -> None:
+        self.got: list[tuple[bytes, list[bytes], str]] = []
+        self.control: list[list[bytes]] = []
+        self.echo = echo
+        self.sockets = net.keep(
+            NodeSockets(net.loop, net.context, host, port, key, self._frames, self.control.append)
+        )
+        self.endpoint = endpoint(host, self.sockets.port)
+        self.control_endpoint = endpoint(host, self.sockets.control_port)
+
+    def _frames(self, route: bytes, frames: list[bytes], user: str) -> None:
+        self.got.append((route, frames, user))
+        if self.echo:
+            assert self.sockets.send(route, frames) == "sent"
+
+
+class Net:
+    """Everything that one test has open; ``close`` closes it in the right order."""
+
+    def __init__(self) -> None:
+        self.loop = Loop()
+        self.context = make_context()
+        self._open: list[Any] = []
+
+    def keep(self, opened: Any) -> Any:
+        self._open.append(opened)
+        return opened
+
+    def node(
+        self,
+        key: MeshKey | None = None,
+        host: str = HOST,
+        port: int | None = None,
+        echo: bool = True,
+        authenticator: bool = True,
+    ) -> Node:
+        if key is not None and authenticator:
+            self.keep(Authenticator(self.context, key))
+        return Node(self, key, host, port, echo)
+
+    def client(self, to: str, key: MeshKey | None = None) -> Client:
+        return Client(self, to, key)
+
+    def publisher(
+        self, key: MeshKey | None = None, on_subscription: Callable[[bytes, bool], None] = lambda topic, on: None
+    ) -> Publisher:
+        return self.keep(Publisher(self.loop, self.context, key, on_subscription))
+
+    def until(self, condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
+        """Turn the loop until the condition holds."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < deadline, "it did not come to pass"
+            self.loop.turn(0.05)
+
+    def turn_for(self, seconds: float) -> None:
+        """Turn the loop for so long, to see that something does not come to pass."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self.loop.turn(left)
+
+    def close(self) -> None:
+        for opened in reversed(self._open):
+            opened.close()
+        self.loop.close()
+        self.context.term()
+
+
+def free_port() -> int:
+    """Return a port at which nothing listens, nor at the one after it."""
+    import socket
+
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind((HOST, 0))
+            port: int = first.getsockname()[1]
+            try:
+                second.bind((HOST, port + 1))
+            except (OSError, OverflowError):
+                continue
+            return port
