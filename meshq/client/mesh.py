@@ -94,8 +94,7 @@ class Mesh:
         ``function`` is a task function, any function that the nodes offer, or its name. It never waits for a
         node, only for room in the outbox. Raises ``EncodingError`` for arguments that cannot travel.
         """
-        options = function.settings if isinstance(function, TaskFunction) else _PLAIN
-        name = normalise_name(function) if isinstance(function, str) else function_name(function)
+        name, options = _callee(function)
         return self._submit(name, args, kwargs, options)
 
     def submit_call(
@@ -106,8 +105,7 @@ class Mesh:
 
     def delay(self, function: Callable[..., T] | str, /, *args: Any, **kwargs: Any) -> AsyncResult[T]:
         """Run ``function(*args, **kwargs)`` detached: the node that accepts it owns the task from then on."""
-        options = function.settings if isinstance(function, TaskFunction) else _PLAIN
-        name = normalise_name(function) if isinstance(function, str) else function_name(function)
+        name, options = _callee(function)
         return self.submit_detached(name, args, kwargs, options)
 
     def submit_detached(
@@ -137,8 +135,11 @@ class Mesh:
         mapping.check(chunksize, timeout)
         if not iterables:
             raise ConfigError("map needs at least one iterable beside the function")
-        options = function.settings if isinstance(function, TaskFunction) else _PLAIN
-        name = normalise_name(function) if isinstance(function, str) else function_name(function)
+        name, options = _callee(function)
+        if chunksize is not None and chunksize > 1 and options.serializer == "raw":
+            raise ConfigError(
+                "map cannot chunk calls with the serializer raw, which carries one value: leave chunksize"
+            )
         return mapping.Mapping(
             lambda args, chunked: self._submit(name, args, {}, options, chunked=chunked),
             self._withdraw_soon,
@@ -362,6 +363,13 @@ class Mesh:
 
     def __repr__(self) -> str:
         return f"<Mesh {self.name!r}>"
+
+
+def _callee(function: Callable[..., Any] | str) -> tuple[str, TaskOptions]:
+    """Return the name by which nodes know the function, and its options."""
+    if isinstance(function, TaskFunction):
+        return function.name, function.settings
+    return (normalise_name(function) if isinstance(function, str) else function_name(function)), _PLAIN
 
 
 def _apply_options(task: OwnedTask, options: TaskOptions) -> None:

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 from meshq.client.engine import Engine, Listener
 from meshq.config import Settings, find_key_path
@@ -23,9 +23,6 @@ from meshq.transport.context import make_context
 from meshq.transport.discovery import Candidate, Discovery, StaticDiscovery
 from meshq.transport.keys import MeshKey, load_key
 from meshq.transport.loop import Loop
-
-if TYPE_CHECKING:
-    from meshq.transport.mdns import Mdns
 
 log = logging.getLogger("meshq.client")
 
@@ -64,7 +61,6 @@ class Runtime:
         self._pid = os.getpid()
         self._stopping = False
         self._discoveries: list[Discovery] = []
-        self._mdns: Mdns | None = None
         self.context = make_context()
         self.loop = Loop()
         self.engine = Engine(self.loop, self.context, self.key, self.hello, listener, settings.no_nodes_timeout)
@@ -123,8 +119,6 @@ class Runtime:
             self._thread.join(2.0)
         for discovery in self._discoveries:
             discovery.close()
-        if self._mdns is not None:
-            self._mdns.close()
 
     # ------------------------------------------------------------------ the two threads
 
@@ -147,10 +141,9 @@ class Runtime:
         if self.settings.peers:
             sources.append(StaticDiscovery(self.settings.peers))
         if self.settings.mdns:
-            from meshq.transport.mdns import Mdns, MdnsBrowser
+            from meshq.transport.mdns import MdnsBrowser
 
-            self._mdns = Mdns()
-            sources.append(MdnsBrowser(self.settings.mesh, self._mdns))
+            sources.append(MdnsBrowser(self.settings.mesh))
         for source in sources:
             if not self._stopping:
                 source.start(self._on_candidate, self._on_gone)

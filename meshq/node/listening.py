@@ -24,7 +24,7 @@ from meshq.transport.server import NodeSockets
 from meshq.transport.sockets import Context
 
 if TYPE_CHECKING:
-    from meshq.transport.mdns import Mdns, MdnsAnnouncer
+    from meshq.transport.mdns import MdnsAnnouncer
 
 log = logging.getLogger("meshq.node")
 
@@ -76,7 +76,6 @@ class Listening:
         self._early: list[tuple[bytes, str, Hello]] = []
         """Greetings that came before the node was ready."""
         self._ready = False
-        self._mdns: Mdns | None = None
         self._announcer: MdnsAnnouncer | None = None
         self._authenticator = None if key is None else Authenticator(context, key)
         self._sockets = NodeSockets(
@@ -114,15 +113,12 @@ class Listening:
         self._sockets.close()
         if self._announcer is not None:
             self._announcer.close()
-        if self._mdns is not None:
-            self._mdns.close()
         if self._authenticator is not None:
             self._authenticator.close()
 
     def _announce(self) -> None:
-        from meshq.transport.mdns import Mdns, MdnsAnnouncer
+        from meshq.transport.mdns import MdnsAnnouncer
 
-        loopback = is_loopback(self.host)
         candidate = Candidate(
             "mdns",
             self.ack.node.hex(),
@@ -135,8 +131,7 @@ class Listening:
             fingerprint(self._key) if self._key is not None else "",
             str(self.ack.version),
         )
-        self._mdns = Mdns(loopback_only=loopback)
-        self._announcer = MdnsAnnouncer(candidate, self.host, self._mdns)
+        self._announcer = MdnsAnnouncer(candidate, self.host)
         self._announcer.start()
 
     # ------------------------------------------------------------------ out

@@ -82,14 +82,19 @@ def _read_private(path: Path) -> bytes:
         raise ConfigError(f"there is no key file {path}: make one with `meshq key new`, or copy it here") from None
     except OSError as error:
         raise ConfigError(f"the key file {path} cannot be read: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(file.fileno()).st_mode
-        if not stat.S_ISREG(mode):
-            raise ConfigError(f"the key file {path} is not a file")
-        if sys.platform != "win32" and mode & 0o077:
-            command = f"chmod 600 {shlex.quote(str(path))}"
-            raise ConfigError(f"others can read the key file {path}: close it to them with `{command}`")
-        return file.read(_LONGEST_FILE)
+    try:
+        _check_private(path, os.fstat(descriptor).st_mode)
+        return os.read(descriptor, _LONGEST_FILE)
+    finally:
+        os.close(descriptor)
+
+
+def _check_private(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise ConfigError(f"the key file {path} is not a file")
+    if sys.platform != "win32" and mode & 0o077:
+        command = f"chmod 600 {shlex.quote(str(path))}"
+        raise ConfigError(f"others can read the key file {path}: close it to them with `{command}`")
 
 
 def _make_private_directory(path: Path) -> None:

@@ -13,7 +13,7 @@ from meshq.core.work import Done, Run, WorkerDone, WorkerGone, WorkerReady, Work
 from meshq.protocol.messages import Message, Rack, Result, Status, Submit, Withdraw
 from meshq.protocol.payload import Payload
 
-A, B, OWN, TEACHER = b"a" * 16, b"b" * 16, b"own client's id!", b"t" * 16
+A, B, OWN = b"a" * 16, b"b" * 16, b"own client's id!"
 LONG_S = 0.02
 """With this mean the credit stays what it is at first, and nothing goes ahead."""
 SHORT_S = 0.0005
@@ -37,6 +37,11 @@ def run(run: int, number: int, attempt: int = 1, function: str = "f") -> Run:
     return Run(run, task(number), attempt, function, "msgpack", b"x", None)
 
 
+def short(*runs: int, slot: int = 0) -> WorkerDone:
+    """Return a worker's word that these runs have ended after ``SHORT_S``."""
+    return done(*runs, slot=slot, seconds=SHORT_S)
+
+
 def done(*runs: int, slot: int = 0, seconds: float = LONG_S, status: int = Status.OK) -> WorkerDone:
     """Return a worker's word that these runs have ended."""
     return WorkerDone(slot, [Done(run, status, "msgpack", b"value", seconds) for run in runs])
@@ -55,6 +60,11 @@ def recalled(asked: list[int], runs: list[int], slot: int = 0) -> WorkerRecalled
 def result(number: int, attempt: int = 1, seconds: float = LONG_S) -> Result:
     """Return the result that ``done`` leads to."""
     return Result(task(number), attempt, Status.OK, "msgpack", b"value", seconds)
+
+
+def quick(number: int, attempt: int = 1) -> Result:
+    """Return the result that ``short`` leads to."""
+    return result(number, attempt, SHORT_S)
 
 
 def revoked(number: int, attempt: int = 1) -> Result:
@@ -111,7 +121,7 @@ class Conversation:
 
     def hear(self, event: HolderEvent, *effects: HolderEffect) -> None:
         """Take an event: exactly these effects must come of it."""
-        assert _typed(self.do(event)) == _typed(list(effects))
+        _compare(self.do(event), list(effects))
 
     def say(self, client: bytes, messages: Message | list[Message], *effects: HolderEffect) -> None:
         """Take messages of a client: exactly these effects must come of it."""
@@ -119,7 +129,7 @@ class Conversation:
 
     def wait(self, seconds: float, *effects: HolderEffect) -> None:
         """Let time pass, with a tick at each deadline: exactly these effects must come of it."""
-        assert _typed(self.pass_time(seconds)) == _typed(list(effects))
+        _compare(self.pass_time(seconds), list(effects))
 
     def pass_time(self, seconds: float) -> list[HolderEffect]:
         """Let time pass, with a tick at each deadline, none of which may leave another that is due."""
@@ -132,18 +142,22 @@ class Conversation:
         self.now = end
         return effects
 
-    def teach(self, function: str, seconds: float) -> int:
-        """Have a task of another client take so long; return the number that the next run gets."""
+    def teach(self, function: str, seconds: float, client: bytes = A) -> int:
+        """Have a task of the client take so long; return the number that the next run gets."""
         self._lessons += 1
         number = 60_000 + self._lessons
-        self.do(ClientGreeted(TEACHER))
-        [started] = self.do(Received(TEACHER, [submit(number, function=function)]))
+        [started] = self.do(Received(client, [submit(number, function=function)]))
         assert isinstance(started, StartRuns)
         lesson = started.runs[0].run
         self.do(done(lesson, slot=started.slot, seconds=seconds))
-        self.do(Received(TEACHER, [rack(number)]))
+        self.do(Received(client, [rack(number)]))
         self.pass_time(0.1)
         return lesson + 1
+
+
+def _compare(came: list[HolderEffect], expected: list[HolderEffect]) -> None:
+    if _typed(came) != _typed(expected):
+        pytest.fail("\n".join(["came:", *map(repr, came), "expected:", *map(repr, expected)]), pytrace=True)
 
 
 def _typed(value: Any) -> Any:

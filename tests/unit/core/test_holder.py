@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from holder_conversation import (
     OWN,
+    SHORT_S,
     A,
     B,
     Conversation,
@@ -228,16 +229,25 @@ def test_clients_take_turns() -> None:
     talk.hear(done(3), start(run(4, 3)), to(A, result(2)))
 
 
+def test_a_newcomer_does_not_overtake_those_who_wait_longer() -> None:
+    """Who comes second while the first still waits for its first turn comes second."""
+    talk = Conversation(clients=(A, B, b"c" * 16))
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.say(B, [submit(2), submit(3)])
+    talk.say(b"c" * 16, submit(4))
+    talk.hear(done(1), start(run(2, 2)), to(A, result(1)))
+    talk.hear(done(2), start(run(3, 4)), to(B, result(2)))
+
+
 def test_several_clients_get_equal_shares() -> None:
     """Two clients with work queued have their tasks run alternately, in the same batch too."""
     talk = Conversation(clients=(A, B))
-    talk.teach("f", 0.0005)
-    first = talk.teach("g", 1.0)
-    talk.say(A, submit(9, function="g"), start(run(first, 9, function="g")))
+    n = talk.teach("f", SHORT_S, client=B)
+    talk.say(A, submit(9, function="g"), start(run(n, 9, function="g")))
     talk.say(A, [submit(1), submit(2)])
     talk.say(B, [submit(3), submit(4)])
-    turns = [run(first + 1 + i, n) for i, n in enumerate((1, 3, 2, 4))]
-    talk.hear(done(first), start(*turns), to(A, result(9)))
+    turns = [run(n + 1 + i, number) for i, number in enumerate((3, 1, 4, 2))]
+    talk.hear(done(n), start(*turns), to(A, result(9)))
 
 
 @pytest.mark.parametrize(

@@ -12,31 +12,31 @@ from holder_conversation import (
     done,
     gone,
     lost,
+    quick,
     rack,
     recalled,
     result,
     run,
+    short,
     start,
     submit,
     task,
     to,
+    withdraw,
 )
 
-from meshq.core.holding import RecallRuns
+from meshq.core.events import Send
+from meshq.core.holding import HolderEffect, RecallRuns
 from meshq.core.work import WorkerReady
-from meshq.protocol.messages import Accepted, Bye, ByeAck, Credit, Started, Status
+from meshq.protocol.messages import Accepted, Credit, Started, Status, Withdrawn
 
 
 def test_short_runs_go_ahead() -> None:
     """Runs whose mean is known to be 0.5 ms go to a worker four at a time: some 2 ms of work."""
     talk = Conversation()
     n = talk.teach("f", SHORT_S)
-    talk.say(A, [submit(i) for i in range(6)], start(run(n, 0), run(n + 1, 1), run(n + 2, 2), run(n + 3, 3)))
-    talk.hear(
-        done(n, n + 1, seconds=SHORT_S),
-        start(run(n + 4, 4), run(n + 5, 5)),
-        to(A, result(0, seconds=SHORT_S), result(1, seconds=SHORT_S), Credit(2, 22)),
-    )
+    talk.say(A, [submit(i) for i in range(6)], start(*[run(n + i, i) for i in range(4)]))
+    talk.hear(short(n, n + 1), start(run(n + 4, 4), run(n + 5, 5)), to(A, quick(0), quick(1)))
 
 
 def test_idle_slots_come_before_going_ahead() -> None:
@@ -51,58 +51,69 @@ def test_idle_slots_come_before_going_ahead() -> None:
     )
 
 
-def test_nothing_goes_ahead_of_an_unknown_or_long_run() -> None:
-    """Behind a run of unknown time, or of a mean above 2 ms, nothing waits in the worker; nor does such a run."""
+def test_nothing_goes_ahead_of_an_unknown_run() -> None:
+    """While a run's time is not known, not even one that takes no time waits behind it in the worker."""
     talk = Conversation()
-    talk.teach("g", 0.0)
+    n = talk.teach("g", 0.0)
+    talk.say(A, [submit(1), submit(2, function="g")], start(run(n, 1)))
+    talk.hear(short(n), start(run(n + 1, 2, function="g")), to(A, quick(1)))
+
+
+def test_nothing_goes_ahead_of_a_long_run_nor_does_such_a_run() -> None:
+    """A mean above 2 ms keeps others from waiting behind it, and itself from waiting behind others."""
+    talk = Conversation()
+    talk.teach("g", 0.0001)
     n = talk.teach("h", 0.003)
-    short = submit(2, function="g")
-    talk.say(A, [submit(1), short], start(run(n, 1)))
-    talk.hear(done(n), start(run(n + 1, 2, function="g")), to(A, result(1)))
-    talk.hear(done(n + 1), to(A, result(2)))
-    talk.say(A, [submit(3, function="h"), submit(4, function="g")], start(run(n + 2, 3, function="h")))
-    talk.hear(done(n + 2), start(run(n + 3, 4, function="g")), to(A, result(3)))
-    talk.say(A, submit(5, function="h"))
+    talk.say(A, [submit(1, function="h"), submit(2, function="g")], start(run(n, 1, function="h")))
+    talk.hear(short(n), start(run(n + 1, 2, function="g")), to(A, quick(1)))
+    talk.say(A, submit(3, function="h"))
+
+
+def test_who_must_wait_does_not_hold_up_the_others() -> None:
+    """The short task of one client goes ahead though the one whose turn it is has none that may."""
+    talk = Conversation(clients=(A, B))
+    n = talk.teach("g", SHORT_S)
+    talk.say(A, submit(1, function="g"), start(run(n, 1, function="g")))
+    talk.say(A, submit(2))
+    talk.say(B, submit(3, function="g"), start(run(n + 1, 3, function="g")))
+    talk.hear(short(n, n + 1), start(run(n + 2, 2)), to(A, quick(1)), to(B, quick(3), Credit(2, 22)))
 
 
 def test_what_waits_behind_a_long_run_is_called_back_and_given_to_a_free_slot() -> None:
     """A run expected to be short that lasts 10 ms gives up those behind it, which run elsewhere, in order."""
     talk = Conversation(slots=2)
     n = talk.teach("f", SHORT_S)
-    talk.say(B, [])
     talk.say(
         A,
-        [submit(i) for i in range(4)],
-        start(run(n, 0), run(n + 2, 2)),
-        start(run(n + 1, 1), run(n + 3, 3), slot=1),
+        [submit(i) for i in range(6)],
+        start(run(n, 0), run(n + 2, 2), run(n + 4, 4)),
+        start(run(n + 1, 1), run(n + 3, 3), run(n + 5, 5), slot=1),
     )
-    talk.hear(done(n + 1, n + 3, slot=1), to(A, result(1), result(3), Credit(2, 4)))
-    talk.say(A, [rack(1), rack(3)])
-    talk.wait(0.011, RecallRuns(0, [n + 2]), to(A, Started(task(0), 1, about(0.010)), Accepted(task(2), 1)))
+    talk.hear(short(n + 1, n + 3, n + 5, slot=1), to(A, quick(1), quick(3), quick(5)))
+    talk.say(A, [rack(1), rack(3), rack(5)])
+    talk.wait(
+        0.011,
+        RecallRuns(0, [n + 2, n + 4]),
+        to(A, Started(task(0), 1, about(0.010)), Accepted(task(2), 1), Accepted(task(4), 1)),
+    )
     talk.wait(0.020)
-    talk.hear(recalled([n + 2], [n + 2]), start(run(n + 4, 2), slot=1))
+    behind = [n + 2, n + 4]
+    talk.hear(recalled(behind, behind), start(run(n + 6, 2), run(n + 7, 4), slot=1))
 
 
-def test_what_was_called_back_does_not_go_behind_the_long_run_again() -> None:
-    """Where no slot is free it waits in the queue; a slot with a long run gets nothing, another that is short does."""
-    talk = Conversation(slots=2, clients=(A, B))
-    n = talk.teach("f", SHORT_S)
+def test_a_slot_with_a_long_run_gets_nothing() -> None:
+    """What was called back does not go behind the long run again; a busier slot takes it where it has room."""
+    talk = Conversation(slots=2)
     talk.teach("g", 0.0015)
-    n += 1
+    n = talk.teach("f", SHORT_S)
     talk.say(A, [submit(1), submit(2, function="g")], start(run(n, 1)), start(run(n + 1, 2, function="g"), slot=1))
     talk.say(A, submit(3), start(run(n + 2, 3)))
     talk.wait(0.009)
-    talk.hear(done(n + 1, slot=1), to(A, result(2)))
-    talk.say(A, rack(2))
-    talk.say(A, submit(4, function="g"), start(run(n + 3, 4, function="g"), slot=1))
-    talk.wait(
-        0.002,
-        RecallRuns(0, [n + 2]),
-        to(A, Started(task(1), 1, about(0.010)), Accepted(task(3), 1)),
-    )
+    talk.hear(short(n + 1, slot=1), to(A, quick(2)))
+    talk.say(A, [rack(2), submit(4, function="g")], start(run(n + 3, 4, function="g"), slot=1))
+    talk.wait(0.002, RecallRuns(0, [n + 2]), to(A, Started(task(1), 1, about(0.010)), Accepted(task(3), 1)))
     talk.hear(recalled([n + 2], [n + 2]), start(run(n + 4, 3), slot=1))
-    talk.say(A, [submit(5, function="g")])
-    talk.pass_time(0.1)
+    talk.say(A, submit(5))
 
 
 def test_a_recall_that_comes_too_late_changes_nothing() -> None:
@@ -112,22 +123,20 @@ def test_a_recall_that_comes_too_late_changes_nothing() -> None:
     talk.say(A, [submit(1), submit(2), submit(3)], start(run(n, 1), run(n + 1, 2), run(n + 2, 3)))
     [recall, _] = talk.pass_time(0.011)
     assert recall == RecallRuns(0, [n + 1, n + 2])
-    talk.hear(done(n, n + 1), to(A, result(1), result(2), Credit(2, 2)))
+    talk.hear(short(n, n + 1), to(A, quick(1), quick(2)))
     talk.hear(recalled([n + 1, n + 2], []))
-    talk.hear(done(n + 2), to(A, result(3)))
+    talk.hear(short(n + 2), to(A, quick(3)))
 
 
 def test_a_recall_does_not_make_the_head_younger() -> None:
     """STARTED comes 10 ms after the start, though a run behind is taken back meanwhile."""
-    talk = Conversation()
+    talk = Conversation(clients=(A, B))
     n = talk.teach("f", SHORT_S)
-    talk.say(A, [submit(1)], start(run(n, 1)))
-    talk.say(B, [])
-    talk.do(module_greeting(B))
+    talk.say(A, submit(1), start(run(n, 1)))
     talk.say(B, submit(2), start(run(n + 1, 2)))
     talk.wait(0.006)
-    talk.say(B, Bye(), RecallRuns(0, [n + 1]), to(B, ByeAck(0)))
-    talk.hear(recalled([n + 1], [n + 1]))
+    talk.say(B, withdraw(2), RecallRuns(0, [n + 1]))
+    talk.hear(recalled([n + 1], [n + 1]), to(B, Withdrawn(task(2), 1, "dropped")))
     talk.wait(0.005, to(A, Started(task(1), 1, about(0.010))))
 
 
@@ -135,10 +144,11 @@ def test_only_the_started_run_is_lost_with_its_worker() -> None:
     """The run that had started ends as WORKER_LOST; those ahead start again first, in order, on a new worker."""
     talk = Conversation()
     n = talk.teach("f", SHORT_S)
-    talk.say(A, [submit(i) for i in range(6)], start(*[run(n + i, i) for i in range(4)]))
-    talk.hear(done(n), start(run(n + 4, 4)), to(A, result(0), Credit(2, 2)))
+    talk.say(A, [submit(i) for i in range(7)], start(*[run(n + i, i) for i in range(4)]))
+    talk.hear(short(n), start(run(n + 4, 4)), to(A, quick(0)))
     talk.say(A, rack(0))
     talk.hear(gone(n + 1), to(A, lost(1)))
+    talk.say(A, rack(1))
     talk.hear(WorkerReady(0, 4_001, []), start(*[run(n + 3 + i, i) for i in range(2, 6)]))
 
 
@@ -168,7 +178,7 @@ def test_a_death_after_a_late_recall_is_charged() -> None:
     n = talk.teach("f", SHORT_S)
     talk.say(A, [submit(1), submit(2), submit(3)], start(run(n, 1), run(n + 1, 2), run(n + 2, 3)))
     talk.pass_time(0.011)
-    talk.hear(done(n), to(A, result(1), Credit(2, 2)))
+    talk.hear(short(n), to(A, quick(1)))
     talk.hear(gone(n + 1), to(A, lost(2)))
     talk.hear(WorkerReady(0, 4_001, []), start(run(n + 3, 3)))
 
@@ -194,12 +204,28 @@ def test_credit_grows_with_short_means() -> None:
 def test_credit_is_shared_among_those_who_have_work() -> None:
     """Within 50 ms of a second client's first task both hear of their share, and of each other's load, once."""
     talk = Conversation(clients=(A, B))
-    talk.say(A, [submit(i) for i in range(1, 10)], start(run(1, 1)))
-    talk.hear(done(1, seconds=0.0005), start(run(2, 2), run(3, 3), run(4, 4), run(5, 5)),
-              to(A, result(1, seconds=0.0005), Credit(2, 22)))  # fmt: skip
-    talk.say(A, rack(1))
-    talk.say(B, submit(20))
-    effects = talk.pass_time(0.051)
-    assert to(A, Credit(3, 11, 1)) in [_only_credit(effect) for effect in effects]
-    assert to(B, Credit(2, 2, 8)) in [_only_credit(effect) for effect in effects]
-    talk.wait(60.0)
+    n = talk.teach("f", SHORT_S)
+    talk.teach("g", 1.0, client=B)
+    n += 1
+    talk.say(A, [submit(i, function="g") for i in range(8)], start(run(n, 0, function="g")))
+    talk.say(B, submit(20, function="g"))
+    assert credits(talk.pass_time(0.051)) == [to(A, Credit(4, 11, 1)), to(B, Credit(2, 2, 8))]
+    assert credits(talk.pass_time(60.0)) == []
+
+
+def test_a_client_does_not_hear_of_its_own_work_as_of_others() -> None:
+    """However its own attempts come and go between two surveys, a client alone is told of no other."""
+    talk = Conversation()
+    n = talk.teach("f", SHORT_S)
+    talk.say(A, [submit(i) for i in range(40)], start(*[run(n + i, i) for i in range(4)]))
+    talk.pass_time(0.051)
+    for _ in range(40):
+        effects = talk.do(short(n))
+        assert credits(effects) == []
+        n += 1
+
+
+def credits(effects: list[HolderEffect]) -> list[Send]:
+    """Return the CREDIT messages among these effects."""
+    sends = [effect for effect in effects if isinstance(effect, Send)]
+    return [to(send.peer, message) for send in sends for message in send.messages if isinstance(message, Credit)]

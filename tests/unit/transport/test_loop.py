@@ -97,9 +97,7 @@ def test_reports_room_to_write_until_told_to_stop(loop: Loop, pair: tuple[socket
     assert calls == ["write", "read"]
 
 
-def test_a_peer_that_hangs_up_is_found_by_reading(
-    loop: Loop, pair: tuple[socket.socket, socket.socket]
-) -> None:
+def test_a_peer_that_hangs_up_is_found_by_reading(loop: Loop, pair: tuple[socket.socket, socket.socket]) -> None:
     """The end of a pipe wakes the loop and calls its reader."""
     left, right = pair
     got: list[bytes] = []

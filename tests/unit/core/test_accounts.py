@@ -1,0 +1,119 @@
+"""The owner's books of a node, and the queues of what waits."""
+
+from __future__ import annotations
+
+import pytest
+from owner_words import joined, make_task, make_tasks
+
+from meshq.core.accounts import NodeAccount, WaitingQueue
+
+
+def queue(
+    function: str = "f", serializer: str = "msgpack", tags: frozenset[str] = frozenset(), *, detached: bool = False
+) -> WaitingQueue:
+    """Return a queue made at time 0."""
+    return WaitingQueue(function, serializer, tags, detached, 0.0)
+
+
+def test_a_new_node_may_get_two_attempts_a_slot() -> None:
+    """Before it grants credit, a node gets twice its slots."""
+    account = NodeAccount(joined(slots=3))
+    assert (account.cap, account.used, account.room("f", None), account.load()) == (6, 0, 6, 0.0)
+
+
+@pytest.mark.parametrize("slots", [0, -4])
+def test_a_node_has_at_least_one_slot(slots: int) -> None:
+    """A node that claims none or fewer is taken to have one, so that its load can be told."""
+    assert NodeAccount(joined(slots=slots)).slots == 1
+
+
+def test_attempts_are_booked_in_and_out() -> None:
+    """What is in flight counts against the credit, the function's window and the load."""
+    account = NodeAccount(joined(slots=2))
+    f, g = make_task(1, "f"), make_task(2, "g")
+    account.put(f)
+    account.put(g)
+    assert (account.used, account.room("f", None), account.load()) == (2, 2, 1.0)
+    account.take(f)
+    assert account.in_flight == {g.id: g}
+    assert (account.used, account.room("f", None)) == (1, 3)
+
+
+def test_detached_attempts_take_no_credit() -> None:
+    """A detached attempt is in flight, and so part of the load, but beyond credit."""
+    account = NodeAccount(joined(slots=2))
+    task = make_task(detached=True)
+    account.put(task)
+    assert (account.used, account.room("f", None), account.load()) == (0, 4, 0.5)
+    account.take(task)
+    assert (account.used, account.load()) == (0, 0.0)
+
+
+def test_room_is_bounded_by_credit_and_by_each_functions_window() -> None:
+    """A slow function leaves the room beyond its own window to others."""
+    account = NodeAccount(joined(slots=2))
+    account.cap = 10
+    for task in make_tasks(3, "f"):
+        account.put(task)
+    assert account.room("f", 1.0) == 0
+    assert account.room("g", 1.0) == 3
+    assert account.room("g", 0.001) == 7
+
+
+def test_the_work_of_others_adds_to_the_load() -> None:
+    """Load counts all unfinished attempts at the node, per slot."""
+    account = NodeAccount(joined(slots=4))
+    account.others = 6
+    account.put(make_task())
+    assert account.load() == 1.75
+
+
+def test_what_a_node_offers() -> None:
+    """A queue's function and serializer must be there, and all of its tags."""
+    account = NodeAccount(joined(functions=["f"], serializers=["msgpack", "json"], tags=["gpu", "big"]))
+    assert account.offers(queue())
+    assert account.offers(queue(serializer="json", tags=frozenset({"gpu"})))
+    assert not account.offers(queue("g"))
+    assert not account.offers(queue(serializer="pickle"))
+    assert not account.offers(queue(tags=frozenset({"gpu", "quiet"})))
+
+
+def test_when_a_node_is_usable() -> None:
+    """A node that is suspect, draining or lost gets nothing new; a HELLO-ACK makes it as it says."""
+    account = NodeAccount(joined())
+    assert account.usable
+    account.suspect = True
+    assert not account.usable
+    account.update(joined())
+    assert account.usable
+    account.lost_at = 0.0
+    assert not account.usable
+    account.update(joined(draining=True))
+    assert not account.usable
+    account.update(joined())
+    assert account.usable
+
+
+def test_a_new_hello_ack_starts_credit_anew() -> None:
+    """Its next credit counts whatever its sequence, and nothing is known of others; what is in flight stays."""
+    account = NodeAccount(joined(slots=2))
+    account.sequence, account.cap, account.others = 7, 100, 50
+    account.put(make_task())
+    account.update(joined(slots=4, functions=["h"]))
+    assert (account.sequence, account.cap, account.others, account.used) == (-1, 8, 0, 1)
+    assert account.offers(queue("h"))
+    assert not account.offers(queue("f"))
+
+
+def test_the_head_of_a_queue_skips_what_has_ended() -> None:
+    """Tasks withdrawn while they waited are dropped when their turn comes."""
+    waiting = queue()
+    assert waiting.head() is None
+    first, second, third = make_tasks(3)
+    waiting.tasks.extend((first, second, third))
+    assert waiting.head() is first
+    first.node = second.node = b""
+    assert waiting.head() is third
+    third.node = b""
+    assert waiting.head() is None
+    assert not waiting.tasks

@@ -1,0 +1,236 @@
+"""The owner under any events in any order: nothing breaks, and all tasks end once the nodes behave."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from owner_words import joined, make_task, said
+
+from meshq.core.events import Send
+from meshq.core.owned import OwnedTask
+from meshq.core.owner import (
+    Leaving,
+    NodeLost,
+    NodeReturned,
+    NodeSuspected,
+    Owner,
+    OwnerEvent,
+    Revoked,
+    Settle,
+    Submitted,
+    WithdrawAnswered,
+    WithdrawAsked,
+)
+from meshq.protocol.messages import (
+    Accepted,
+    Credit,
+    Draining,
+    Message,
+    Nack,
+    Result,
+    Started,
+    Status,
+    Submit,
+    Withdraw,
+    Withdrawn,
+)
+
+NODES = [bytes([letter]) * 16 for letter in b"abc"]
+FUNCTIONS = ["f", "g", "h"]
+UNKNOWN_ID = b"?" * 16
+
+nodes = st.sampled_from(NODES)
+functions = st.sampled_from(FUNCTIONS)
+numbers = st.integers(0, 60)
+attempts = st.integers(0, 4)
+durations = st.sampled_from([0.0, 0.001, 0.1, 5.0, -1.0, math.nan, math.inf, -math.inf])
+reasons = st.sampled_from(["full", "draining", "unknown-task", "serializer", "what?"])
+outcomes = st.sampled_from(["dropped", "running", "finished", "unknown", "what?"])
+statuses = st.sampled_from([*Status, *Status, 99, -1])
+caps = st.sampled_from([-1, 0, 1, 2, 5, 20, 2**63])
+
+
+class RandomOwner(RuleBasedStateMachine):
+    """Says anything to an owner; what nodes say is right as often as it is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.owner = Owner(no_nodes_timeout=5.0)
+        self.now = 0.0
+        self.tasks: list[OwnedTask] = []
+        self.settled: set[bytes] = set()
+        self.asked: dict[bytes, bool] = {}
+        self.sent: list[tuple[bytes, Submit]] = []
+
+    # ------------------------------------------------------------------ what is said to the owner
+
+    def say(self, event: OwnerEvent) -> None:
+        self.hear(self.owner.handle(event, self.now))
+
+    @initialize()
+    def begin(self) -> None:
+        self.say(joined(NODES[0]))
+
+    @rule(count=st.integers(1, 8), function=functions, detached=st.sampled_from([False, False, True]))
+    def submit(self, count: int, function: str, detached: bool) -> None:
+        first = len(self.tasks)
+        new = [make_task(first + index, function, detached=detached) for index in range(count)]
+        self.tasks += new
+        self.say(Submitted(new))
+
+    @rule(node=nodes, incarnation=st.integers(1, 2), slots=st.integers(0, 3), offered=st.sets(functions),
+          draining=st.sampled_from([False, False, False, True]))  # fmt: skip
+    def join(self, node: bytes, incarnation: int, slots: int, offered: set[str], draining: bool) -> None:
+        self.say(joined(node, incarnation=incarnation, slots=slots, functions=offered, draining=draining))
+
+    @rule(node=nodes, died=st.booleans())
+    def lose(self, node: bytes, died: bool) -> None:
+        self.say(NodeLost(node, "gone", died))
+
+    @rule(node=nodes, suspected=st.booleans())
+    def suspect(self, node: bytes, suspected: bool) -> None:
+        self.say(NodeSuspected(node) if suspected else NodeReturned(node))
+
+    @rule(number=numbers)
+    def withdraw(self, number: int) -> None:
+        task_id = self.id_of(number)
+        self.asked[task_id] = False
+        self.say(WithdrawAsked([task_id]))
+
+    @rule(number=numbers)
+    def revoke(self, number: int) -> None:
+        self.say(Revoked([self.id_of(number), UNKNOWN_ID]))
+
+    @rule(chance=st.integers(0, 9))
+    def leave(self, chance: int) -> None:
+        if chance == 0:
+            self.say(Leaving())
+
+    @rule(seconds=st.sampled_from([0.01, 0.25, 1.0, 3.0, 1000.0]))
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        if (due := self.owner.next_deadline()) is not None and due <= self.now:
+            self.hear(self.owner.tick(self.now))
+
+    # ------------------------------------------------------------------ what nodes say
+
+    def answer(self, number: int, right: bool, node: bytes, attempt: int) -> tuple[bytes, bytes, int]:
+        """Return node, task and attempt: of one that was sent, or any."""
+        if right and self.sent:
+            node, message = self.sent[-1 - number % len(self.sent)]
+            return node, message.task, message.attempt
+        return node, self.id_of(number), attempt
+
+    def id_of(self, number: int) -> bytes:
+        return self.tasks[number].id if number < len(self.tasks) else UNKNOWN_ID
+
+    @rule(number=numbers, right=st.booleans(), node=nodes, attempt=attempts, status=statuses, seconds=durations)
+    def finish(self, number: int, right: bool, node: bytes, attempt: int, status: int, seconds: float) -> None:
+        node, task, attempt = self.answer(number, right, node, attempt)
+        self.say(said(Result(task, attempt, status, "msgpack", b"", seconds), by=node))
+
+    @rule(number=numbers, right=st.booleans(), node=nodes, attempt=attempts, started=st.booleans())
+    def accept(self, number: int, right: bool, node: bytes, attempt: int, started: bool) -> None:
+        node, task, attempt = self.answer(number, right, node, attempt)
+        self.say(said(Started(task, attempt) if started else Accepted(task, attempt), by=node))
+
+    @rule(number=numbers, right=st.booleans(), node=nodes, attempt=attempts, reason=reasons)
+    def refuse(self, number: int, right: bool, node: bytes, attempt: int, reason: str) -> None:
+        node, task, attempt = self.answer(number, right, node, attempt)
+        self.say(said(Nack(task, attempt, reason), by=node))
+
+    @rule(number=numbers, right=st.booleans(), node=nodes, attempt=attempts, outcome=outcomes)
+    def give_back(self, number: int, right: bool, node: bytes, attempt: int, outcome: str) -> None:
+        node, task, attempt = self.answer(number, right, node, attempt)
+        self.say(said(Withdrawn(task, attempt, outcome), by=node))
+
+    @rule(node=nodes, sequence=st.integers(-1, 20), cap=caps, others=st.sampled_from([-3, 0, 7, 2**63]))
+    def credit(self, node: bytes, sequence: int, cap: int, others: int) -> None:
+        self.say(said(Credit(sequence, cap, others), by=node))
+
+    @rule(node=nodes)
+    def drain(self, node: bytes) -> None:
+        self.say(said(Draining(), by=node))
+
+    # ------------------------------------------------------------------ what the owner says
+
+    def hear(self, effects: list[Any]) -> list[Send]:
+        """Check the effects, and return what is sent."""
+        sends = [effect for effect in effects if type(effect) is Send]
+        for effect in effects:
+            if type(effect) is Settle:
+                for task, _ in effect.ended:
+                    assert task.id not in self.settled
+                    self.settled.add(task.id)
+            elif type(effect) is WithdrawAnswered:
+                assert effect.task in self.asked
+                assert not effect.withdrawn or effect.task in self.settled
+                self.asked[effect.task] = True
+        for node, messages in sends:
+            submits = [message for message in messages if type(message) is Submit]
+            if any((node, message) not in self.sent and not message.detached for message in submits):
+                account = self.owner._nodes[node]
+                assert account.used <= account.cap
+            self.sent += [(node, message) for message in submits]
+        return sends
+
+    @invariant()
+    def books_are_straight(self) -> None:
+        """Each unsettled task waits or is at one node, and the credit used is that of the tasks there."""
+        unsettled = {task.id: task for task in self.tasks if task.id not in self.settled}
+        assert unsettled.keys() == self.owner._tasks.keys()
+        flying: dict[bytes, OwnedTask] = {}
+        for account in self.owner._nodes.values():
+            counted = [task.function for task in account.in_flight.values() if not task.detached]
+            assert account.used == len(counted)
+            assert {f: account.used_of[f] for f in FUNCTIONS} == {f: counted.count(f) for f in FUNCTIONS}
+            assert all(task.node == account.node for task in account.in_flight.values())
+            assert account.lost_at is None or not account.in_flight
+            flying |= account.in_flight
+        waiting = [task for queue in self.owner._router.waiting() for task in queue.tasks if task.node is None]
+        assert {task.id for task in unsettled.values() if task.node is None} == {task.id for task in waiting}
+        assert len(flying) + len(waiting) == len(unsettled)
+        assert (self.owner.next_deadline() is not None) or not unsettled
+
+    def teardown(self) -> None:
+        """The quiet phase: all nodes are new and answer as they should; all tasks must end."""
+        for node in NODES:
+            self.quietly(self.owner.handle(NodeLost(node, "the test ends", died=True), self.now))
+            self.quietly(self.owner.handle(joined(node, incarnation=9, functions=FUNCTIONS), self.now))
+        for _ in range(5):
+            self.now += 1.0
+            self.quietly(self.owner.tick(self.now))
+        assert self.owner.unsettled() == 0
+        assert self.settled == {task.id for task in self.tasks}
+        assert all(self.asked.values())
+        assert all(account.used == 0 and not account.in_flight for account in self.owner._nodes.values())
+
+    def quietly(self, effects: list[Any]) -> None:
+        """Answer whatever is sent, and whatever is sent upon that."""
+        sends = self.hear(effects)
+        while sends:
+            node, messages = sends.pop()
+            answers = [_well_behaved(message) for message in messages]
+            event = said(*(answer for answer in answers if answer is not None), by=node)
+            sends += self.hear(self.owner.handle(event, self.now))
+
+
+def _well_behaved(message: Message) -> Message | None:
+    """Return what a node that does everything at once answers."""
+    match message:
+        case Submit():
+            return Result(message.task, message.attempt, Status.OK, "msgpack", b"", 0.01)
+        case Withdraw(task, attempt):
+            return Withdrawn(task, attempt, "unknown")
+        case _:
+            return None
+
+
+TestRandomOwner = RandomOwner.TestCase
+TestRandomOwner.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)

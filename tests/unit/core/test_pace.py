@@ -1,0 +1,99 @@
+"""The means of functions' times, and the window that follows from one."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshq.core import pace
+from meshq.core.pace import MAX_CREDIT, Means, window
+
+
+def mean_after(*batches: list[float]) -> float | None:
+    """Return the mean of a function after batches of runs."""
+    means = Means()
+    for batch in batches:
+        for seconds in batch:
+            means.observe("f", seconds)
+        means.fold()
+    return means.get("f")
+
+
+def test_nothing_is_known_at_first() -> None:
+    """A function has no mean before its first run has been folded in."""
+    means = Means()
+    means.fold()
+    assert means.get("f") is None
+    means.observe("f", 1.0)
+    assert means.get("f") is None
+    means.fold()
+    assert means.get("f") == 1.0
+
+
+def test_the_first_batch_is_the_mean() -> None:
+    """What is seen first counts in full."""
+    assert mean_after([1.0, 3.0]) == 2.0
+
+
+def test_one_run_moves_the_mean_by_a_tenth() -> None:
+    """A single odd run changes little, and each is folded in only once."""
+    assert mean_after([1.0], [2.0]) == pytest.approx(1.1)
+    assert mean_after([1.0], [2.0], []) == pytest.approx(1.1)
+
+
+def test_ten_runs_replace_the_mean() -> None:
+    """A function that has become quicker is known to be so after ten runs."""
+    assert mean_after([1.0], [0.5] * 10) == pytest.approx(0.5)
+    assert mean_after([1.0], [0.5] * 50) == pytest.approx(0.5)
+
+
+def test_functions_have_means_of_their_own() -> None:
+    """One function's runs do not touch another's mean."""
+    means = Means()
+    means.observe("f", 1.0)
+    means.observe("g", 2.0)
+    means.fold()
+    assert (means.get("f"), means.get("g")) == (1.0, 2.0)
+
+
+@pytest.mark.parametrize(("seconds", "mean"), [(-5.0, 0.0), (math.nan, 0.0), (math.inf, 1e6), (-math.inf, 0.0)])
+def test_nonsense_leaves_a_usable_mean(seconds: float, mean: float) -> None:
+    """Whatever is said to have passed, the mean stays a number from 0 to a million."""
+    assert mean_after([seconds]) == mean
+
+
+@given(st.lists(st.lists(st.floats(), min_size=1)))
+def test_a_mean_always_gives_a_window(batches: list[list[float]]) -> None:
+    """After any floats at all there is a window, from one attempt a slot and one more to the most allowed."""
+    assert 3 <= window(2, mean_after(*batches)) <= MAX_CREDIT
+
+
+def test_the_oldest_functions_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The names of functions come from peers, so their number is bounded."""
+    monkeypatch.setattr(pace, "_MAX_FUNCTIONS", 2)
+    means = Means()
+    for name in ("f", "g", "f", "h"):
+        means.observe(name, 1.0)
+        means.fold()
+    assert [means.get(name) for name in ("f", "g", "h")] == [None, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("slots", "mean_s", "attempts"),
+    [
+        (2, None, 4),
+        (2, 60.0, 3),
+        (2, 0.010, 5),
+        (2, 0.001, 23),
+        (2, 0.0, MAX_CREDIT),
+        (1, 0.0001, 102),
+        (2**63, None, MAX_CREDIT),
+        (2**63, 1.0, MAX_CREDIT),
+    ],
+)
+def test_the_window(slots: int, mean_s: float | None, attempts: int) -> None:
+    """One attempt a slot, what fills 10 ms of all slots, and one; two a slot while the mean is unknown."""
+    assert window(slots, mean_s) == attempts

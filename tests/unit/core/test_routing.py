@@ -1,0 +1,175 @@
+"""Which waiting task goes to which node, and when."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from owner_words import A, B, C, joined, make_task, make_tasks
+
+from meshq.core.accounts import NodeAccount
+from meshq.core.owned import OwnedTask
+from meshq.core.pace import Means
+from meshq.core.routing import Router
+
+
+@pytest.fixture
+def means() -> Means:
+    """Means of which nothing is known yet."""
+    return Means()
+
+
+@pytest.fixture
+def router(means: Means) -> Router:
+    """A router without tasks."""
+    return Router(means)
+
+
+def node(name: bytes = A, *, cap: int | None = None, slots: int = 2, functions: tuple[str, ...] = ("f", "g"),
+         tags: tuple[str, ...] = ()) -> NodeAccount:  # fmt: skip
+    """Return an idle node's account."""
+    account = NodeAccount(joined(name, slots=slots, functions=functions, tags=tags))
+    account.cap = account.cap if cap is None else cap
+    return account
+
+
+def wait(router: Router, *tasks: OwnedTask, now: float = 0.0) -> None:
+    """Queue tasks."""
+    for task in tasks:
+        router.wait(task, now)
+
+
+def assign(router: Router, *nodes: NodeAccount, now: float = 0.0) -> list[tuple[bytes, OwnedTask]]:
+    """Assign what can go and book it, as the owner does."""
+    went = []
+    for account, task in router.assign(nodes, now):
+        task.node = account.node
+        account.put(task)
+        went.append((account.node, task))
+    return went
+
+
+def waiting(router: Router) -> list[OwnedTask]:
+    """Return all tasks that wait, in the order of the queues."""
+    return [task for queue in router.waiting() for task in queue.tasks]
+
+
+def test_without_nodes_all_wait(router: Router) -> None:
+    """Tasks wait in the order in which they came, each function's apart."""
+    f1, f2, g = make_task(1), make_task(2), make_task(1001, "g")
+    wait(router, f1, g, f2)
+    assert assign(router) == []
+    assert waiting(router) == [f1, f2, g]
+
+
+def test_what_goes_waits_no_more(router: Router) -> None:
+    """Tasks go in their order while there is room, and their queue is gone with the last."""
+    tasks = make_tasks(4)
+    wait(router, *tasks)
+    account = node(cap=3)
+    assert assign(router, account) == [(A, task) for task in tasks[:3]]
+    assert assign(router, account) == []
+    account.take(tasks[0])
+    assert assign(router, account) == [(A, tasks[3])]
+    assert list(router.waiting()) == []
+
+
+def test_tasks_that_come_back_go_first(router: Router) -> None:
+    """What had been sent already goes before the rest, in its order."""
+    again, new = make_tasks(3), make_tasks(6)[3:]
+    wait(router, *new)
+    router.wait_first(again, 0.0)
+    assert [task for _, task in assign(router, node(cap=9, slots=3))] == [*again, *new]
+
+
+def test_withdrawn_tasks_are_passed_over(router: Router) -> None:
+    """A task that has ended while it waited goes nowhere, and a queue of only such tasks is dropped."""
+    tasks = make_tasks(3)
+    wait(router, *tasks)
+    tasks[1].node = b""
+    assert assign(router, node()) == [(A, tasks[0]), (A, tasks[2])]
+    last = make_task(9)
+    wait(router, last)
+    last.node = b""
+    assert assign(router) == []
+    assert list(router.waiting()) == []
+
+
+def test_only_nodes_that_can_run_a_task_get_it(router: Router) -> None:
+    """A task goes by function and tags, however idle the other nodes are."""
+    plain, gpu = make_task(1, "g"), make_task(2, tags=frozenset({"gpu"}))
+    wait(router, plain, gpu)
+    nodes = node(A, functions=("f",)), node(B, functions=("g",)), node(C, functions=("f",), tags=("gpu",))
+    assert assign(router, *nodes) == [(B, plain), (C, gpu)]
+
+
+def test_unusable_and_full_nodes_get_nothing(router: Router) -> None:
+    """A suspect node is passed over, and one that said it was full for a moment."""
+    task = make_task()
+    suspect, full = node(A), node(B)
+    suspect.suspect = True
+    full.full_until = 5.0
+    wait(router, task)
+    assert assign(router, suspect, full, now=4.9) == []
+    assert assign(router, suspect, full, now=5.0) == [(B, task)]
+
+
+def test_nodes_are_filled_evenly(router: Router) -> None:
+    """Each task goes to the node with the fewest unfinished attempts a slot; what it had before counts."""
+    tasks = make_tasks(6)
+    small, large = node(A, slots=1, cap=9), node(B, slots=4, cap=9)
+    large.others = 4
+    wait(router, *tasks)
+    assert Counter(name for name, _ in assign(router, small, large)) == {A: 2, B: 4}
+    assert (small.load(), large.load()) == (2.0, 2.0)
+
+
+def test_what_one_node_has_no_room_for_goes_to_the_next(router: Router) -> None:
+    """A node without credit is passed over, until none has any."""
+    tasks = make_tasks(5)
+    wait(router, *tasks)
+    assert [name for name, _ in assign(router, node(A, cap=0), node(B, cap=3))] == [B] * 3
+    assert waiting(router) == tasks[3:]
+
+
+def test_the_window_bounds_what_goes_ahead(router: Router, means: Means) -> None:
+    """Of a slow function each node gets one attempt more than it has slots, whatever its credit."""
+    means.observe("f", 10.0)
+    means.fold()
+    wait(router, *make_tasks(50))
+    assert len(assign(router, node(A, cap=100))) == 3
+    assert len(assign(router, node(B, cap=100), node(C, cap=100))) == 6
+
+
+@pytest.mark.parametrize("names", [(A,), (A, B)])
+def test_detached_tasks_need_no_credit(router: Router, names: tuple[bytes, ...]) -> None:
+    """Detached tasks are shared out at once, also behind others of their function that wait."""
+    plain, detached = make_task(), [make_task(100 + index, detached=True) for index in range(20)]
+    wait(router, plain, *detached)
+    went = assign(router, *(node(name, cap=0) for name in names))
+    assert [task for _, task in went] == detached
+    assert set(Counter(name for name, _ in went).values()) == {20 // len(names)}
+    assert waiting(router) == [plain]
+
+
+def test_who_got_nothing_is_served_first(router: Router) -> None:
+    """Functions that compete for credit take turns, however many rounds bring none."""
+    fs, gs = make_tasks(9, "f"), make_tasks(9, "g")
+    wait(router, *fs, *gs)
+    account = node(cap=2)
+    went = assign(router, account)
+    for _ in range(6):
+        assert assign(router, account) == []
+        account.take(went[-2][1])
+        went += assign(router, account)
+    assert "".join(task.function for _, task in went) == "ffgfgfgf"
+
+
+def test_hope_lasts_while_a_usable_node_offers_the_function(router: Router) -> None:
+    """A queue remembers when it was made, and since then when a node could have taken its tasks."""
+    wait(router, make_task(), now=1.0)
+    [queue] = router.waiting()
+    assign(router, node(functions=("g",)), now=2.0)
+    assert queue.hoped_at == 1.0
+    assign(router, node(cap=0), now=3.0)
+    assert queue.hoped_at == 3.0
