@@ -33,12 +33,19 @@ from meshq.core.membership import (
 from meshq.core.owned import Outcome, OwnedTask
 from meshq.core.owner import Leaving, Owner, OwnerEvent, Settle, Submitted, WithdrawAnswered, WithdrawAsked
 from meshq.core.session import Goodbye, NodesChanged, SendLink, Session, SessionEffect
-from meshq.protocol.messages import Hello, HelloAck, Message
+from meshq.core.timers import earliest
+from meshq.protocol.messages import Hello, HelloAck, Message, Rack
 from meshq.transport.keys import MeshKey, fingerprint
 from meshq.transport.links import Links
 from meshq.transport.loop import Loop
 
 log = logging.getLogger("meshq.client")
+
+PATIENCE_S = 0.05
+"""How long acknowledgements wait for something else to go their way: a tenth of what nodes wait for them.
+
+A message of their own would wake the node for nothing, just when the next task is on its way to it.
+"""
 
 
 class Listener(Protocol):
@@ -70,8 +77,9 @@ class Engine:
         self._links = Links(loop, context, key, hello, self._on_messages, self._on_link_event)
         self._inbox: deque[OwnedTask] = deque()
         self._inbox_posted = False
+        self._flush_at: float | None = None
         self._effects: dict[type[Any], Callable[[Any], None]] = {
-            SendLink: lambda effect: self._links.send(effect.link, effect.messages),
+            SendLink: self._send,
             Settle: lambda effect: listener.on_settled(effect.ended),
             WithdrawAnswered: lambda effect: listener.on_withdraw_answered(effect.task, effect.withdrawn),
             Dial: lambda effect: self._links.dial(effect.link, effect.endpoint),
@@ -98,11 +106,15 @@ class Engine:
         now = time.monotonic()
         if due is not None and due <= now:
             self._apply(self.session.tick(now))
-        self._links.flush()
+        if self._flush_at is not None and self._flush_at <= now:
+            self._flush_at = None
+            self._links.flush(all=True)
+        else:
+            self._links.flush()
 
     def timeout(self) -> float | None:
         """Return how long the next turn of the loop may last, in seconds."""
-        due = self.session.next_deadline()
+        due = earliest(self.session.next_deadline(), self._flush_at)
         return None if due is None else max(0.0, due - time.monotonic())
 
     def handle(self, event: OwnerEvent) -> None:
@@ -157,6 +169,12 @@ class Engine:
         make = _LINK_EVENTS.get(event)
         if make is not None:
             self._apply(self.session.notice(make(link, text), time.monotonic()))
+
+    def _send(self, effect: SendLink) -> None:
+        patient = type(effect.messages[0]) is Rack
+        self._links.send(effect.link, effect.messages, patient=patient)
+        if patient and self._flush_at is None:
+            self._flush_at = time.monotonic() + PATIENCE_S
 
     def _apply(self, effects: list[SessionEffect]) -> None:
         for effect in effects:

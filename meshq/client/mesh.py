@@ -15,6 +15,7 @@ from meshq.client.nodes import NodeInfo, describe, explain_absence, explain_unkn
 from meshq.client.outcomes import error_of
 from meshq.client.result import AsyncResult
 from meshq.client.runtime import Runtime, client_settings
+from meshq.core.membership import Problem
 from meshq.core.owned import Ending, Outcome, OwnedTask, TaskState
 from meshq.errors import ConfigError, NoNodes, QueueFull
 from meshq.ids import format_id, new_task_id, parse_task_id
@@ -210,8 +211,11 @@ class Mesh:
 
     def explain_absence(self) -> str:
         """Say why no node is seen, as far as that is known."""
-        problems = self._runtime.ask(self._runtime.engine.problems)
-        return explain_absence(self.name, problems, self._runtime.unsafe)
+        return explain_absence(self.name, self.problems(), self._runtime.unsafe)
+
+    def problems(self) -> list[Problem]:
+        """Return why each candidate that was found does not count as a node."""
+        return self._runtime.ask(self._runtime.engine.problems)
 
     def _wait(self, holds: Callable[[], bool], timeout: float | None) -> bool:
         """Wait for a condition that may change when nodes or tasks do."""

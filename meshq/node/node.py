@@ -153,6 +153,8 @@ class Node:
             if due is not None and due <= now:
                 self._tick(machine, now)
         blocked = self._listening.flush()
+        if self._stopping:
+            return 0.0  # the last of what ran here has just ended
         due = earliest(
             self._holder.next_deadline(), self._entrusted.next_deadline(), self._restarts.next_deadline()
         )

@@ -103,20 +103,22 @@ class Outbox:
 
     def take(self) -> Frames | None:
         """Return the frames of the next message to send, or None where nothing waits."""
-        if not self:
+        if not self._small and not self._large:
             return None
         batch = self._next_small()
         parts: list[Message] = []
-        pieces = self._next_pieces(parts)
+        pieces = self._next_pieces(parts) if self._large else ()
         return [MAGIC, self._header, self._pack(batch, parts), *pieces]
 
     def _next_small(self) -> list[Message]:
-        small, size = self._small, 0
+        small, room = self._small, _FULL_BATCH_BYTES
         batch: list[Message] = []
-        while small and size < _FULL_BATCH_BYTES:
+        while small and room > 0:
             message = small.popleft()
             batch.append(message)
-            size += _MESSAGE_OVERHEAD + _estimate(message)
+            room -= _MESSAGE_OVERHEAD
+            if type(message) is Submit or type(message) is Result:
+                room -= len(message.payload)
         return batch
 
     def _next_pieces(self, batch: list[Message]) -> list[Buffer]:
@@ -139,7 +141,7 @@ class Outbox:
         ``parts`` stay with it, as their frames do.
         """
         while True:
-            packed: bytes = self._packer.pack(list(_groups([*batch, *parts])))
+            packed: bytes = self._packer.pack(_groups([*batch, *parts] if parts else batch))
             if len(packed) <= MAX_BATCH_BYTES:
                 return packed
             if len(batch) <= 1:
@@ -150,26 +152,17 @@ class Outbox:
             batch = batch[:half]
 
 
-def _estimate(message: Message) -> int:
-    """Return roughly how many bytes the message's parts without a fixed length take."""
-    if type(message) is Submit or type(message) is Result:
-        return len(message.payload) if type(message.payload) is bytes else 0
-    return 0
-
-
-def _groups(batch: Sequence[Message]) -> Iterator[list[Any]]:
-    """Yield ``[verb, item, …]`` for each stretch of messages of one kind."""
+def _groups(batch: Sequence[Message]) -> list[list[Any]]:
+    """Return ``[verb, item, …]`` for each stretch of messages of one kind."""
+    groups: list[list[Any]] = []
     kind: type[Any] | None = None
-    group: list[Any] = []
     for message in batch:
         if type(message) is not kind:
-            if group:
-                yield group
             kind = type(message)
-            group = [VERB_OF_MESSAGE[kind]]
+            group: list[Any] = [VERB_OF_MESSAGE[kind]]
+            groups.append(group)
         group.append(message if kind is not Part else message[:-1])
-    if group:
-        yield group
+    return groups
 
 
 def decode(frames: Sequence[Buffer], joiner: Joiner) -> Incoming:
@@ -179,8 +172,11 @@ def decode(frames: Sequence[Buffer], joiner: Joiner) -> Incoming:
     """
     if not 3 <= len(frames) <= 3 + MAX_PIECES:
         raise RemoteProtocolError(f"a message of {len(frames)} frames is not one of meshq's")
-    _check_magic(bytes(frames[0]))
-    header = _read_header(bytes(frames[1]))
+    if frames[0] != MAGIC:
+        _check_magic(bytes(frames[0]))
+    header = _headers.get(frames[1]) if type(frames[1]) is bytes else None
+    if header is None:
+        header = _read_header(bytes(frames[1]))
     messages: list[Message] = []
     unknown: list[int] = []
     pieces = iter(frames[3:])
@@ -190,21 +186,27 @@ def decode(frames: Sequence[Buffer], joiner: Joiner) -> Incoming:
         read = READER_OF_VERB.get(group[0])
         if read is None:
             unknown.append(group[0])
+        elif group[0] in _VERBS_WITH_PAYLOADS:
+            _read_payloads(map(read, group[1:]), pieces, joiner, messages)
         else:
-            _read_group(map(read, group[1:]), pieces, joiner, messages)
+            messages.extend(map(read, group[1:]))
     return Incoming(header, messages, unknown)
 
 
-def _read_group(
-    group: Iterator[Message], pieces: Iterator[Buffer], joiner: Joiner, messages: list[Message]
+_VERBS_WITH_PAYLOADS = frozenset(VERB_OF_MESSAGE[kind] for kind in (Part, Submit, Result))
+
+
+def _read_payloads(
+    group: Iterator[Any], pieces: Iterator[Buffer], joiner: Joiner, messages: list[Message]
 ) -> None:
+    """Gather the pieces of large payloads; a message that refers to pieces which are lost is lost with them."""
     for message in group:
         if type(message) is Part:
             piece = next(pieces, None)
             if piece is None:
                 raise RemoteProtocolError("a part came without its frame")
             joiner.feed(message._replace(data=piece))
-        elif isinstance(message, Submit | Result) and isinstance(message.payload, int):
+        elif type(message.payload) is int:
             payload = joiner.take(message.payload)
             if payload is not None:
                 messages.append(message._replace(payload=payload))
@@ -213,8 +215,6 @@ def _read_group(
 
 
 def _check_magic(magic: bytes) -> None:
-    if magic == MAGIC:
-        return
     if magic[:-1] == MAGIC[:-1]:
         raise UnsupportedVersion(f"version {magic[-1]} of the wire is not spoken here, only {PROTOCOL_VERSION}")
     raise RemoteProtocolError(f"a message that begins with {magic[:16]!r} is not one of meshq's")

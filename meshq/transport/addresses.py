@@ -19,14 +19,22 @@ _SCOPE = "%"
 
 def local_addresses(include_loopback: bool) -> list[str]:
     """Return this host's addresses, IPv4 first, link-local ones with their interface, as in ``fe80::1%eth0``."""
-    named = [(adapter.name, ip) for adapter in ifaddr.get_adapters() for ip in adapter.ips]
-    addresses = [(name, _text(ip.ip, name)) for name, ip in named]
-    if not include_loopback:
-        addresses = [(name, address) for name, address in addresses if not is_loopback(address)]
-    chosen = [address for name, address in addresses if not _CONTAINER_BRIDGES.match(name)]
-    if all(is_loopback(address) for address in chosen) and addresses:
-        chosen = [address for _, address in addresses]  # the bridges are all there is
+    found = (address for addresses in _interfaces().values() for address in addresses)
+    chosen = (address for address in found if include_loopback or not is_loopback(address))
     return sorted(dict.fromkeys(chosen), key=_preference)
+
+
+def multicast_addresses() -> list[str]:
+    """Return the addresses that stand for the interfaces to send multicast on, loopback included.
+
+    IPv6 stands for an interface only where it has no IPv4: one hears the others on either, and need not on both.
+    """
+    chosen: list[str] = []
+    for addresses in _interfaces().values():
+        ipv4 = [address for address in addresses if not is_ipv6(address)]
+        ipv6 = [address for address in addresses if is_ipv6(address) and not is_loopback(address)]
+        chosen += ipv4 or sorted(ipv6, key=_preference)[:1]
+    return chosen
 
 
 def reachable_addresses(host: str) -> list[str]:
@@ -99,6 +107,16 @@ def _numeric(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(host.strip("[]"))
     except ValueError:
         return None
+
+
+def _interfaces() -> dict[str, list[str]]:
+    """Return the addresses of each interface, without those of containers unless there are no others."""
+    interfaces = {
+        adapter.name: [_text(ip.ip, adapter.name) for ip in adapter.ips] for adapter in ifaddr.get_adapters()
+    }
+    own = {name: found for name, found in interfaces.items() if not _CONTAINER_BRIDGES.match(name)}
+    alone = all(is_loopback(address) for found in own.values() for address in found)
+    return interfaces if alone else own
 
 
 def _text(ip: str | tuple[str, int, int], interface: str) -> str:

@@ -71,7 +71,7 @@ class Dealer:
     def send(self, frames: Sequence[Frame]) -> bool:
         """Send one message; False where it cannot go out now (not connected, or full), and then nothing has.
 
-        Buffers of 64 KiB and more travel without a copy: do not change them afterwards.
+        Large buffers travel without a copy: do not change them afterwards.
         """
         try:
             send_frames(self._socket, frames)

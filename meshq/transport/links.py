@@ -61,6 +61,7 @@ class Links:
         self._on_event = on_event
         self._links: dict[int, Link] = {}
         self._dirty: set[int] = set()
+        self._patient: set[int] = set()
 
     def dial(self, number: int, endpoint: str) -> None:
         """Connect a new link."""
@@ -78,6 +79,7 @@ class Links:
         """Close a link, with all that waits on it."""
         link = self._links.pop(number, None)
         self._dirty.discard(number)
+        self._patient.discard(number)
         if link is not None and link.dealer is not None:
             link.dealer.close()
 
@@ -98,20 +100,25 @@ class Links:
         """Return where the link leads to."""
         return self._links[number].endpoint
 
-    def send(self, number: int, messages: Sequence[Message]) -> None:
-        """Queue messages for a link; ``flush`` sends them."""
+    def send(self, number: int, messages: Sequence[Message], *, patient: bool = False) -> None:
+        """Queue messages for a link; ``flush`` sends them, ``patient`` ones when others go, or when told to."""
         link = self._links.get(number)
         if link is not None:
             add = link.outbox.add
             for message in messages:
                 add(message)
-            self._dirty.add(number)
+            (self._patient if patient else self._dirty).add(number)
 
-    def flush(self) -> None:
-        """Send what waits, as far as the sockets take it."""
+    def flush(self, *, all: bool = False) -> None:
+        """Send what waits, as far as the sockets take it; with ``all`` the patient messages too."""
+        if all:
+            self._dirty |= self._patient
+            self._patient.clear()
         while self._dirty:
-            link = self._links[self._dirty.pop()]
+            number = self._dirty.pop()
+            link = self._links[number]
             if not link.blocked:
+                self._patient.discard(number)
                 self._flush(link)
 
     def _flush(self, link: Link) -> None:

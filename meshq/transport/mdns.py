@@ -162,7 +162,8 @@ class MdnsBrowser:
         except ZeroconfError as error:
             logger.debug("%s was not resolved: %r", name, error)
         finally:
-            del self._resolving[name]
+            if self._resolving.get(name) is asyncio.current_task():
+                del self._resolving[name]
 
     def _resolved(self, name: str, info: AsyncServiceInfo) -> None:
         if not self._has_room(name):
@@ -183,7 +184,7 @@ class MdnsBrowser:
         return candidate if candidate.mesh == self._mesh else None
 
     def _remove(self, name: str) -> None:
-        if (task := self._resolving.get(name)) is not None:
+        if (task := self._resolving.pop(name, None)) is not None:
             task.cancel()
         if self._known.pop(name, None) is not None and not self._closed:
             self._on_gone(instance_of(name))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import sys
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
@@ -17,13 +19,24 @@ from typing import Any, TypeAlias
 from zeroconf import Error as ZeroconfError
 from zeroconf import Zeroconf
 
-from meshq.transport.addresses import is_ipv6, local_addresses
+from meshq.transport.addresses import is_ipv6, multicast_addresses
 
 logger = logging.getLogger("meshq.discovery")
 
 RESCAN_S = 1.0
 """How often the interfaces are compared with those of before; it costs some 0.2 ms."""
+SETTLE_SCANS = 5
+"""So many scans in a row try the interfaces again: a new IPv6 address can be bound only after a second or two."""
 CLOSE_WAIT_S = 0.5
+
+# The first that works: Linux before 5.7 keeps the first for root, and the second is about multicast alone.
+_CONFINEMENTS: list[tuple[int, int, bytes | int]] = []
+if sys.platform == "linux":
+    _IP_MULTICAST_ALL = 49  # from <linux/in.h>; the socket module does not have it
+    _CONFINEMENTS += [
+        (socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo\0"),
+        (socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0),
+    ]
 
 Work: TypeAlias = Callable[[Zeroconf], Coroutine[Any, Any, None]]
 
@@ -94,30 +107,49 @@ class Mdns:
         for interfaces in (self._interfaces, without_ipv6):
             try:
                 if interfaces:
-                    return Zeroconf(interfaces=interfaces, use_asyncio=False)
+                    zeroconf = Zeroconf(interfaces=interfaces, use_asyncio=False)
+                    if self._loopback_only:
+                        _confine_to_loopback(zeroconf)
+                    return zeroconf
             except (OSError, RuntimeError) as error:
                 logger.debug("mDNS does not work on %s: %s", interfaces, error)
         logger.warning("no multicast here, so no node is found by itself: name peers, as in tcp://HOST:PORT")
         return None
 
     def _wanted_interfaces(self) -> list[str]:
-        if self._loopback_only:
-            return ["127.0.0.1"]
-        return [address for address in local_addresses(True) if address != "::1"]  # zeroconf cannot use it
+        return ["127.0.0.1"] if self._loopback_only else multicast_addresses()
 
     async def _watch_interfaces(self, zeroconf: Zeroconf) -> None:
+        unsettled = SETTLE_SCANS
         while not self._loopback_only:
             await asyncio.sleep(RESCAN_S)
             found = self._wanted_interfaces()
-            if found == self._interfaces or not found:
-                continue
-            logger.info("the addresses of this host are now %s", ", ".join(found))
-            self._interfaces = found
-            for refresh in self._refreshers:  # first, as the new interfaces are told what is registered
-                await refresh(zeroconf)
-            await zeroconf.async_update_interfaces(list(found))
+            if found != self._interfaces and found:
+                logger.info("the addresses of this host are now %s", ", ".join(found))
+                self._interfaces, unsettled = found, SETTLE_SCANS
+                for refresh in self._refreshers:  # first, as the new interfaces are told what is registered
+                    await refresh(zeroconf)
+            if unsettled:
+                unsettled -= 1
+                await zeroconf.async_update_interfaces(list(self._interfaces))
 
     def _done(self, future: Future[Any]) -> None:
         self._futures.discard(future)
         if not future.cancelled() and (error := future.exception()) is not None:
             logger.warning("mDNS failed: %r", error)
+
+
+def _confine_to_loopback(zeroconf: Zeroconf) -> None:
+    """Hear nothing but what comes over loopback.
+
+    A socket that is bound to no address hears each group that any process of this host has joined, on any
+    interface; so it would answer the whole network that there is a node here.
+    """
+    for reader in zeroconf.engine.readers:
+        opened = reader.transport.get_extra_info("socket")
+        for level, option, value in _CONFINEMENTS:
+            try:
+                opened.setsockopt(level, option, value)
+                break
+            except OSError as error:
+                logger.debug("mDNS sockets cannot be confined by option %d: %s", option, error)

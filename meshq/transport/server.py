@@ -76,8 +76,8 @@ class NodeSockets:
     def send(self, route: bytes, frames: Sequence[Frame]) -> Sent:
         """Send one message: ``"sent"``, ``"gone"`` (that connection is over) or ``"full"`` (try again later).
 
-        A ROUTER cannot tell when one client has room again, so that later is a matter of time. Buffers of
-        64 KiB and more travel without a copy: do not change them afterwards.
+        A ROUTER cannot tell when one client has room again, so that later is a matter of time. Large
+        buffers travel without a copy: do not change them afterwards.
         """
         try:
             send_frames(self._router, (route, *frames))

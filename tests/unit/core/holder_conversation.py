@@ -127,6 +127,10 @@ class Conversation:
         """Take messages of a client: exactly these effects must come of it."""
         self.hear(Received(client, messages if isinstance(messages, list) else [messages]), *effects)
 
+    def do_quietly(self, client: bytes, *messages: Message) -> list[HolderEffect]:
+        """Take messages of a client whose effects are of no interest here."""
+        return self.do(Received(client, list(messages)))
+
     def wait(self, seconds: float, *effects: HolderEffect) -> None:
         """Let time pass, with a tick at each deadline: exactly these effects must come of it."""
         _compare(self.pass_time(seconds), list(effects))

@@ -53,10 +53,10 @@ def test_idle_slots_come_before_going_ahead() -> None:
 
 def test_nothing_goes_ahead_of_an_unknown_run() -> None:
     """While a run's time is not known, not even one that takes no time waits behind it in the worker."""
-    talk = Conversation()
-    n = talk.teach("g", 0.0)
+    talk = Conversation(clients=(A, B))
+    n = talk.teach("g", 0.0, client=B)
     talk.say(A, [submit(1), submit(2, function="g")], start(run(n, 1)))
-    talk.hear(short(n), start(run(n + 1, 2, function="g")), to(A, quick(1)))
+    talk.hear(done(n), start(run(n + 1, 2, function="g")), to(A, result(1)))
 
 
 def test_nothing_goes_ahead_of_a_long_run_nor_does_such_a_run() -> None:
@@ -209,7 +209,7 @@ def test_credit_is_shared_among_those_who_have_work() -> None:
     n += 1
     talk.say(A, [submit(i, function="g") for i in range(8)], start(run(n, 0, function="g")))
     talk.say(B, submit(20, function="g"))
-    assert credits(talk.pass_time(0.051)) == [to(A, Credit(4, 11, 1)), to(B, Credit(2, 2, 8))]
+    assert credits(talk.pass_time(0.051)) == [to(A, Credit(3, 11, 1)), to(B, Credit(2, 2, 8))]
     assert credits(talk.pass_time(60.0)) == []
 
 

@@ -8,7 +8,7 @@ import pytest
 from transport_harness import Net
 
 
-@pytest.fixture()
+@pytest.fixture
 def net() -> Iterator[Net]:
     """A loop and a context, with all that the test opens on them closed at the end."""
     opened = Net()

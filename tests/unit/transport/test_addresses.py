@@ -13,6 +13,7 @@ from meshq.transport.addresses import (
     is_loopback,
     is_numeric,
     local_addresses,
+    multicast_addresses,
     parse_endpoint,
     reachable_addresses,
     resolve,
@@ -36,9 +37,12 @@ def test_endpoints_are_read_and_written_alike(text: str, host: str, port: int) -
 
 @pytest.mark.parametrize(
     "text",
-    ["", "10.0.0.5:7700", "tcp://10.0.0.5", "tcp://:7700", "tcp://a:0", "tcp://a:65536", "udp://a:1", "tcp://a:1 "]
-    + ["tcp://fd00::5:7700", "tcp://[::z]:1", "tcp://[12]:1:2", "tcp://[:::]:1", "ipc:///tmp/x", "tcp://a b:1"],
-)
+    [
+        "", "10.0.0.5:7700", "tcp://10.0.0.5", "tcp://:7700", "tcp://a:0", "tcp://a:65536", "udp://a:1",
+        "tcp://a:1 ", "tcp://fd00::5:7700", "tcp://[::z]:1", "tcp://[12]:1:2", "tcp://[:::]:1", "ipc:///x",
+        "tcp://a b:1",
+    ],
+)  # fmt: skip
 def test_what_is_no_endpoint_says_what_to_type(text: str) -> None:
     """The error shows what was given, and an example."""
     with pytest.raises(ConfigError, match="give tcp://HOST:PORT"):
@@ -47,10 +51,12 @@ def test_what_is_no_endpoint_says_what_to_type(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("host", "loopback"),
-    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("[::1]", True), ("localhost", True)]
-    + [("::ffff:127.0.0.1", True), ("0.0.0.0", False), ("::", False), ("10.0.0.5", False), ("a.example", False)]
-    + [("localhost.example", False), ("::ffff:10.0.0.1", False), ("*", False)],
-)
+    [
+        ("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("[::1]", True), ("localhost", True),
+        ("::ffff:127.0.0.1", True), ("0.0.0.0", False), ("::", False), ("10.0.0.5", False), ("a.example", False),
+        ("localhost.example", False), ("::ffff:10.0.0.1", False), ("*", False),
+    ],
+)  # fmt: skip
 def test_loopback_is_told(host: str, loopback: bool) -> None:
     """Only what cannot be reached from outside counts, and a name other than localhost never does."""
     assert is_loopback(host) is loopback
@@ -63,7 +69,7 @@ def test_names_are_resolved() -> None:
     ]  # fmt: skip
     assert is_numeric("localhost")
     assert not is_numeric("gpu-1")
-    with pytest.raises(ConfigError, match="no-such-host.invalid"):
+    with pytest.raises(ConfigError, match=r"no-such-host\.invalid"):
         resolve("no-such-host.invalid")
 
 
@@ -88,6 +94,7 @@ def test_addresses_come_in_the_order_to_dial_them(monkeypatch: pytest.MonkeyPatc
     )
     assert local_addresses(False) == ["192.0.2.2", "fd00::2", "fe80::2%eth0"]
     assert local_addresses(True) == ["127.0.0.1", "192.0.2.2", "::1", "fd00::2", "fe80::2%eth0"]
+    assert multicast_addresses() == ["127.0.0.1", "192.0.2.2"]
     assert reachable_addresses("0.0.0.0") == ["192.0.2.2"]
     assert reachable_addresses("::") == ["192.0.2.2", "fd00::2", "fe80::2%eth0"]
     assert reachable_addresses("192.0.2.2") == ["192.0.2.2"]
@@ -101,6 +108,12 @@ def test_bridges_count_where_there_is_nothing_else(monkeypatch: pytest.MonkeyPat
     _interfaces(monkeypatch, lo=["127.0.0.1"])
     assert local_addresses(False) == []
     assert reachable_addresses("0.0.0.0") == ["127.0.0.1"]
+
+
+def test_an_interface_without_ipv4_is_used_with_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One address stands for it, and a scope that is not link-local is dropped."""
+    _interfaces(monkeypatch, lo=["127.0.0.1", ("::1", 0, 0)], eth0=[("fe80::2", 0, 2), ("fd00::2%eth0", 0, 0)])
+    assert multicast_addresses() == ["127.0.0.1", "fd00::2"]
 
 
 def test_this_host_has_loopback() -> None:

@@ -8,27 +8,18 @@ import pytest
 import zmq
 from transport_harness import HOST, Client, Net
 
+from meshq.transport import dealer
 from meshq.transport.auth import Authenticator
 from meshq.transport.keys import MeshKey, generate
 
 
-def _knock(net: Net, to: str, key: MeshKey | None, server_public: bytes | None = None) -> Client:
-    """Dial with a key of one's own, and with the node's true public key where that is given."""
-    if key is None or server_public is None:
-        return net.client(to, key)
-    client = net.context.socket(zmq.DEALER)
-    client.close()
-    return _StrangerClient(net, to, key, server_public)
-
-
-class _StrangerClient(Client):
+class Stranger(Client):
     """Knows the node's public key, as anybody may, and proves a key of its own."""
 
-    def __init__(self, net: Net, to: str, key: MeshKey, server_public: bytes) -> None:
-        from meshq.transport import dealer
+    def __init__(self, net: Net, to: str, server_public: bytes) -> None:
+        key = generate()
 
-        def secure(socket: zmq.Socket[bytes], key: MeshKey | None) -> None:
-            assert key is not None
+        def secure(socket: zmq.Socket[bytes], _: MeshKey | None) -> None:
             socket.setsockopt(zmq.CURVE_SERVERKEY, server_public)
             socket.setsockopt(zmq.CURVE_PUBLICKEY, key.public)
             socket.setsockopt(zmq.CURVE_SECRETKEY, key.secret)
@@ -43,7 +34,7 @@ def test_the_meshs_key_comes_in_and_a_stranger_does_not(net: Net, caplog: pytest
     key = generate()
     node = net.node(key)
     with caplog.at_level(logging.WARNING, logger="meshq.auth"):
-        stranger = _knock(net, node.endpoint, generate(), key.public)
+        stranger = Stranger(net, node.endpoint, key.public)
         net.until(lambda: stranger.words)
     assert stranger.events == [("auth", "the node refuses this key: it belongs to a mesh with another one")]
     assert not stranger.dealer.send([b"let me in"])
@@ -59,7 +50,7 @@ def test_without_a_handler_nobody_comes_in(net: Net) -> None:
     """A node that forgot the handler refuses even its own key: it fails closed."""
     key = generate()
     node = net.node(key, authenticator=False)
-    clients = [net.client(node.endpoint, key), _knock(net, node.endpoint, generate(), key.public)]
+    clients = [net.client(node.endpoint, key), Stranger(net, node.endpoint, key.public)]
     clients.append(net.client(node.endpoint, None))
     net.until(lambda: all("auth" in client.words for client in clients))
     assert not any(client.dealer.send([b"x"]) for client in clients)

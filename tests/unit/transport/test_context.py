@@ -24,8 +24,12 @@ def test_a_context_has_room_for_thousands_of_nodes(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(
     ("soft", "hard", "raised"),
-    [(1024, resource.RLIM_INFINITY, 65_536), (1024, 10**6, 65_536), (70_000, 70_000, None)]
-    + [(resource.RLIM_INFINITY, resource.RLIM_INFINITY, None)],
+    [
+        (1024, resource.RLIM_INFINITY, 65_536),
+        (1024, 10**6, 65_536),
+        (70_000, 70_000, None),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, None),
+    ],
 )
 def test_the_file_limit_is_raised_and_never_lowered(
     monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, raised: int | None

@@ -16,7 +16,7 @@ import zmq
 from meshq.transport.loop import Loop, _milliseconds
 
 
-@pytest.fixture()
+@pytest.fixture
 def loop() -> Iterator[Loop]:
     """A loop, closed at the end."""
     made = Loop()
@@ -24,7 +24,7 @@ def loop() -> Iterator[Loop]:
     made.close()
 
 
-@pytest.fixture()
+@pytest.fixture
 def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     """Two connected sockets that do not block."""
     left, right = socket.socketpair()

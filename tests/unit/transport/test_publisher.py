@@ -43,7 +43,7 @@ def test_a_node_that_leaves_is_told_and_nothing_is_kept_for_it(net: Net) -> None
     first.sockets.close()
     net.until(lambda: heard[-1] == (b"node:1", False))
     publisher.publish(b"node:1", [b"nobody hears this"])
-    second = net.node(port=port)
+    second = net.node_at(port)
     second.sockets.subscribe(b"node:1")
     net.until(lambda: heard[-1] == (b"node:1", True))
     publisher.publish(b"node:1", [b"hello again"])

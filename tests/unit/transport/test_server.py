@@ -31,7 +31,7 @@ def test_a_port_in_use_is_named(net: Net, offset: int) -> None:
     port = free_port()
     with socket.create_server((HOST, port + offset)), pytest.raises(ConfigError, match=f"port {port + offset} of"):
         net.node(port=port)
-    net.node(port=port)
+    net.node_at(port)
 
 
 def test_an_address_of_another_host_is_named(net: Net) -> None:
@@ -104,12 +104,4 @@ def test_closing_twice_is_fine_and_frees_the_port(net: Net) -> None:
     node = net.node(port=port)
     node.sockets.close()
     node.sockets.close()
-
-    def bound() -> bool:
-        try:
-            net.node(port=port)
-        except ConfigError:  # the I/O thread unbinds a moment later
-            return False
-        return True
-
-    net.until(bound)
+    net.node_at(port)

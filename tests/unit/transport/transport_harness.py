@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
 
+from meshq.errors import ConfigError
 from meshq.transport.addresses import endpoint
 from meshq.transport.auth import Authenticator
 from meshq.transport.context import make_context
@@ -79,6 +81,20 @@ class Net:
             self.keep(Authenticator(self.context, key))
         return Node(self, key, host, port, echo)
 
+    def node_at(self, port: int) -> Node:
+        """Make a node at a port that another is just leaving: the I/O thread unbinds a moment after close."""
+        nodes: list[Node] = []
+
+        def bound() -> bool:
+            try:
+                nodes.append(self.node(port=port))
+            except ConfigError:
+                return False
+            return True
+
+        self.until(bound)
+        return nodes[0]
+
     def client(self, to: str, key: MeshKey | None = None) -> Client:
         return Client(self, to, key)
 
@@ -109,8 +125,6 @@ class Net:
 
 def free_port() -> int:
     """Return a port at which nothing listens, nor at the one after it."""
-    import socket
-
     while True:
         with socket.socket() as first, socket.socket() as second:
             first.bind((HOST, 0))

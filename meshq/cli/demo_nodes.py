@@ -1,0 +1,177 @@
+"""The demo's own little world: a directory, a mesh, a key, and node processes that never outlast it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+import meshq
+from meshq import Mesh
+from meshq.transport.keys import write_key
+
+SLOTS = 2
+"""Of each node: enough to show that a node runs several tasks at once, on two CPUs too."""
+READY_S = 15.0
+"""From a node's start until it is found; it takes one second where nothing else runs."""
+STOP_S = 4.0
+"""From SIGTERM until SIGKILL."""
+_GONE_S = 3.0
+_POLL_S = 0.02
+
+
+class DemoFailed(click.ClickException):
+    """What the demo promises did not come true. Exit code 1."""
+
+
+@contextlib.contextmanager
+def sealed_off(mesh: str) -> Iterator[Path]:
+    """Change to a new directory whose settings are the only ones that count; put all back at the end.
+
+    The key is made for this run: nobody else on this machine can submit to the nodes. A signal that would end
+    the process at once raises ``SystemExit`` instead, so that whoever has begun something can end it.
+    """
+    environment = dict(os.environ)
+    with (
+        _ending_on_signals(),
+        tempfile.TemporaryDirectory(prefix="meshq-demo-", ignore_cleanup_errors=True) as name,
+        contextlib.chdir(name),
+    ):
+        here = Path(name).resolve()
+        write_key(here / "mesh.key")
+        settings = {"key": "mesh.key", "bind": "127.0.0.1", "state": "state", "log_level": "info"}
+        lines = [f'{key} = "{value}"\n' for key, value in settings.items()]
+        (here / "meshq.toml").write_text(f"{''.join(lines)}slots = {SLOTS}\n", encoding="utf-8")
+        try:
+            for variable in [v for v in os.environ if v.startswith("MESHQ_")]:
+                del os.environ[variable]
+            os.environ["MESHQ_MESH"] = mesh  # also the mark by which its processes are known
+            yield here
+        finally:
+            os.environ.clear()
+            os.environ.update(environment)
+
+
+@contextlib.contextmanager
+def _ending_on_signals() -> Iterator[None]:
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class DemoNodes:
+    """Starts nodes by name, kills one, and ends them all with the ``with`` block, whatever happens in it."""
+
+    def __init__(self, mesh: str, directory: Path) -> None:
+        self._mesh = mesh
+        self._directory = directory
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, *names: str) -> None:
+        """Start nodes; ``wait_seen`` tells when they can be used."""
+        for name in names:
+            with self._log(name).open("wb") as log:
+                self._running[name] = subprocess.Popen(
+                    [sys.executable, "-m", "meshq", "node", "meshq.cli.demo_job", "--name", name],
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(),
+                    start_new_session=True,  # Ctrl-C in the terminal is for the demo
+                )  # fmt: skip
+
+    def wait_seen(self, mesh: Mesh, *names: str) -> None:
+        """Wait until the mesh sees these nodes. Raises ``DemoFailed``, saying why it does not."""
+        end_at = time.monotonic() + READY_S
+        while missing := set(names) - {node.name for node in mesh.nodes()}:
+            for name in names:
+                if self._running[name].poll() is not None:
+                    raise DemoFailed(f"node {name} ended at its start. Its log:\n{self._read_log(name)}")
+            if time.monotonic() > end_at:
+                raise DemoFailed(self._explain_absence(mesh, min(missing)))
+            time.sleep(_POLL_S)
+
+    def kill(self, name: str) -> int:
+        """End a node by SIGKILL, and return what its pid was."""
+        process = self._running.pop(name)
+        process.kill()
+        process.wait()
+        return process.pid
+
+    def close(self) -> None:
+        """End all nodes: by SIGTERM, those that take too long by SIGKILL, and all their workers."""
+        try:
+            for process in self._running.values():
+                process.terminate()
+            end_at = time.monotonic() + STOP_S
+            for process in self._running.values():
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(max(0.0, end_at - time.monotonic()))
+        finally:
+            for process in self._running.values():
+                process.kill()
+                process.wait()
+            self._running.clear()
+
+    def wait_gone(self) -> list[int]:
+        """Wait, for a moment, until no process of the demo's mesh is left; return those that are."""
+        end_at = time.monotonic() + _GONE_S
+        while (left := processes_of(self._mesh)) and time.monotonic() < end_at:
+            time.sleep(_POLL_S)
+        return left
+
+    def __enter__(self) -> DemoNodes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _log(self, name: str) -> Path:
+        return self._directory / f"{name}.log"
+
+    def _read_log(self, name: str) -> str:
+        return self._log(name).read_text(encoding="utf-8", errors="replace")[-2000:]
+
+    def _explain_absence(self, mesh: Mesh, name: str) -> str:
+        log = self._read_log(name)
+        if "is ready" not in log:
+            return f"node {name} was not ready within {READY_S:.0f} s. Its log:\n{log}"
+        return (
+            f"node {name} is ready, but was not found by mDNS within {READY_S:.0f} s: multicast on the loopback "
+            f"interface seems to be blocked here ({mesh.explain_absence()}). "
+            "Where that is so, name nodes instead: Mesh(peers=['tcp://HOST:PORT']), or --peer. "
+            f"The node's log:\n{log}"
+        )
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment for a node, which must find this very meshq, also if it is not installed."""
+    root = Path(meshq.__file__).resolve().parents[1]
+    if root.name in ("site-packages", "dist-packages"):
+        return dict(os.environ)
+    paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def processes_of(mesh: str) -> list[int]:
+    """Return the pids of other processes that were started for a mesh; none where there is no ``/proc``."""
+    mark = f"MESHQ_MESH={mesh}".encode()
+    pids = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):  # gone meanwhile, or another user's
+            if mark in path.read_bytes().split(b"\0"):
+                pids.append(int(path.parent.name))
+    return [pid for pid in pids if pid != os.getpid()]

@@ -1,0 +1,53 @@
+"""What commands print: tables for people, one JSON value for programs, complaints in one line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+
+SCHEMA = 1
+"""The version of what ``--json`` prints; it goes up when a field changes its meaning or goes away."""
+
+
+def print_json(fields: dict[str, Any]) -> None:
+    """Print the command's one JSON value; what JSON does not know is printed as its text."""
+    click.echo(json.dumps({"schema": SCHEMA, **fields}, default=str))
+
+
+def complain(text: str, as_json: bool = False) -> None:
+    """Say what went wrong: one line on stderr, or as the command's JSON value."""
+    if as_json:
+        print_json({"error": text})
+    else:
+        note(text)
+
+
+def note(text: str) -> None:
+    """Say something beside the output, in one line on stderr."""
+    click.echo(f"meshq: {' '.join(text.split())}", err=True)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table: with rich on a terminal, else in plain columns, nothing cut off."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        _print_rich(columns, cells)
+        return
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    for row in (columns, *cells):
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _print_rich(columns: Sequence[str], cells: list[list[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    for row in cells:
+        table.add_row(*map(Text, row))
+    Console().print(table)

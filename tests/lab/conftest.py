@@ -1,0 +1,44 @@
+"""Fixtures of the lab: hosts as network namespaces, so that mDNS and pulled cables are real."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+
+import lab_segment
+import pytest
+from lab import Lab
+
+_LAB = pytest.StashKey[Lab]()
+
+
+@functools.cache
+def _reason_against() -> str | None:
+    reason = lab_segment.reason_against()
+    if reason is None:
+        lab_segment.sweep()
+    return reason
+
+
+@pytest.fixture
+def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lab]:
+    """A lab, which is taken down at the end whatever happens; skips where none can be made."""
+    reason = _reason_against()
+    if reason is not None:
+        pytest.skip(f"NO LAB: {reason}")
+    made = request.node.stash[_LAB] = Lab(tmp_path)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Add what each process of the lab has printed to the report of a failing test."""
+    report = yield
+    made = item.stash.get(_LAB, None)
+    if made is not None and report.when == "call" and report.failed:
+        report.sections += [(f"log of {label}", text[-8000:]) for label, text in made.logs().items()]
+    return report

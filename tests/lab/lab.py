@@ -1,0 +1,103 @@
+"""What a lab test works with: segments, hosts, nodes and clients, all gone at its end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from lab_process import LabClient, LabNode, LabProcess
+from lab_segment import Host, Segment
+
+from meshq.transport.keys import write_key
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+
+
+class MeshOfLab:
+    """A mesh of a name of its own: the environment that its nodes and clients get."""
+
+    def __init__(self, name: str, key: Path | None) -> None:
+        self.name = name
+        secrecy = {"MESHQ_INSECURE": "1"} if key is None else {"MESHQ_KEY": str(key)}
+        self.environment = {"MESHQ_MESH": name, **secrecy}
+
+
+class Lab:
+    """Makes segments, and starts processes on their hosts."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._segments: list[Segment] = []
+        self._processes: list[LabProcess] = []
+
+    def segment(self, *, multicast_route: bool = False) -> Segment:
+        """Make an empty segment."""
+        segment = Segment(multicast_route)
+        self._segments.append(segment)
+        segment.build()
+        return segment
+
+    def meshes(self) -> list[MeshOfLab]:
+        """Return two meshes that can share hosts: one with a key, one without."""
+        return [MeshOfLab("keyed", self.key("mesh")), MeshOfLab("open", None)]
+
+    def key(self, name: str) -> Path:
+        """Make a key file."""
+        path = self._directory / "keys" / f"{name}.key"
+        write_key(path)
+        return path
+
+    def node(self, host: Host, mesh: MeshOfLab, *, wait: bool = True) -> LabNode:
+        """Start a node with two slots, by default until it is ready."""
+        arguments = [sys.executable, "-m", "meshq", "node", "lab_tasks", "--name", "node", "--slots", "2"]
+        node = LabNode(host, f"{host.name}-{mesh.name}-node", arguments, self._environment(host, mesh), self._directory)
+        self._processes.append(node)
+        if wait:
+            node.wait_ready()
+        return node
+
+    def client(self, host: Host, mesh: MeshOfLab, *arguments: object, **environment: str) -> LabClient:
+        """Start the client script with a scenario and its arguments."""
+        label = f"{host.name}-{mesh.name}-client-{len(self._processes)}"
+        command = [sys.executable, str(HERE / "lab_client.py"), *map(str, arguments)]
+        settings = {**self._environment(host, mesh), **environment}
+        client = LabClient(host, label, command, settings, self._directory)
+        self._processes.append(client)
+        return client
+
+    def meshq(self, host: Host, mesh: MeshOfLab, *arguments: str) -> LabProcess:
+        """Start a ``meshq`` command."""
+        label = f"{host.name}-{mesh.name}-meshq-{len(self._processes)}"
+        command = [sys.executable, "-m", "meshq", *arguments]
+        process = LabProcess(host, label, command, self._environment(host, mesh), self._directory)
+        self._processes.append(process)
+        return process
+
+    @staticmethod
+    def measured(what: str, seconds: float) -> float:
+        """Print a duration, which ``pytest -rP`` shows for passing tests too, and return it."""
+        print(f"measured: {what}: {seconds:.2f} s")
+        return seconds
+
+    def logs(self) -> Mapping[str, str]:
+        """Return what each process has printed, by label."""
+        return {process.label: process.log() for process in self._processes}
+
+    def close(self) -> None:
+        """End all processes, and remove all segments."""
+        try:
+            for process in self._processes:
+                process.signal_stop()
+            for process in self._processes:
+                process.stop()
+        finally:
+            for segment in self._segments:
+                segment.remove()
+
+    def _environment(self, host: Host, mesh: MeshOfLab) -> dict[str, str]:
+        """Give each host directories of its own, as it would have."""
+        home = self._directory / host.name
+        paths = {name: str(home / name.lower()) for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME")}
+        return {**mesh.environment, **paths, "PYTHONPATH": f"{ROOT}:{HERE}", "PYTHONUNBUFFERED": "1"}

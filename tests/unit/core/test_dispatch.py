@@ -1,0 +1,207 @@
+"""Dispatch: whose attempt is next, on which slot, and what comes back."""
+
+from __future__ import annotations
+
+from meshq.core.dispatch import Dispatch
+from meshq.core.held import ClientAccount, Held, HeldState, Intent
+from meshq.core.holding import RecallRuns, StartRuns
+from meshq.core.slots import LONG_RUN_S
+from meshq.core.work import Run
+from meshq.protocol.messages import Submit
+
+SHORT_S = 0.0005
+BEGIN = 100.1
+
+
+class Shop:
+    """A dispatch with ready slots, and clients A, B and C."""
+
+    def __init__(self, slots: int = 1) -> None:
+        self.dispatch = Dispatch(slots)
+        for slot in self.dispatch.slots:
+            slot.ready = True
+        self.clients = {name: ClientAccount(name.encode() * 16, now=0.0) for name in "ABC"}
+
+    def queue(self, *names: str, function: str = "f") -> list[Held]:
+        """Queue an attempt of each client named."""
+        helds = [
+            Held(self.clients[name[0]], *Submit(name.encode() * 8, 1, function, "msgpack", b"x", False, {"k": 1}))
+            for name in names
+        ]
+        for held in helds:
+            self.dispatch.queue(held)
+        return helds
+
+    def learn(self, function: str = "f", seconds: float = SHORT_S) -> None:
+        """Let the mean of the function be known."""
+        self.dispatch.means.observe(function, seconds)
+        self.dispatch.means.fold()
+
+    def fill(self, now: float = BEGIN) -> dict[int, list[str]]:
+        """Fill the slots; return the names of what each was given."""
+        return {batch.slot: [run.task.decode()[:2] for run in batch.runs] for batch in self.dispatch.fill(now)}
+
+    def end(self, *runs: int, now: float = BEGIN) -> None:
+        """Let these runs end."""
+        for run in runs:
+            assert self.dispatch.release(run, now) is not None
+
+
+def test_a_worker_gets_all_that_it_needs_of_an_attempt() -> None:
+    """One batch for each slot, of runs in the order of their start."""
+    shop = Shop()
+    [held] = shop.queue("A1")
+    assert shop.dispatch.fill(BEGIN) == [
+        StartRuns(0, [Run(1, b"A1" * 8, 1, "f", "msgpack", b"x", {"k": 1})]),
+    ]
+    assert held.state is HeldState.RUNNING
+    assert shop.dispatch.find(1) is held
+    assert shop.dispatch.running() == 1
+    assert shop.dispatch.fill(BEGIN) == []
+
+
+def test_clients_take_turns() -> None:
+    """However much each has queued, and whatever batch their attempts go in."""
+    shop = Shop()
+    shop.learn(seconds=0.0004)
+    shop.queue("A1", "A2", "A3", "A4", "B1", "C1", "C2")
+    assert shop.fill() == {0: ["A1", "B1", "C1", "A2", "C2"]}
+
+
+def test_who_comes_second_is_next_after_one_who_was_just_served() -> None:
+    """A client alone does not count as waiting for the whole of its queue."""
+    shop = Shop()
+    shop.queue("A1", "A2")
+    assert shop.fill() == {0: ["A1"]}
+    shop.queue("B1", "B2")
+    shop.end(1)
+    assert shop.fill() == {0: ["B1"]}
+    shop.queue("C1")
+    shop.end(2)
+    assert shop.fill() == {0: ["A2"]}
+
+
+def test_one_that_must_wait_holds_nobody_up() -> None:
+    """A client's long attempt waits for an idle slot, while another's short one goes ahead."""
+    shop = Shop()
+    shop.learn()
+    shop.queue("A1", "B1", "A2", function="f")
+    shop.queue("C1", function="unknown")
+    assert shop.fill() == {0: ["A1", "B1", "A2"]}
+    shop.queue("B2", "B3")
+    assert shop.fill() == {0: ["B2"]}
+    shop.end(1, 2, 3, 4)
+    assert shop.fill() == {0: ["C1"]}
+
+
+def test_all_slots_are_filled() -> None:
+    """Each slot gets its own batch, and none where its worker is not ready."""
+    shop = Shop(slots=3)
+    shop.dispatch.slots.all[1].ready = False
+    shop.queue("A1", "A2", "A3")
+    assert shop.fill() == {0: ["A1"], 2: ["A2"]}
+
+
+def test_taking_a_queued_attempt_out() -> None:
+    """The others keep their order, and a client whose last attempt it was is not waited for."""
+    shop = Shop()
+    _, a2, _, b1 = shop.queue("A1", "A2", "A3", "B1")
+    shop.dispatch.unqueue(a2)
+    shop.dispatch.unqueue(b1)
+    assert shop.fill() == {0: ["A1"]}
+    shop.end(1)
+    assert shop.fill() == {0: ["A3"]}
+    shop.end(2)
+    assert shop.fill() == {}
+
+
+def test_clearing_a_client_s_queue() -> None:
+    """All that it has queued is returned, once; other clients are not touched."""
+    shop = Shop()
+    a1, b1, a2 = shop.queue("A1", "B1", "A2")
+    assert shop.dispatch.clear(shop.clients["A"]) == [a1, a2]
+    assert shop.dispatch.clear(shop.clients["A"]) == []
+    assert shop.fill() == {0: ["B1"]}
+    assert b1.state is HeldState.RUNNING
+
+
+def test_what_comes_back_is_first_again() -> None:
+    """In its order, before what its client has queued, and before other clients."""
+    shop = Shop(slots=2)
+    shop.learn()
+    shop.queue("A1", "B1", "A2", "B2")
+    assert shop.fill() == {0: ["A1", "A2"], 1: ["B1", "B2"]}
+    back = shop.dispatch.vacate(0)
+    assert [held.task[:2] for held in back] == [b"A1", b"A2"]
+    shop.dispatch.slots.all[1].ready = False
+    shop.queue("C1", "B3")
+    shop.dispatch.queue_first(back)
+    assert all(held.state is HeldState.QUEUED for held in back)
+    shop.dispatch.slots.all[0].ready = True
+    assert shop.fill() == {0: ["A1", "C1", "B3", "A2"]}
+
+
+def test_a_slot_without_its_worker_is_empty() -> None:
+    """Its runs are not known any more, and it carries no load when the next worker is ready."""
+    shop = Shop()
+    shop.learn()
+    shop.queue("A1", "A2")
+    shop.fill()
+    shop.dispatch.vacate(0)
+    assert shop.dispatch.running() == 0
+    assert shop.dispatch.find(1) is None
+    assert shop.dispatch.release(1, BEGIN) is None
+    shop.queue("A3")
+    assert shop.fill() == {}
+    shop.dispatch.slots.all[0].ready = True
+    assert shop.fill() == {0: ["A3"]}
+
+
+def test_a_run_that_ends_makes_room() -> None:
+    """It is found on its slot by its number alone; an unknown number is nothing."""
+    shop = Shop(slots=2)
+    shop.queue("A1", "A2", "A3")
+    shop.fill()
+    assert shop.dispatch.release(9, BEGIN) is None
+    shop.end(2)
+    assert shop.fill() == {1: ["A3"]}
+
+
+def test_a_run_that_lasts_is_reported_once() -> None:
+    """At 10 ms, with the seconds since it began; then there is nothing more to wait for."""
+    shop = Shop(slots=2)
+    [held] = shop.queue("A1")
+    assert shop.dispatch.next_deadline() is None
+    shop.fill()
+    due = BEGIN + LONG_RUN_S
+    assert shop.dispatch.next_deadline() == due
+    assert list(shop.dispatch.newly_long(due - 0.001)) == []
+    assert list(shop.dispatch.newly_long(due)) == [(held, due - BEGIN)]
+    assert list(shop.dispatch.newly_long(due)) == []
+    assert shop.dispatch.next_deadline() is None
+
+
+def test_the_earliest_deadline_counts() -> None:
+    """Of several slots, the one whose run began first is looked at first."""
+    shop = Shop(slots=2)
+    shop.queue("A1")
+    shop.fill(BEGIN)
+    shop.queue("A2")
+    shop.fill(BEGIN + 0.005)
+    assert shop.dispatch.next_deadline() == BEGIN + LONG_RUN_S
+
+
+def test_what_waits_behind_a_run_that_lasts_is_called_back_once() -> None:
+    """But for what somebody wants back already; nothing is put behind it from then on."""
+    shop = Shop()
+    shop.learn()
+    a1, a2, a3 = shop.queue("A1", "A2", "A3")
+    shop.fill()
+    a2.intent = Intent.WITHDRAW
+    assert list(shop.dispatch.recall_behind(BEGIN + 0.009)) == []
+    due = BEGIN + LONG_RUN_S
+    assert list(shop.dispatch.recall_behind(due)) == [RecallRuns(0, [3])]
+    assert (a1.intent, a2.intent, a3.intent) == (Intent.NONE, Intent.WITHDRAW, Intent.REBALANCE)
+    assert list(shop.dispatch.recall_behind(due)) == []
+    shop.queue("A4")
+    assert shop.fill(due) == {}

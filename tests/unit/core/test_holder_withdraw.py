@@ -1,0 +1,267 @@
+"""The holder when a client wants a task back (WITHDRAW) or leaves (BYE)."""
+
+from __future__ import annotations
+
+import pytest
+from holder_conversation import (
+    OWN,
+    SHORT_S,
+    A,
+    B,
+    Conversation,
+    about,
+    done,
+    gone,
+    lost,
+    quick,
+    rack,
+    recalled,
+    result,
+    revoked,
+    run,
+    short,
+    start,
+    submit,
+    task,
+    to,
+    withdraw,
+)
+
+from meshq.core.holding import ClientGreeted, ClientUnreachable, RecallRuns, RevokeAnswered, RevokeAsked
+from meshq.core.work import WorkerReady
+from meshq.protocol.messages import Accepted, Bye, ByeAck, Credit, Nack, Started, Withdrawn
+
+
+def withdrawn(number: int, outcome: str, attempt: int = 1) -> Withdrawn:
+    """Return the answer to ``withdraw``."""
+    return Withdrawn(task(number), attempt, outcome)
+
+
+def test_a_queued_task_is_dropped() -> None:
+    """It is gone at once, nothing is said of it afterwards, and a copy of its SUBMIT is not run."""
+    talk = Conversation()
+    talk.say(A, [submit(1), submit(2), submit(3)], start(run(1, 1)))
+    talk.say(A, withdraw(2), to(A, withdrawn(2, "dropped")))
+    talk.say(A, submit(2))
+    talk.wait(0.011, to(A, Started(task(1), 1, about(0.010)), Accepted(task(3), 1)))
+    talk.say(A, withdraw(3), to(A, withdrawn(3, "dropped")))
+    talk.hear(done(1), to(A, result(1)))
+
+
+def test_a_task_ahead_of_its_slot_is_fetched_back() -> None:
+    """The worker is asked first; a second WITHDRAW meanwhile does not ask it again."""
+    talk = Conversation()
+    n = talk.teach("f", SHORT_S)
+    talk.say(A, [submit(1), submit(2), submit(3)], start(run(n, 1), run(n + 1, 2), run(n + 2, 3)))
+    talk.say(A, withdraw(2), RecallRuns(0, [n + 1]))
+    talk.say(A, withdraw(2))
+    talk.hear(recalled([n + 1], [n + 1]), to(A, withdrawn(2, "dropped")))
+    talk.say(A, submit(2))
+    talk.hear(short(n, n + 2), to(A, quick(1), quick(3)))
+
+
+def test_a_running_task_stays() -> None:
+    """The client hears that it runs, and gets its result; asking again is answered again."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    for _ in range(2):
+        talk.say(A, withdraw(1), RecallRuns(0, [1]))
+        talk.hear(recalled([1], []), to(A, withdrawn(1, "running")))
+    talk.hear(done(1), to(A, result(1)))
+
+
+def test_a_task_that_ends_while_it_is_asked_for() -> None:
+    """The client hears that it is finished, then its result; the worker's answer comes to nothing."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.say(A, withdraw(1), RecallRuns(0, [1]))
+    talk.hear(done(1), to(A, withdrawn(1, "finished"), result(1)))
+    talk.hear(recalled([1], []))
+
+
+def test_a_finished_task_is_answered_with_its_result() -> None:
+    """The result says more than WITHDRAWN could."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.hear(done(1), to(A, result(1)))
+    talk.say(A, withdraw(1), to(A, result(1)))
+
+
+def test_a_withdrawal_that_overtakes_its_task() -> None:
+    """A task that is not known is answered for, and refused when it comes; a later attempt is not."""
+    talk = Conversation()
+    talk.say(A, withdraw(1), to(A, withdrawn(1, "unknown")))
+    talk.say(A, submit(1))
+    talk.say(A, submit(1, 2), start(run(1, 1, 2)))
+
+
+def test_the_withdrawal_of_an_earlier_attempt_is_ignored() -> None:
+    """The owner that moved a task elsewhere and back again wants the later attempt."""
+    talk = Conversation()
+    talk.say(A, submit(1, 2), start(run(1, 1, 2)))
+    talk.say(A, withdraw(1, 1))
+    talk.hear(done(1), to(A, result(1, 2)))
+
+
+def test_the_withdrawal_of_a_later_attempt_counts_for_what_is_here() -> None:
+    """The owner's SUBMIT of that attempt was lost; it wants none of them."""
+    talk = Conversation()
+    talk.say(A, [submit(1), submit(2)], start(run(1, 1)))
+    talk.say(A, withdraw(2, 2), to(A, withdrawn(2, "dropped", 2)))
+    talk.say(A, submit(2, 2))
+    talk.say(A, withdraw(1, 2), RecallRuns(0, [1]))
+    talk.hear(recalled([1], []), to(A, withdrawn(1, "running", 2)))
+
+
+def test_a_later_attempt_calls_off_the_withdrawal_of_the_earlier() -> None:
+    """What the worker gives back is run under its new number, as the owner expects."""
+    talk = Conversation(clients=(A, B))
+    n = talk.teach("f", SHORT_S, client=B)
+    talk.say(A, [submit(1), submit(2)], start(run(n, 1), run(n + 1, 2)))
+    talk.say(A, withdraw(2), RecallRuns(0, [n + 1]))
+    talk.say(A, submit(2, 2), to(A, Accepted(task(2), 2)))
+    talk.hear(recalled([n + 1], [n + 1]), start(run(n + 2, 2, 2)))
+    talk.hear(done(n, n + 2), to(A, result(1), result(2, 2)))
+
+
+@pytest.mark.parametrize(("started", "outcome"), [(0, "dropped"), (1, "finished")])
+def test_a_worker_dies_while_it_is_asked_for_a_task(started: int, outcome: str) -> None:
+    """A run that it had not started is dropped as asked; one that it had is lost, and the client told."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.say(A, withdraw(1), RecallRuns(0, [1]))
+    answer = withdrawn(1, outcome)
+    talk.hear(gone(started), to(A, answer, lost(1)) if started else to(A, answer))
+    talk.hear(WorkerReady(0, 4_001, []))
+
+
+def test_a_revoke_outdoes_a_withdrawal() -> None:
+    """A task that is withdrawn and then revoked ends as revoked, and the revoke is answered."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.say(A, withdraw(1), RecallRuns(0, [1]))
+    talk.hear(RevokeAsked(7, [task(1)], 0), RecallRuns(0, [1]))
+    talk.hear(recalled([1], [1]), to(A, revoked(1)), RevokeAnswered(7, {task(1): "dropped"}))
+    talk.hear(recalled([1], []))
+
+
+# ---------------------------------------------------------------------- BYE
+
+
+def test_bye_drops_what_is_queued() -> None:
+    """The client hears how many; they are not run, nor is a copy of them."""
+    talk = Conversation(clients=(A, B))
+    talk.say(A, [submit(i) for i in range(1, 11)], start(run(1, 1)))
+    talk.say(B, submit(20))
+    talk.say(A, Bye(), RecallRuns(0, [1]), to(A, ByeAck(9)))
+    talk.say(A, submit(2))
+    talk.hear(recalled([1], []))
+    talk.hear(done(1), start(run(2, 20)))
+
+
+def test_bye_calls_back_what_is_ahead() -> None:
+    """What a worker has not started is given back and dropped, or else ends unheard."""
+    talk = Conversation()
+    n = talk.teach("f", SHORT_S)
+    talk.say(A, [submit(1), submit(2), submit(3)], start(run(n, 1), run(n + 1, 2), run(n + 2, 3)))
+    talk.say(A, Bye(), *[RecallRuns(0, [run]) for run in (n, n + 1, n + 2)], to(A, ByeAck(0)))
+    talk.hear(recalled([n], []))
+    talk.hear(recalled([n + 1], [n + 1]))
+    talk.hear(recalled([n + 2], [n + 2]))
+    talk.hear(short(n))
+    assert talk.holder.counts() == {"queued": 0, "running": 0, "finished": 0, "clients": 1}
+
+
+def test_a_death_after_bye_is_unheard_too() -> None:
+    """Neither the lost run of a client that left nor those behind it are kept."""
+    talk = Conversation()
+    n = talk.teach("f", SHORT_S)
+    talk.say(A, [submit(1), submit(2)], start(run(n, 1), run(n + 1, 2)))
+    talk.do_quietly(A, Bye())
+    talk.hear(gone(n))
+    talk.hear(WorkerReady(0, 4_001, []))
+
+
+def test_bye_drops_results() -> None:
+    """Results that were not acknowledged go with their client: they are not sent again."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.hear(done(1), to(A, result(1)))
+    talk.say(A, Bye(), to(A, ByeAck(0)))
+    talk.wait(100.0)
+    assert talk.holder.counts()["finished"] == 0
+
+
+def test_a_client_may_come_back_after_bye() -> None:
+    """It is served as before, and what was called back for its leave runs on for it."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.say(A, Bye(), RecallRuns(0, [1]), to(A, ByeAck(0)))
+    talk.hear(ClientGreeted(A), to(A, Credit(2, 2)))
+    talk.hear(recalled([1], [1]), start(run(2, 1)))
+    talk.hear(done(2), to(A, result(1)))
+
+
+def test_a_client_that_left_is_forgotten() -> None:
+    """Within seconds of its BYE and its last run a client takes up no room."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.say(A, Bye(), RecallRuns(0, [1]), to(A, ByeAck(0)))
+    talk.hear(recalled([1], []))
+    talk.pass_time(6.0)
+    assert talk.holder.counts()["clients"] == 1
+    talk.hear(done(1))
+    talk.wait(6.0)
+    assert talk.holder.counts()["clients"] == 0
+    assert talk.holder.next_deadline() is None
+
+
+# ---------------------------------------------------------------------- clients that vanish
+
+
+def test_a_queue_outlives_its_client_by_15_minutes() -> None:
+    """Then it is dropped; the client, should it come back, hears of each, and may send it again."""
+    talk = Conversation()
+    talk.say(A, [submit(1), submit(2)], start(run(1, 1)))
+    talk.hear(ClientUnreachable(A))
+    talk.wait(890.0)
+    assert talk.holder.counts()["queued"] == 1
+    talk.wait(20.0)
+    assert talk.holder.counts()["queued"] == 0
+    talk.hear(done(1))
+    talk.say(A, [])
+    text = "dropped, since nothing was heard of the client for 900 s"
+    talk.hear(ClientGreeted(A), to(A, Credit(2, 2), Nack(task(2), 1, "full", text), result(1)))
+    talk.say(A, submit(2, 2), start(run(2, 2, 2)))
+
+
+def test_results_outlive_their_client_by_an_hour() -> None:
+    """They are there for a client that comes back in time, counted from the end of its last task."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.hear(ClientUnreachable(A))
+    talk.wait(5_000.0)
+    talk.hear(done(1))
+    talk.wait(3_590.0)
+    assert talk.holder.counts()["finished"] == 1
+    talk.wait(20.0)
+    assert talk.holder.counts()["finished"] == 0
+    talk.hear(ClientGreeted(A), to(A, Credit(1, 2)))
+
+
+def test_a_client_without_work_is_forgotten_after_an_hour() -> None:
+    """An idle node with no client left has nothing to wait for."""
+    talk = Conversation()
+    talk.say(A, [submit(1), rack(9)], start(run(1, 1)))
+    talk.hear(done(1), to(A, result(1)))
+    talk.say(A, rack(1))
+    talk.wait(3_610.0)
+    assert talk.holder.next_deadline() is None
+
+
+def test_our_own_owner_is_never_forgotten() -> None:
+    """It says nothing for hours while it has nothing to do, and does not greet again."""
+    talk = Conversation(clients=(OWN,))
+    talk.say(OWN, [submit(1), submit(2)], start(run(1, 1)))
+    talk.pass_time(10_000.0)
+    talk.hear(done(1), start(run(2, 2)), to(OWN, result(1)))

@@ -1,0 +1,105 @@
+"""Slots: where a run goes, and what may go ahead of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from meshq.core.held import ClientAccount, Held
+from meshq.core.slots import LONG_RUN_S, MAX_AHEAD, Slot, Slots
+from meshq.protocol.messages import Submit
+
+CLIENT = ClientAccount(b"a" * 16, now=0.0)
+
+
+def held() -> Held:
+    """Return an attempt."""
+    return Held(CLIENT, *Submit(b"t" * 16, 1, "f", "msgpack", b""))
+
+
+def place(slots: Slots, *means_s: float | None, now: float = 0.0) -> list[int | None]:
+    """Place runs of these means one after the other; return the slot of each, None where it must wait."""
+    heap = slots.heap(now)
+    placed = [slots.place(held(), mean_s, heap, now) for mean_s in means_s]
+    return [slot.number if slot is not None else None for slot in placed]
+
+
+def ready(count: int) -> Slots:
+    """Return slots whose workers are ready."""
+    slots = Slots(count)
+    for slot in slots:
+        slot.ready = True
+    return slots
+
+
+def test_only_ready_slots_may_have_room() -> None:
+    """A slot whose worker is not there, or not yet, gets nothing."""
+    slots = Slots(2)
+    assert slots.heap(0.0) == []
+    slots.all[1].ready = True
+    assert place(slots, None) == [1]
+
+
+def test_idle_slots_first_then_the_least_loaded() -> None:
+    """Runs are spread by the expected time of what is there."""
+    assert place(ready(2), 0.0015, 0.0005, 0.0005, 0.0005, 0.0005) == [0, 1, 1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("mean_s", "fits"), [(0.0005, 4), (0.001, 2), (0.0019, 1), (0.003, 1), (None, 1), (0.0, MAX_AHEAD)]
+)
+def test_a_slot_takes_two_milliseconds_of_work(mean_s: float | None, fits: int) -> None:
+    """A run that is longer, or of unknown time, is alone there; very short ones are bounded in number."""
+    assert place(ready(1), *[mean_s] * (fits + 1)) == [0] * fits + [None]
+
+
+def test_not_even_a_run_of_no_time_goes_behind_one_of_unknown_time() -> None:
+    """What is not known may take for ever."""
+    assert place(ready(1), None, 0.0) == [0, None]
+
+
+def test_runs_are_numbered_upwards() -> None:
+    """A number is never used twice, on whatever slot."""
+    slots, runs = ready(2), [held() for _ in range(3)]
+    heap = slots.heap(0.0)
+    for one in runs:
+        slots.place(one, 0.001, heap, 0.0)
+    assert [one.run for one in runs] == [1, 2, 3]
+    assert [one.slot for one in runs] == [0, 1, 0]
+
+
+def test_the_head_is_what_runs() -> None:
+    """When it ends the next is, and is timed from then on; one taken from behind changes nothing of that."""
+    slots, (first, second, third) = ready(1), [held() for _ in range(3)]
+    [slot] = slots
+    assert slot.head() is None
+    heap = slots.heap(1.0)
+    for one in (first, second, third):
+        slots.place(one, 0.0005, heap, 1.0)
+    slots.release(slot, second, 1.005)
+    assert (slot.head(), slot.head_since, slot.load_s) == (first, 1.0, pytest.approx(0.001))
+    slots.release(slot, first, 1.007)
+    assert (slot.head(), slot.head_since, slot.load_s) == (third, 1.007, pytest.approx(0.0005))
+    slots.release(slot, third, 1.008)
+    assert (slot.head(), slot.load_s) == (None, 0.0)
+
+
+def test_an_empty_slot_carries_no_load() -> None:
+    """Rounding does not add up over millions of runs, nor does a run of unknown time leave anything behind."""
+    slots = ready(1)
+    [slot] = slots
+    for mean_s in (None, 0.0001, None):
+        one = held()
+        slots.place(one, mean_s, slots.heap(0.0), 0.0)
+        slots.release(slot, one, 0.0)
+        assert slot.load_s == 0.0
+
+
+def test_a_slot_whose_run_lasts_is_no_candidate() -> None:
+    """At 10 ms, to the instant, a run is long; an idle slot never is."""
+    slots = ready(2)
+    begin = 100.1
+    assert place(slots, 0.0005, now=begin) == [0]
+    assert [number for _, number in slots.heap(begin)] == [1, 0]
+    assert [number for _, number in slots.heap(begin + LONG_RUN_S)] == [1]
+    assert slots.all[0].is_long(begin + LONG_RUN_S)
+    assert not Slot(0).is_long(begin)
