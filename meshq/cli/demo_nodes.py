@@ -67,7 +67,10 @@ def _ending_on_signals() -> Iterator[None]:
     def end(number: int, frame: FrameType | None) -> NoReturn:
         raise SystemExit(128 + number)
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number in before:
+        if before[number] is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, end)
     try:
         yield
     finally:
@@ -79,6 +82,10 @@ class DemoNodes:
     """Starts nodes by name, kills one, and ends them all with the ``with`` block, whatever happens in it."""
 
     def __init__(self, mesh: str, directory: Path) -> None:
+        self.names: dict[int, str] = {}
+        """The pid of each node, also of those that have ended → its name."""
+        self.left: list[int] = []
+        """After the end: the processes that had not ended with their nodes, and were killed."""
         self._mesh = mesh
         self._directory = directory
         self._running: dict[str, subprocess.Popen[bytes]] = {}
@@ -92,6 +99,7 @@ class DemoNodes:
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(),
                     start_new_session=True,  # Ctrl-C in the terminal is for the demo
                 )  # fmt: skip
+            self.names[self._running[name].pid] = name
 
     def wait_seen(self, mesh: Mesh, *names: str) -> None:
         """Wait until the mesh sees these nodes. Raises ``DemoFailed``, saying why it does not."""
@@ -112,7 +120,7 @@ class DemoNodes:
         return process.pid
 
     def close(self) -> None:
-        """End all nodes: by SIGTERM, those that take too long by SIGKILL, and all their workers."""
+        """End all nodes, by SIGTERM, and by SIGKILL those that take too long; see that their workers are gone."""
         try:
             for process in self._running.values():
                 process.terminate()
@@ -125,13 +133,16 @@ class DemoNodes:
                 process.kill()
                 process.wait()
             self._running.clear()
+            self._wait_gone()
 
-    def wait_gone(self) -> list[int]:
-        """Wait, for a moment, until no process of the demo's mesh is left; return those that are."""
+    def _wait_gone(self) -> None:
         end_at = time.monotonic() + _GONE_S
         while (left := processes_of(self._mesh)) and time.monotonic() < end_at:
             time.sleep(_POLL_S)
-        return left
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.left = left
 
     def __enter__(self) -> DemoNodes:
         return self

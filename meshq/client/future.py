@@ -1,8 +1,16 @@
-"""The future of one task: a ``concurrent.futures.Future`` that knows its task."""
+"""The future of one task: a ``concurrent.futures.Future`` that knows its task, and costs little.
+
+A script may hold a million of them, most of which nobody waits for before they are settled. So the condition
+and the lists that the standard future makes at once are made here when they are first asked for, and a future
+that nobody has looked at is settled without a lock. Rule for that: whoever settles sets the state first and
+then looks for a condition; whoever waits makes the condition first and then looks at the state.
+"""
 
 from __future__ import annotations
 
 import concurrent.futures
+import threading
+from concurrent.futures._base import FINISHED, PENDING
 from typing import Any, Protocol, TypeVar, cast
 
 from meshq.client.outcomes import decode
@@ -11,15 +19,7 @@ from meshq.errors import MeshqError
 from meshq.ids import format_id
 
 T = TypeVar("T")
-
-
-class _Undecoded:
-    """A result as it came over the wire: decoded by whoever asks for it, not by the thread of the sockets."""
-
-    __slots__ = ("outcome",)
-
-    def __init__(self, outcome: Outcome) -> None:
-        self.outcome = outcome
+_making = threading.Lock()
 
 
 class TaskHandler(Protocol):
@@ -34,7 +34,54 @@ WITHDRAW_TIMEOUT_S = 2.0
 """How long ``cancel`` waits for the node's word; a node that is silent for longer is suspect anyway."""
 
 
-class Future(concurrent.futures.Future[T]):
+class _Lazy(concurrent.futures.Future[T]):
+    """The standard future, with what it rarely needs made on demand."""
+
+    _state = PENDING
+    _result: Any = None
+    _exception: BaseException | None = None
+    _lazy_condition: threading.Condition | None = None
+    _lazy_waiters: list[Any] | None = None
+    _lazy_callbacks: list[Any] | None = None
+
+    def __init__(self) -> None:
+        pass  # all is made on demand; the standard one would make it now
+
+    @property
+    def _condition(self) -> threading.Condition:  # type: ignore[override]
+        if self._lazy_condition is None:
+            with _making:
+                if self._lazy_condition is None:
+                    self._lazy_condition = threading.Condition()
+        return self._lazy_condition
+
+    # The standard future calls these two with its condition held.
+
+    @property
+    def _waiters(self) -> list[Any]:  # type: ignore[override]
+        if self._lazy_waiters is None:
+            self._lazy_waiters = []
+        return self._lazy_waiters
+
+    @property
+    def _done_callbacks(self) -> list[Any]:
+        if self._lazy_callbacks is None:
+            self._lazy_callbacks = []
+        return self._lazy_callbacks
+
+    def _finish(self) -> None:
+        """Take the result or exception that was just set as final."""
+        self._state = FINISHED
+        if self._lazy_condition is not None:
+            with self._lazy_condition:
+                for waiter in self._lazy_waiters or ():
+                    waiter.add_result(self)
+                self._lazy_condition.notify_all()
+            if self._lazy_callbacks:
+                self._invoke_callbacks()  # type: ignore[attr-defined]
+
+
+class Future(_Lazy[T]):
     """The future of a task of this process. ``task_id`` is the task's id as text.
 
     It behaves as the standard one. ``cancel`` asks the node where the task was sent already, and returns True
@@ -42,7 +89,6 @@ class Future(concurrent.futures.Future[T]):
     """
 
     def __init__(self, task: OwnedTask, handler: TaskHandler) -> None:
-        super().__init__()
         self._task = task
         self._handler = handler
 
@@ -92,21 +138,38 @@ class Future(concurrent.futures.Future[T]):
 
     def result(self, timeout: float | None = None) -> T:
         """Return the task's value, or raise what it raised; ``TimeoutError`` after ``timeout`` seconds."""
-        if not self.done() and self._handler.in_loop():
-            raise MeshqError(
-                "a callback of a future must not wait for another one: it runs in the thread that would settle it"
-            )
-        value: Any = super().result(timeout)
-        if type(value) is _Undecoded:
-            # Two threads may both do this; they get equal values, and one of them stays.
-            value = self._result = decode(value.outcome)
+        if self._state != FINISHED or self._exception is not None:
+            self._check_thread()
+            super().result(timeout)
+        value = self._result
+        if type(value) is Outcome:
+            # Decoded by whoever asks, not by the thread of the sockets. Two threads may both do it; they get
+            # equal values, and one of them stays.
+            value = self._result = decode(value)
         return cast(T, value)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return what the task raised, or None; ``TimeoutError`` after ``timeout`` seconds."""
+        self._check_thread()
+        return super().exception(timeout)
 
     def settle(self, outcome: Outcome) -> None:
         """Take the outcome of a task that is DONE. For the mesh alone."""
-        self.set_result(_Undecoded(outcome))  # type: ignore[arg-type]
+        self._result = outcome
+        self._finish()
+
+    def settle_failed(self, error: BaseException) -> None:
+        """Take the exception of a task that is not DONE. For the mesh alone."""
+        self._exception = error
+        self._finish()
 
     def settle_cancelled(self) -> None:
         """Take note that the task was withdrawn. For the mesh alone."""
         if super().cancel():
             self.set_running_or_notify_cancel()
+
+    def _check_thread(self) -> None:
+        if not self.done() and self._handler.in_loop():
+            raise MeshqError(
+                "a callback of a future must not wait for another one: it runs in the thread that would settle it"
+            )

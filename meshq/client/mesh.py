@@ -65,6 +65,7 @@ class Mesh:
         self._known: WeakValueDictionary[bytes, Future[Any]] = WeakValueDictionary()
         self._withdrawals: dict[bytes, list[tuple[threading.Event, list[bool]]]] = {}
         self._changed = threading.Condition()
+        self._booking = threading.Lock()
         self._bytes = 0
         self._goodbyes = 0
         self._control: Control | None = None
@@ -166,7 +167,7 @@ class Mesh:
         payload = serializer(encoding).dumps_call(args, kwargs)
         task_id = new_task_id() if options.task_id is None else parse_task_id(options.task_id)
         task = OwnedTask(task_id, name, encoding, payload, detached=detached)
-        if options is not _PLAIN:
+        if options != _PLAIN:
             _apply_options(task, options)
         if chunked:
             task.options = {**(task.options or {}), "chunk": True}
@@ -178,21 +179,22 @@ class Mesh:
     def _book(self, task: OwnedTask, future: Future[Any]) -> None:
         """Note a new task; waits while the outbox is full."""
         size = payload_size(task.payload) + _TASK_OVERHEAD
-        with self._changed:
+        if self._bytes + size > self._settings.outbox_bytes:
+            self._wait_for_room(size)
+        with self._booking:
             if task.id in self._futures:
                 raise ConfigError(f"task id {format_id(task.id)} is in use: a task of that id is unfinished here")
-            if self._bytes + size > self._settings.outbox_bytes:
-                self._wait_for_room(size)
             self._bytes += size
             self._futures[task.id] = future
-            if task.detached:
-                self._known[task.id] = future
+        if task.detached:
+            self._known[task.id] = future
 
     def _wait_for_room(self, size: int) -> None:
         if self._runtime.in_loop():
             raise QueueFull("the outbox is full, and a callback must not wait for it")
         while self._bytes and self._bytes + size > self._settings.outbox_bytes:
-            self._changed.wait(1.0)
+            with self._changed:
+                self._changed.wait(0.05)
             self._runtime.check_usable()
 
     # ------------------------------------------------------------------ nodes
@@ -271,21 +273,24 @@ class Mesh:
 
     def on_settled(self, ended: list[tuple[OwnedTask, Outcome]]) -> None:
         """Settle the futures of tasks that have ended."""
-        futures = []
-        with self._changed:
-            for task, outcome in ended:
-                self._bytes -= payload_size(task.payload) + _TASK_OVERHEAD
-                future = self._futures.pop(task.id, None)
-                if future is not None:
-                    futures.append((future, task, outcome))
-            self._changed.notify_all()
-        for future, task, outcome in futures:
+        freed = 0
+        futures = self._futures
+        for task, outcome in ended:
+            freed += payload_size(task.payload) + _TASK_OVERHEAD
+            task.payload = b""  # the future keeps the task, but nobody needs its arguments any more
+            future = futures.pop(task.id, None)
+            if future is None:
+                continue
             if outcome.ending is Ending.DONE:
                 future.settle(outcome)
             elif outcome.ending is Ending.CANCELLED:
                 future.settle_cancelled()
             else:
-                future.set_exception(error_of(task, outcome, self._explain(task, outcome)))
+                future.settle_failed(error_of(task, outcome, self._explain(task, outcome)))
+        with self._booking:
+            self._bytes -= freed
+        with self._changed:
+            self._changed.notify_all()
 
     def _explain(self, task: OwnedTask, outcome: Outcome) -> str:
         engine = self._runtime.engine

@@ -97,7 +97,7 @@ class ClientAccount:
         self.unacknowledged: dict[bytes, Held] = {}
         """Those of ``held`` that are DONE, in the order of their ending."""
         self.lapsed: list[Held] = []
-        """Dropped while nothing was heard of the client, which is yet to be told."""
+        """Dropped from the queue, which the client is yet to be told."""
         self.entrusted = 0
         """How many of ``held`` are ENTRUSTED."""
         self.mean_s: float | None = None

@@ -66,6 +66,8 @@ MAX_CLIENTS = 10_000
 _MAX_KEPT = 2 * MAX_CREDIT
 ENTRUSTED_BYTES = 256 * 1024**2
 """What detached tasks may take up at a node; past it they are refused as ``full`` and go elsewhere."""
+_DRAINS = "draining", "the node finishes what it has and takes nothing new"
+_LAPSED = "full", f"dropped, since nothing was heard of the client for {QUEUE_LEASE_S:g} s"
 # A detached task with no arguments takes memory as well.
 _ENTRUSTED_OVERHEAD = 1024
 
@@ -192,10 +194,15 @@ class Holder:
 
     def _heard(self, client: ClientAccount, now: float) -> None:
         client.heard_at = now
-        if client.lapsed and client.connected:
-            text = f"dropped, since nothing was heard of the client for {QUEUE_LEASE_S:g} s"
+        if client.lapsed:
+            self._hand_back(client)
+
+    def _hand_back(self, client: ClientAccount) -> None:
+        """Tell the client, once it is within reach, what was dropped, so that it sends that elsewhere or again."""
+        if client.connected:
+            why = _DRAINS if self._draining else _LAPSED
             for held in client.lapsed:
-                self._reports.say(client, Nack(held.task, held.attempt, "full", text))
+                self._reports.say(client, Nack(held.task, held.attempt, *why))
             client.lapsed.clear()
 
     def _on_unreachable(self, event: ClientUnreachable, now: float) -> None:
@@ -245,14 +252,14 @@ class Holder:
             if left or (now > last_at + RESULT_LEASE_S and client.unfinished == 0):
                 del self._clients[client.client]
             elif now > client.heard_at + QUEUE_LEASE_S:
-                client.lapsed += self._drop_queue(client)
+                self._drop_queue(client)
 
-    def _drop_queue(self, client: ClientAccount) -> list[Held]:
-        """Hand back what the client has queued: it may be sent again."""
+    def _drop_queue(self, client: ClientAccount) -> None:
+        """Drop what the client has queued, to be handed back."""
         dropped = self._dispatch.clear(client)
         for held in dropped:
             self._drop(held)
-        return dropped
+        client.lapsed += dropped
 
     # ------------------------------------------------------------------ submit
 
@@ -300,7 +307,7 @@ class Holder:
     def _refusal(self, client: ClientAccount, message: Submit) -> tuple[str, str] | None:
         """Return why the attempt is not taken: a code, and words."""
         if self._draining and client.client != self._own_client:
-            return "draining", "the node finishes what it has and takes nothing new"
+            return _DRAINS
         if message.function not in self._functions:
             return "unknown-task", f"the node does not offer {message.function}"
         if message.serializer not in self._serializers:
@@ -546,8 +553,8 @@ class Holder:
         for client in self._clients.values():
             if client.client == self._own_client:
                 continue  # what was entrusted to this node is its own, and is finished here
-            for held in self._drop_queue(client):
-                self._reports.say(client, Nack(held.task, held.attempt, "draining", "the node drains"))
+            self._drop_queue(client)
+            self._hand_back(client)
             self._reports.say(client, Draining())
 
     def _is_idle(self) -> bool:

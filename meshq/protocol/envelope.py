@@ -26,6 +26,8 @@ MAX_PIECES = 64
 # Where a batch is closed; the rest is room for what the estimate of a message's size leaves out.
 _FULL_BATCH_BYTES = 768 * 1024
 _MESSAGE_OVERHEAD = 80
+MAX_BATCH_MESSAGES = 512
+"""A batch is closed here too, so that the other side is at work on the first while the next is packed."""
 
 Frames = list[Buffer]
 
@@ -113,7 +115,7 @@ class Outbox:
     def _next_small(self) -> list[Message]:
         small, room = self._small, _FULL_BATCH_BYTES
         batch: list[Message] = []
-        while small and room > 0:
+        while small and room > 0 and len(batch) < MAX_BATCH_MESSAGES:
             message = small.popleft()
             batch.append(message)
             room -= _MESSAGE_OVERHEAD

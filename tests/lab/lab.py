@@ -20,8 +20,13 @@ class MeshOfLab:
 
     def __init__(self, name: str, key: Path | None) -> None:
         self.name = name
-        secrecy = {"MESHQ_INSECURE": "1"} if key is None else {"MESHQ_KEY": str(key)}
+        self.key = key
+        secrecy = {} if key is None else {"MESHQ_KEY": str(key)}
         self.environment = {"MESHQ_MESH": name, **secrecy}
+
+    def renamed(self, name: str) -> MeshOfLab:
+        """Return another mesh with the same key, or without one too."""
+        return MeshOfLab(f"{self.name}-{name}", self.key)
 
 
 class Lab:
@@ -49,27 +54,36 @@ class Lab:
         write_key(path)
         return path
 
-    def node(self, host: Host, mesh: MeshOfLab, *, wait: bool = True) -> LabNode:
-        """Start a node with two slots, by default until it is ready."""
-        arguments = [sys.executable, "-m", "meshq", "node", "lab_tasks", "--name", "node", "--slots", "2"]
-        node = LabNode(host, f"{host.name}-{mesh.name}-node", arguments, self._environment(host, mesh), self._directory)
+    def node(self, host: Host, mesh: MeshOfLab) -> LabNode:
+        """Start a node with two slots; ``wait_ready`` waits until it is ready."""
+        command = [sys.executable, "-m", "meshq", "node", "lab_tasks", "--name", "node", "--slots", "2"]
+        command += ["--insecure"] if mesh.key is None else []
+        node = LabNode(
+            host, f"{mesh.name}-node-{host.name}", command, self._environment(host, mesh), self._directory
+        )
         self._processes.append(node)
-        if wait:
-            node.wait_ready()
         return node
 
+    def nodes(self, mesh: MeshOfLab, *hosts: Host) -> list[LabNode]:
+        """Start a node on each of these hosts, and wait until all are ready."""
+        nodes = [self.node(host, mesh) for host in hosts]
+        for node in nodes:
+            node.wait_ready()
+        return nodes
+
     def client(self, host: Host, mesh: MeshOfLab, *arguments: object, **environment: str) -> LabClient:
-        """Start the client script with a scenario and its arguments."""
-        label = f"{host.name}-{mesh.name}-client-{len(self._processes)}"
+        """Start the client script with a scenario and its arguments; ``environment`` overrides the mesh's."""
+        label = f"{mesh.name}-client-{host.name}-{len(self._processes)}"
         command = [sys.executable, str(HERE / "lab_client.py"), *map(str, arguments)]
-        settings = {**self._environment(host, mesh), **environment}
+        open_to_all = {"MESHQ_INSECURE": "1"} if mesh.key is None else {}
+        settings = {**self._environment(host, mesh), **open_to_all, **environment}
         client = LabClient(host, label, command, settings, self._directory)
         self._processes.append(client)
         return client
 
     def meshq(self, host: Host, mesh: MeshOfLab, *arguments: str) -> LabProcess:
         """Start a ``meshq`` command."""
-        label = f"{host.name}-{mesh.name}-meshq-{len(self._processes)}"
+        label = f"{mesh.name}-meshq-{host.name}-{len(self._processes)}"
         command = [sys.executable, "-m", "meshq", *arguments]
         process = LabProcess(host, label, command, self._environment(host, mesh), self._directory)
         self._processes.append(process)
@@ -99,5 +113,7 @@ class Lab:
     def _environment(self, host: Host, mesh: MeshOfLab) -> dict[str, str]:
         """Give each host directories of its own, as it would have."""
         home = self._directory / host.name
-        paths = {name: str(home / name.lower()) for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME")}
+        paths = {
+            name: str(home / name.lower()) for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME")
+        }
         return {**mesh.environment, **paths, "PYTHONPATH": f"{ROOT}:{HERE}", "PYTHONUNBUFFERED": "1"}

@@ -5,6 +5,7 @@ Run as ``lab_client.py SCENARIO ARGUMENTS``. The mesh, the key and the files to 
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import IO, Any
 
 from lab_tasks import where
@@ -42,21 +44,26 @@ def may_stop() -> bool:
     return os.path.exists(os.environ["LAB_STOP"])
 
 
-def watch(mesh: Mesh, diary: Diary) -> None:
-    """Note each node when it is first seen, and each change of state, until told to stop."""
+def watch(mesh: Mesh, diary: Diary, over: threading.Event) -> None:
+    """Note each node when it is first seen, and each change of its state."""
     states: dict[str, str] = {}
-    while not may_stop():
+    while not over.wait(POLL_S):
         now = {node.full_name: node.state for node in mesh.nodes()}
         for name in now.keys() | states.keys():
             if states.get(name) != now.get(name):
                 diary.note("node", name=name, state=now.get(name, "gone"))
         states = now
+
+
+def wait_to_stop(mesh: Mesh, diary: Diary) -> None:
+    """Do nothing until told to stop."""
+    while not may_stop():
         time.sleep(POLL_S)
 
 
-def fan_out(mesh: Mesh, diary: Diary, count: int, seconds: float) -> None:
-    """Keep 200 tasks submitted: at least ``count`` in all, and further ones until told to stop."""
-    diary.note("began")
+def fan_out(mesh: Mesh, diary: Diary, count: float, seconds: float) -> None:
+    """Once there are two nodes, keep 200 tasks submitted: ``count``, and further ones until told to stop."""
+    mesh.wait_for_nodes(2, timeout=60)
     running: deque[Future[tuple[int, str, float]]] = deque()
     number = 0
     while running or number < count or not may_stop():
@@ -67,15 +74,16 @@ def fan_out(mesh: Mesh, diary: Diary, count: int, seconds: float) -> None:
         diary.note("result", number=got, host=host, started_at=started_at)
 
 
-def map_all(mesh: Mesh, diary: Diary, count: int, seconds: float) -> None:
-    """Map over ``count`` numbers."""
-    diary.note("began")
-    for number, host, started_at in mesh.map(where, range(count), [seconds] * count, timeout=90):
+def map_all(mesh: Mesh, diary: Diary, count: float, seconds: float) -> None:
+    """Once there are two nodes, map over ``count`` numbers."""
+    mesh.wait_for_nodes(2, timeout=60)
+    for number, host, started_at in mesh.map(where, range(int(count)), itertools.repeat(seconds), timeout=90):
         diary.note("result", number=number, host=host, started_at=started_at)
 
 
-def ping(mesh: Mesh, diary: Diary, timeout: float) -> None:
-    """Ping again and again until told to stop."""
+def ping(mesh: Mesh, diary: Diary, nodes: float, timeout: float) -> None:
+    """Once there are so many nodes, ping again and again until told to stop."""
+    mesh.wait_for_nodes(int(nodes), timeout=60)
     while not may_stop():
         began_at = time.monotonic()
         replies = mesh.control.ping(timeout=timeout)
@@ -93,31 +101,25 @@ def beg(mesh: Mesh, diary: Diary) -> None:
     diary.note("nodes", names=[node.full_name for node in mesh.nodes()], why=mesh.explain_absence())
 
 
+SCENARIOS: dict[str, Callable[..., None]] = {
+    "watch": wait_to_stop, "fan-out": fan_out, "map": map_all, "ping": ping, "beg": beg,
+}  # fmt: skip
+
+
 def main(scenario: str, *arguments: str) -> None:
-    """Run one scenario in a mesh of its own."""
+    """Run one scenario in a mesh of its own, while another thread watches the nodes."""
     logging.basicConfig(level=logging.DEBUG, format="%(relativeCreated)7d %(name)s: %(message)s")
-    logging.getLogger("asyncio").setLevel(logging.INFO)
+    over = threading.Event()
     with open(os.environ["LAB_EVENTS"], "w") as file, Mesh() as mesh:
         diary = Diary(file)
         diary.note("open")
-        if scenario == "fan-out":
-            watcher = threading.Thread(target=watch, args=(mesh, diary))
-            watcher.start()
-            mesh.wait_for_nodes(2, timeout=60)
-            fan_out(mesh, diary, int(arguments[0]), float(arguments[1]))
+        watcher = threading.Thread(target=watch, args=(mesh, diary, over))
+        watcher.start()
+        try:
+            SCENARIOS[scenario](mesh, diary, *map(float, arguments))
+        finally:
+            over.set()
             watcher.join()
-        elif scenario == "map":
-            watcher = threading.Thread(target=watch, args=(mesh, diary), daemon=True)
-            watcher.start()
-            mesh.wait_for_nodes(2, timeout=60)
-            map_all(mesh, diary, int(arguments[0]), float(arguments[1]))
-        elif scenario == "watch":
-            watch(mesh, diary)
-        elif scenario == "ping":
-            mesh.wait_for_nodes(int(arguments[0]), timeout=60)
-            ping(mesh, diary, float(arguments[1]))
-        else:
-            beg(mesh, diary)
         diary.note("done")
 
 

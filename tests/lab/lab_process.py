@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +27,11 @@ def wait_until(what: str, look: Callable[[], T | None], timeout: float = 20.0) -
             return found
         assert time.monotonic() < end_at, f"waited {timeout:g} s in vain for {what}"
         time.sleep(0.02)
+
+
+def sleep_until(instant: float) -> None:
+    """Let time pass: what a cut of a certain length takes."""
+    time.sleep(max(0.0, instant - time.monotonic()))
 
 
 class LabProcess:
@@ -78,14 +84,21 @@ class LabProcess:
 
 
 class LabNode(LabProcess):
-    """A node; ``ready_at`` is the monotonic instant at which it said so."""
+    """A node; ``ready_at`` is the monotonic instant at which it said that it was ready."""
 
     ready_at: float
+
+    @property
+    def full_name(self) -> str:
+        """Its NAME@HOST."""
+        return f"node@{self.host.name}"
 
     def wait_ready(self, timeout: float = 30.0) -> None:
         """Wait until it says that it is ready."""
         self.wait_for_log("is ready", timeout)
-        self.ready_at = time.monotonic()
+        line = next(line for line in self.log().splitlines() if "is ready" in line)
+        said_at = datetime.fromisoformat(line.split()[0]).timestamp()
+        self.ready_at = time.monotonic() - (time.time() - said_at)
 
 
 class LabClient(LabProcess):
@@ -105,13 +118,16 @@ class LabClient(LabProcess):
         lines = self._events_path.read_text().rpartition("\n")[0].splitlines()
         return [event for event in map(json.loads, lines) if kind in (None, event["kind"])]
 
-    def wait_for(self, kind: str, timeout: float = 30.0, **fields: Any) -> Event:
-        """Wait for an event with these fields and return it; fails at once where the client has ended without."""
+    def wait_for(self, kind: str, timeout: float = 30.0, after: float = 0.0, **fields: Any) -> Event:
+        """Wait for an event with these fields, at an instant ``after`` or later, and return it.
+
+        Fails at once where the client has ended without it.
+        """
 
         def look() -> Event | None:
             over = self._process.poll() is not None
             for event in self.events(kind):
-                if fields.items() <= event.items():
+                if event["at"] >= after and all(event[field] == value for field, value in fields.items()):
                     return event
             assert not over, f"{self.label} ended without {kind} {fields}"
             return None

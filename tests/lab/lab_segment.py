@@ -13,6 +13,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
 
 _OURS = re.compile(r"mqlab(\d+)-\w+")
@@ -36,8 +37,12 @@ class Host:
         if plugged:
             self.plug_in()
 
-    def plug_in(self) -> None:
-        """Lay the cable, and give the interface its address; there is no route but the segment's own."""
+    def plug_in(self) -> float:
+        """Lay the cable and give the interface its address; return the monotonic instant of the beginning.
+
+        There is no route but the segment's own, unless the segment is to have one for multicast.
+        """
+        began_at = time.monotonic()
         hub, own = self._segment.hub, self.namespace
         ip("-n", hub, "link", "add", self._port, "type", "veth", "peer", "name", "eth0", "netns", own)
         ip("-n", hub, "link", "set", self._port, "master", "br0", "up")
@@ -45,14 +50,17 @@ class Host:
         ip("-n", own, "link", "set", "eth0", "up")
         if self._segment.multicast_route:
             ip("-n", own, "route", "add", "224.0.0.0/4", "dev", "eth0")
+        return began_at
 
-    def pull(self) -> None:
-        """Pull the cable."""
+    def pull(self) -> float:
+        """Pull the cable; return the monotonic instant."""
         ip("-n", self._segment.hub, "link", "set", self._port, "down")
+        return time.monotonic()
 
-    def heal(self) -> None:
-        """Plug the cable in again."""
+    def heal(self) -> float:
+        """Plug the cable in again; return the monotonic instant."""
         ip("-n", self._segment.hub, "link", "set", self._port, "up")
+        return time.monotonic()
 
     def command(self, arguments: Sequence[str]) -> list[str]:
         """Return the command that runs ``arguments`` on this host, under its own host name."""
@@ -76,12 +84,15 @@ class Segment:
         ip("-n", self.hub, "link", "add", "br0", "type", "bridge")
         ip("-n", self.hub, "link", "set", "br0", "up")
 
-    def add_host(self, name: str, *, plugged: bool = True) -> Host:
-        """Make a host and lay its cable, unless that is to come later (``plug_in``)."""
-        host = Host(self, name, len(self.hosts) + 1)
-        self.hosts.append(host)
-        host.build(plugged)
-        return host
+    def add_hosts(self, *names: str, plugged: bool = True) -> list[Host]:
+        """Make hosts and lay their cables, unless those are to come later (``plug_in``)."""
+        added = []
+        for name in names:
+            host = Host(self, name, len(self.hosts) + 1)
+            self.hosts.append(host)
+            added.append(host)
+            host.build(plugged)
+        return added
 
     def remove(self) -> None:
         """Kill what runs on the segment, and remove its namespaces; the cables go with them."""
@@ -127,8 +138,8 @@ def reason_against() -> str | None:
     trial = Segment(False)
     try:
         trial.build()
-        trial.add_host("trial")
-        subprocess.run(trial.hosts[0].command(["true"]), check=True, capture_output=True, timeout=20)
+        (host,) = trial.add_hosts("trial")
+        subprocess.run(host.command(["true"]), check=True, capture_output=True, timeout=20)
     except (RuntimeError, subprocess.SubprocessError) as error:
         return f"network namespaces cannot be made here: {error}"
     finally:

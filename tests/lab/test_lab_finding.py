@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
-from lab import Lab, MeshOfLab
+from lab import Lab
 from lab_process import LabClient, LabNode
-from lab_segment import Segment
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(90)]
 
@@ -37,7 +34,7 @@ def test_nodes_are_found_and_share_the_work(lab: Lab, multicast_route: bool) -> 
         for node in pair:
             assert seen_in(lab, client, node) < SEEN_S
         client.wait_for("result", number=100)
-    thirds = [lab.node(three, mesh, wait=False) for mesh in meshes]
+    thirds = [lab.node(three, mesh) for mesh in meshes]
     for client, third in zip(clients, thirds, strict=True):
         third.wait_ready()
         began = client.wait_for("result", host="three")
@@ -55,31 +52,30 @@ def test_a_host_that_is_plugged_in_late_is_found(lab: Lab) -> None:
     """A node and a client that were started without any network find the others soon after the cable is there."""
     segment = lab.segment()
     desk, one = segment.add_hosts("desk", "one")
-    late_node, late_desk = segment.add_hosts("late", "late-desk", plugged=False)
+    late_host, late_desk = segment.add_hosts("late", "late-desk", plugged=False)
+    meetings = []
     for mesh in lab.meshes():
         client, late_client = lab.client(desk, mesh, "watch"), lab.client(late_desk, mesh, "watch")
-        early, late = lab.nodes(mesh, one, late_node)
+        node, late_node = lab.nodes(mesh, one, late_host)
         late_client.wait_for("open")
-        assert seen_in(lab, client, early) < SEEN_S
-    plugged_at = time.monotonic()
-    for host in (late_node, late_desk):
-        host.plug_in()
-    for client, node in lab.pairs():
+        assert seen_in(lab, client, node) < SEEN_S
+        meetings += [(client, late_node), (late_client, node), (late_client, late_node)]
+    plugged_at = late_host.plug_in()
+    late_desk.plug_in()
+    for client, node in meetings:
         assert seen_in(lab, client, node, plugged_at) < PLUGGED_IN_S
 
 
 def test_another_mesh_on_the_segment_is_ignored(lab: Lab) -> None:
     """Nodes of another mesh get no task and are not listed, be their key the same, or none there either."""
     one, two, three, desk = lab.segment().add_hosts("one", "two", "three", "desk")
-    for mesh in lab.meshes():
+    meshes = lab.meshes()
+    for mesh in meshes:
         lab.nodes(mesh.renamed("elsewhere"), two, three)
         lab.nodes(mesh, one, two)
-    clients = [lab.client(desk, mesh, "fan-out", 200, 0.005) for mesh in lab.meshes()]
+    clients = [lab.client(desk, mesh, "fan-out", 600, 0.005) for mesh in meshes]
     for client in clients:
         client.may_stop()
         assert client.wait() == 0
         assert {event["name"] for event in client.events("node")} == {"node@one", "node@two"}
         assert {event["host"] for event in client.events("result")} == {"one", "two"}
-
-
-def _unused(segment: Segment, mesh: MeshOfLab) -> None: ...

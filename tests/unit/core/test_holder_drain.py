@@ -25,8 +25,7 @@ from meshq.core.holding import ClientGreeted, ClientUnreachable, DrainAsked, Dra
 from meshq.core.work import WorkerReady
 from meshq.protocol.messages import Accepted, Credit, Draining, Nack, Result, Status
 
-HANDED_BACK = (1, "draining", "the node drains")
-REFUSED = (1, "draining", "the node finishes what it has and takes nothing new")
+HANDED_BACK = (1, "draining", "the node finishes what it has and takes nothing new")
 
 
 def test_an_idle_node_is_drained_at_once_and_once() -> None:
@@ -43,10 +42,10 @@ def test_what_waits_is_handed_back_and_what_runs_is_finished() -> None:
     talk.say(A, [submit(1), submit(2), submit(3)], start(run(1, 1)))
     nacks = [Nack(task(number), *HANDED_BACK) for number in (2, 3)]
     talk.hear(DrainAsked(), to(A, *nacks, Draining()), to(B, Draining()))
-    talk.say(B, submit(4), to(B, Nack(task(4), *REFUSED)))
+    talk.say(B, submit(4), to(B, Nack(task(4), *HANDED_BACK)))
     talk.hear(done(1), to(A, result(1)))
     talk.say(A, rack(1), Drained())
-    talk.say(B, submit(4), to(B, Nack(task(4), *REFUSED)))
+    talk.say(B, submit(4), to(B, Nack(task(4), *HANDED_BACK)))
 
 
 def test_a_task_handed_back_is_refused_again_should_it_come_again() -> None:
@@ -54,7 +53,18 @@ def test_a_task_handed_back_is_refused_again_should_it_come_again() -> None:
     talk = Conversation()
     talk.say(A, [submit(1), submit(2)], start(run(1, 1)))
     talk.hear(DrainAsked(), to(A, Nack(task(2), *HANDED_BACK), Draining()))
-    talk.say(A, submit(2), to(A, Nack(task(2), *REFUSED)))
+    talk.say(A, submit(2), to(A, Nack(task(2), *HANDED_BACK)))
+
+
+def test_a_client_out_of_reach_has_its_queue_handed_back_when_it_greets() -> None:
+    """It would wait for ever for what was accepted and then dropped without a word."""
+    talk = Conversation()
+    talk.say(A, [submit(1), submit(2)], start(run(1, 1)))
+    talk.hear(ClientUnreachable(A))
+    talk.hear(DrainAsked())
+    talk.hear(ClientGreeted(A), to(A, Credit(2, 2), Nack(task(2), *HANDED_BACK)))
+    talk.hear(done(1), to(A, result(1)))
+    talk.say(A, rack(1), Drained())
 
 
 def test_what_is_ahead_is_finished_here() -> None:

@@ -181,7 +181,7 @@ def test_after_closing_nothing_is_reported(air: Air) -> None:
 def test_on_loopback_alone_the_network_is_not_heard(
     air: Air, monkeypatch: pytest.MonkeyPatch, privileged: bool
 ) -> None:
-    """No socket of a loopback-only instance hears queries from elsewhere, which it would answer; found with 2 hosts."""
+    """No socket of a loopback-only instance hears queries from elsewhere, which it would answer."""
     if not privileged:
         monkeypatch.setattr(multicast, "_CONFINEMENTS", multicast._CONFINEMENTS[1:])
     mdns = air.shared()
