@@ -10,6 +10,8 @@ from meshq.errors import AuthenticationError, MeshqError, NoNodes
 if TYPE_CHECKING:
     from meshq.client.mesh import Mesh, NodeInfo
 
+FIND_S = 2.0
+"""How long nodes are looked for where the user does not say."""
 SETTLE_S = 0.3
 """With no further node for so long, those that are there have been found: mDNS and HELLO take some 100 ms."""
 _POLL_S = 0.02

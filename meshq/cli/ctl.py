@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from meshq.cli.absence import FIND_S, absence, settle
 from meshq.cli.exits import FAILED, OK, PARTIAL
 from meshq.cli.flags import json_flag, mesh_flags, open_mesh
 from meshq.cli.output import note, print_json, print_table
 from meshq.cli.values import named_values
+from meshq.control.matching import matches
+from meshq.errors import NoNodes
 
 if TYPE_CHECKING:
     from meshq.client.mesh import Mesh
@@ -24,7 +27,7 @@ _CTL_FLAGS = (
     click.option("--pattern", metavar="GLOB", help="Only nodes whose NAME@HOST matches."),
     click.option(
         "--timeout", type=click.FloatRange(0, 86_400, min_open=True), default=1.0, show_default=True,
-        help="Seconds for all replies together.",
+        help="Seconds for all replies together, once nodes are found.",
     ),
     click.option("--limit", type=click.IntRange(1), metavar="N", help="So many replies are enough."),
 )  # fmt: skip
@@ -79,30 +82,39 @@ def broadcast(name: str, values: tuple[str, ...], reply: bool, as_json: bool, **
     )
 
 
-def _command(
-    flags: dict[str, Any], as_json: bool, give: Callable[[Mesh, dict[str, Any]], Replies | None]
-) -> int:
+def _command(flags: dict[str, Any], as_json: bool, give: Callable[[Mesh, dict[str, Any]], Replies | None]) -> int:
     """Give a command, print the replies, and return the exit code."""
-    from meshq.cli.absence import absence, settle
-
     asked = {name: flags.pop(name) for name in _ASKED}
     with open_mesh(flags, role="controller") as mesh:
-        nodes = settle(mesh, asked["timeout"])
-        replies = give(mesh, asked)
-        if not nodes and not replies and not mesh.nodes():
+        if not settle(mesh, FIND_S):
             raise absence(mesh)
+        replies = give(mesh, asked)
+        seen = [node.full_name for node in mesh.nodes()]
     if replies is None:
         if as_json:
             print_json({"replies": None, "missing": {}})
         return OK
+    _note_strangers(replies, seen, asked)
     _print(replies, as_json)
-    return _exit_code(replies)
+    return _exit_code(replies, asked["limit"])
 
 
-def _exit_code(replies: Replies) -> int:
+def _note_strangers(replies: Replies, seen: list[str], asked: dict[str, Any]) -> None:
+    """Count as missing who was asked for by name and is not there. Raises ``NoNodes`` if nobody was asked."""
+    names = {*seen, *replies.by_node(), *replies.missing}
+    if not any(matches(name, asked["destination"], asked["pattern"] or "") for name in names):
+        whom = " ".join([*asked["destination"], *filter(None, [asked["pattern"]])])
+        raise NoNodes(f"no node matches {whom}; seen: {', '.join(sorted(names))}")
+    for wanted in asked["destination"]:
+        if not any(matches(name, [wanted], "") for name in names):
+            replies.missing[wanted] = "no node of that name was found"
+
+
+def _exit_code(replies: Replies, limit: int | None) -> int:
     if any("error" in value for value in replies.by_node().values()):
         return FAILED
-    return PARTIAL if replies.missing else OK
+    enough = limit is not None and len(replies) >= limit
+    return PARTIAL if replies.missing and not enough else OK
 
 
 def _print(replies: Replies, as_json: bool) -> None:

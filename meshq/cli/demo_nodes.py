@@ -16,8 +16,7 @@ from typing import NoReturn
 
 import click
 
-import meshq
-from meshq import Mesh
+from meshq.client.mesh import Mesh
 from meshq.transport.keys import write_key
 
 SLOTS = 2
@@ -45,7 +44,7 @@ def sealed_off(mesh: str) -> Iterator[Path]:
     with (
         _ending_on_signals(),
         tempfile.TemporaryDirectory(prefix="meshq-demo-", ignore_cleanup_errors=True) as name,
-        contextlib.chdir(name),
+        _inside(name),
     ):
         here = Path(name).resolve()
         write_key(here / "mesh.key")
@@ -60,6 +59,20 @@ def sealed_off(mesh: str) -> Iterator[Path]:
         finally:
             os.environ.clear()
             os.environ.update(environment)
+
+
+@contextlib.contextmanager
+def _inside(directory: str) -> Iterator[None]:
+    """Change the directory, and back if that is possible: the old one may be gone, or closed to this user."""
+    before = None
+    with contextlib.suppress(OSError):
+        before = os.getcwd()
+    os.chdir(directory)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.chdir(before or "/")
 
 
 @contextlib.contextmanager
@@ -160,17 +173,19 @@ class DemoNodes:
         log = self._read_log(name)
         if "is ready" not in log:
             return f"node {name} was not ready within {READY_S:.0f} s. Its log:\n{log}"
+        why = mesh.explain_absence()
+        if f"{name}@" in why:
+            return f"node {name} is ready and was found by mDNS, but cannot be used: {why}. Its log:\n{log}"
         return (
             f"node {name} is ready, but was not found by mDNS within {READY_S:.0f} s: multicast on the loopback "
-            f"interface seems to be blocked here ({mesh.explain_absence()}). "
-            "Where that is so, name nodes instead: Mesh(peers=['tcp://HOST:PORT']), or --peer. "
-            f"The node's log:\n{log}"
+            f"interface seems to be blocked here ({why}). Where that is so, name the nodes instead: "
+            f"Mesh(peers=['tcp://HOST:PORT']), or --peer. Its log:\n{log}"
         )
 
 
 def _environment() -> dict[str, str]:
     """Return the environment for a node, which must find this very meshq, also if it is not installed."""
-    root = Path(meshq.__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     if root.name in ("site-packages", "dist-packages"):
         return dict(os.environ)
     paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]

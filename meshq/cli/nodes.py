@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from meshq.cli.absence import absence, settle
+from meshq.cli.absence import FIND_S, absence, settle
 from meshq.cli.exits import OK, PARTIAL
 from meshq.cli.flags import json_flag, mesh_flags, open_mesh
 from meshq.cli.output import note, print_json, print_table
@@ -23,7 +23,7 @@ _MOST_FUNCTIONS = 6
 @click.command()
 @mesh_flags
 @click.option(
-    "--timeout", type=click.FloatRange(0, 3600), default=2.0, show_default=True, help="Look for so many seconds."
+    "--timeout", type=click.FloatRange(0, 3600), default=FIND_S, show_default=True, help="Seconds to look for."
 )
 @click.option("--wait", type=click.IntRange(1), metavar="N", help="Look until N nodes are seen.")
 @json_flag

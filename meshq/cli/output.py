@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,7 +16,18 @@ SCHEMA = 1
 
 def print_json(fields: dict[str, Any]) -> None:
     """Print the command's one JSON value; what JSON does not know is printed as its text."""
-    click.echo(json.dumps({"schema": SCHEMA, **fields}, default=str))
+    click.echo(json.dumps(_plain({"schema": SCHEMA, **fields}), allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON can say it; NaN and the infinities, too, are text."""
+    if isinstance(value, dict):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return str(value)
 
 
 def complain(text: str, as_json: bool = False) -> None:

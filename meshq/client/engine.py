@@ -78,6 +78,7 @@ class Engine:
         self._inbox: deque[OwnedTask] = deque()
         self._inbox_posted = False
         self._flush_at: float | None = None
+        self._due: float | None = None
         self._effects: dict[type[Any], Callable[[Any], None]] = {
             SendLink: self._send,
             Settle: lambda effect: listener.on_settled(effect.ended),
@@ -102,19 +103,17 @@ class Engine:
 
     def step(self) -> None:
         """Do what is due, and send what waits; to be called after each turn of the loop."""
-        due = self.session.next_deadline()
-        now = time.monotonic()
-        if due is not None and due <= now:
+        all_links = False
+        if self._due is not None and self._due <= (now := time.monotonic()):
             self._apply(self.session.tick(now))
-        if self._flush_at is not None and self._flush_at <= now:
+            all_links = self._flush_at is not None and self._flush_at <= now
+        self._links.flush(all=all_links)
+        if all_links:
             self._flush_at = None
-            self._links.flush(all=True)
-        else:
-            self._links.flush()
 
     def timeout(self) -> float | None:
         """Return how long the next turn of the loop may last, in seconds."""
-        due = earliest(self.session.next_deadline(), self._flush_at)
+        self._due = due = earliest(self.session.next_deadline(), self._flush_at)
         return None if due is None else max(0.0, due - time.monotonic())
 
     def handle(self, event: OwnerEvent) -> None:

@@ -265,7 +265,9 @@ class Holder:
 
     def _on_submit(self, client: ClientAccount, message: Submit, now: float, taken: list[Held]) -> None:
         held = client.held.get(message.task)
-        if held is not None:
+        if held is not None and _has_died_before(held, message):
+            self._forget(held)
+        elif held is not None:
             self._on_submit_again(held, message, now)
             return
         if self._tombs.covers(client.client, message.task, message.attempt):
@@ -507,8 +509,9 @@ class Holder:
         elif held.state is HeldState.RUNNING:
             self._call_back(held, Intent.WITHDRAW)
         elif held.state is HeldState.ENTRUSTED:
+            if held.intent is Intent.NONE:  # else the answer to an earlier asking is still to come
+                self._effects.append(Disown(client.client, message.task))
             held.intent = Intent.WITHDRAW
-            self._effects.append(Disown(client.client, message.task))
         else:
             self._reports.send_result(held, now)
 
@@ -563,6 +566,12 @@ class Holder:
             client.queue or client.unfinished or (client.connected and client.unacknowledged)
             for client in self._clients.values()
         )
+
+
+def _has_died_before(held: Held, message: Submit) -> bool:
+    """Whether the attempt follows one whose worker died: that result is not its own, or one death counts twice."""
+    died = held.result is not None and held.result.status == Status.WORKER_LOST
+    return died and message.attempt > held.attempt
 
 
 def _entrust(held: Held) -> Entrust:

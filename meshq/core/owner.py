@@ -206,8 +206,7 @@ class Owner:
     def _finish(self, now: float) -> list[OwnerEffect]:
         """Route what can go, and hand out the effects gathered."""
         if self._ended:
-            # First of all: who is told that a task was withdrawn must find it settled.
-            self._effects.insert(0, Settle(self._ended))
+            self._effects.append(Settle(self._ended))
             self._ended = []
         self._route(now)
         if self._next_tick is None and self._tasks:

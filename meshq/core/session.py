@@ -41,6 +41,10 @@ from meshq.core.timers import earliest
 from meshq.protocol.messages import ByeAck, HelloAck, Message, Ping, Pong, Refused
 
 
+HEARD_S = 0.1
+"""How often a link's traffic is told to membership as a sign of life: often enough for its verdicts."""
+
+
 class SendLink(NamedTuple):
     """Effect: send these messages over the link, in this order."""
 
@@ -69,6 +73,7 @@ class Session:
         self.owner = owner
         self._link_of_node: dict[bytes, int] = {}
         self._node_of_link: dict[int, bytes] = {}
+        self._heard_at: dict[int, float] = {}
 
     def notice(self, event: MembershipEvent, now: float) -> list[SessionEffect]:
         """Take an event of a link or a candidate."""
@@ -76,7 +81,10 @@ class Session:
 
     def receive(self, link: int, messages: list[Message], now: float) -> list[SessionEffect]:
         """Take the messages of a link, in their order."""
-        effects = self._apply(self.membership.handle(Heard(link), now), now)
+        effects: list[SessionEffect] = []
+        if now - self._heard_at.get(link, -HEARD_S) >= HEARD_S:
+            self._heard_at[link] = now
+            effects = self._apply(self.membership.handle(Heard(link), now), now)
         work: list[Message] = []
         for message in messages:
             kind = type(message)
@@ -115,7 +123,10 @@ class Session:
         effects: list[SessionEffect] = []
         for verdict in verdicts:
             match verdict:
-                case Dial() | Hangup() | Greet():
+                case Hangup(link):
+                    self._heard_at.pop(link, None)
+                    effects.append(verdict)
+                case Dial() | Greet():
                     effects.append(verdict)
                 case Beat(link, sequence):
                     effects.append(SendLink(link, [Ping(sequence)]))

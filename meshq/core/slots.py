@@ -81,7 +81,8 @@ class Slots:
     @staticmethod
     def release(slot: Slot, held: Held, now: float) -> None:
         """Take a run off its slot."""
-        if slot.head() is held:
+        runs = slot.runs
+        if next(iter(runs)) == held.run:
             slot.head_since = now
-        del slot.runs[held.run]
-        slot.load_s = slot.load_s - held.expected_s if slot.runs else 0.0
+        del runs[held.run]
+        slot.load_s = slot.load_s - held.expected_s if runs else 0.0

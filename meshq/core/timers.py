@@ -78,4 +78,8 @@ class Timers(Generic[K]):
 
 def earliest(*deadlines: float | None) -> float | None:
     """Return the earliest of these deadlines, None standing for never."""
-    return min((at for at in deadlines if at is not None), default=None)
+    first = None
+    for at in deadlines:
+        if at is not None and (first is None or at < first):
+            first = at
+    return first

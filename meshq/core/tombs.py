@@ -15,17 +15,18 @@ class Tombs:
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
-        self._attempts: dict[tuple[bytes, bytes], int] = {}
+        self._attempts: dict[bytes, int] = {}
+        """Client id + task id → attempt; both of 16 bytes, and joined cheaper to keep than a tuple."""
 
     def bury(self, client: bytes, task: bytes, attempt: int) -> None:
         """Remember that this attempt, and any earlier one, is over."""
-        attempts, key = self._attempts, (client, task)
-        last = max(attempt, attempts.pop(key, 0))
+        attempts, key = self._attempts, client + task
+        last = attempts.pop(key, attempt)
         if len(attempts) >= self._limit:
             del attempts[next(iter(attempts))]
-        attempts[key] = last
+        attempts[key] = attempt if attempt > last else last
 
     def covers(self, client: bytes, task: bytes, attempt: int) -> bool:
         """Tell whether this attempt is over."""
-        buried = self._attempts.get((client, task))
+        buried = self._attempts.get(client + task)
         return buried is not None and attempt <= buried

@@ -34,6 +34,8 @@ class Entrusted:
         self._tell_holder = tell_holder
         self._clients: dict[bytes, bytes] = {}
         """Task → the client that entrusted it."""
+        self._last_attempt = 0
+        """The highest number that an attempt has had: a task that comes back must not be taken for its old copy."""
 
     def join(self, node: NodeJoined, now: float) -> None:
         """Learn what this node offers."""
@@ -45,6 +47,7 @@ class Entrusted:
         task = OwnedTask(
             entrust.task, entrust.function, entrust.serializer, entrust.payload, options=entrust.options
         )
+        task.attempt = self._last_attempt
         self._apply(self._owner.handle(Submitted([task]), now))
 
     def withdraw(self, task: bytes, now: float) -> None:
@@ -80,9 +83,10 @@ class Entrusted:
                     self._tell_holder(EntrustedWithdrawn(client, task_id, withdrawn))
 
     def _settle(self, task: OwnedTask, outcome: Outcome) -> None:
-        client = self._clients.pop(task.id, None)
-        if client is None:
-            return  # it was withdrawn, and that answer has ended it
+        self._last_attempt = max(self._last_attempt, task.attempt)
+        if outcome.ending is Ending.CANCELLED:
+            return  # it was withdrawn: the answer to that, which follows, tells the holder
+        client = self._clients.pop(task.id)
         status = _STATUS.get(outcome.ending)
         if status is None:
             # The client must not try again what has been tried as often as it may be.

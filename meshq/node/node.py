@@ -75,6 +75,8 @@ class Node:
         self._drain_asked = False
         self._failure: str | None = None
         self._inbox: deque[HolderEvent] = deque()
+        self._due: float | None = None
+        """When some machine wants its ``tick``."""
         self._commands = CommandInbox()
         self._claim = NameClaim(state_dir(settings), settings.mesh, settings.name)
         self.ack = identity(settings, self._claim.name, socket.gethostname(), self._key, new_id())
@@ -146,26 +148,23 @@ class Node:
 
     def _step(self) -> float | None:
         """Deal with all that has come, send what is to be sent; return how long the next turn may last."""
-        now = time.monotonic()
         self._run_inbox()
-        for machine in (self._entrusted, self._holder, self._restarts):
-            due = machine.next_deadline()
-            if due is not None and due <= now:
-                self._tick(machine, now)
+        if self._due is not None and self._due <= time.monotonic():
+            self._tick(time.monotonic())
         blocked = self._listening.flush()
-        if self._stopping:
-            return 0.0  # the last of what ran here has just ended
-        due = earliest(
+        self._due = due = earliest(
             self._holder.next_deadline(), self._entrusted.next_deadline(), self._restarts.next_deadline()
         )
-        wait = None if due is None else max(0.0, due - time.monotonic())
-        return min(RETRY_FULL_S, wait if wait is not None else RETRY_FULL_S) if blocked else wait
+        if due is None:
+            return RETRY_FULL_S if blocked else None
+        wait = max(0.0, due - time.monotonic())
+        return min(RETRY_FULL_S, wait) if blocked else wait
 
-    def _tick(self, machine: Holder | Entrusted | Restarts, now: float) -> None:
-        if isinstance(machine, Holder):
-            self._apply(machine.tick(now))
-        else:
-            machine.tick(now)
+    def _tick(self, now: float) -> None:
+        """Let the machines do what is due; one that is not yet due takes no harm."""
+        self._entrusted.tick(now)
+        self._restarts.tick(now)
+        self._apply(self._holder.tick(now))
         self._run_inbox()
 
     def _run_inbox(self) -> None:

@@ -54,9 +54,10 @@ class Lane(Protocol):
 
     number: int
     endpoint: str
-    owner: Process
     closed: bool
 
+    @property
+    def owner(self) -> Process: ...
     def on_up(self, connection: Connection, /) -> None: ...
     def on_down(self, connection: Connection, /) -> None: ...
     def on_refused(self) -> None: ...
@@ -66,7 +67,7 @@ class Lane(Protocol):
 class _Packet(NamedTuple):
     """What is sent at once: frames where the run is encoded, else the messages as they are."""
 
-    index: int
+    number: int
     content: Any
 
 
@@ -270,7 +271,7 @@ class Network:
         self._agenda.at(at, lambda: self._arrive(connection, direction, packet))
 
     def _arrive(self, connection: Connection, direction: _Direction, packet: _Packet) -> None:
-        if direction.survivors is not None and packet.index > direction.survivors:
+        if direction.survivors is not None and packet.number > direction.survivors:
             return
         direction.arrived += 1
         content = packet.content

@@ -64,6 +64,7 @@ class Authenticator:
             try:
                 while self._stop_in.fileno() not in dict(poller.poll()):
                     handler.send_multipart(self._answer(handler.recv_multipart()))
+                handler.unbind(ZAP_ENDPOINT)  # at once; closing does it a moment later, and questions would hang
             except zmq.ContextTerminated:
                 pass  # whoever ends the context first ends the handler too
 

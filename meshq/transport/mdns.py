@@ -17,6 +17,7 @@ from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo
 
 from meshq.transport.addresses import is_loopback, reachable_addresses
 from meshq.transport.discovery import Candidate, OnCandidate, OnGone, mesh_hash
+from meshq.transport.mdns_query import ask_once
 from meshq.transport.mdns_records import (
     SERVICE_TYPE,
     decode_candidate,
@@ -124,6 +125,8 @@ class MdnsBrowser:
         if self._mdns is None:
             self._mdns = Mdns(loopback_only=self._loopback_only)
         self._mdns.spawn(self._browse)
+        if self._closed:  # meanwhile, by another thread
+            self.close()
 
     def close(self) -> None:
         """Stop listening; no callback begins after this has returned."""
@@ -137,6 +140,8 @@ class MdnsBrowser:
 
     async def _browse(self, zeroconf: Zeroconf) -> None:
         self._browser = AsyncServiceBrowser(zeroconf, SERVICE_TYPE, handlers=[self._changed])
+        if self._mdns is not None:
+            await ask_once(zeroconf, SERVICE_TYPE, self._mdns.interfaces)
 
     async def _stop(self, zeroconf: Zeroconf) -> None:
         if self._browser is not None:
@@ -190,7 +195,11 @@ class MdnsBrowser:
             self._on_gone(instance_of(name))
 
     def _has_room(self, name: str) -> bool:
-        if name in self._known or len(self._known) + len(self._resolving) < MAX_CANDIDATES:
+        if (
+            name in self._known
+            or name in self._resolving
+            or len(self._known) + len(self._resolving) < MAX_CANDIDATES
+        ):
             return True
         logger.debug("ignored %r: %d services are known already", name, MAX_CANDIDATES)
         return False

@@ -63,6 +63,11 @@ class Mdns:
         """Whether anything can be heard and said."""
         return self.zeroconf is not None and not self._closed
 
+    @property
+    def interfaces(self) -> list[str]:
+        """The addresses of the interfaces that are spoken and heard on."""
+        return list(self._interfaces)
+
     def spawn(self, work: Work) -> Future[None] | None:
         """Run ``work(zeroconf)`` in zeroconf's thread; None where there is no such thread (any more)."""
         with self._closing:

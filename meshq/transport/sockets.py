@@ -38,6 +38,7 @@ COPY_BELOW = 256 * 1024
 it 3 µs, 256 KiB 8 µs, 1 MiB 80 µs. What it saves is memory: a full queue of whole pieces is not held twice."""
 
 _NOBLOCK = int(zmq.NOBLOCK)
+_POLLIN = int(zmq.POLLIN)
 _MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
 
 
@@ -99,6 +100,9 @@ def send_frames(socket: Socket, frames: Sequence[Frame]) -> None:
 
 def receive_frames(socket: Socket) -> list[bytes] | None:
     """Return the next message, or None where none is waiting."""
+    # Looking first costs a quarter of the exception that says "nothing there", which each drain would end with.
+    if not int(socket.getsockopt(zmq.EVENTS)) & _POLLIN:
+        return None
     try:
         return socket.recv_multipart(_NOBLOCK)
     except zmq.Again:

@@ -21,7 +21,6 @@ T = TypeVar("T")
 MODULES = Path(__file__).parent / "modules"
 REPOSITORY = Path(meshq.__file__).parents[1]
 PATIENCE_S = 20.0
-RUNNER = str(Path(__file__).parent / "node_runner.py")
 LOG_LIMIT = 20_000
 """How much of a log a failure shows."""
 
@@ -150,7 +149,7 @@ class Stage:
         ``settings`` are the node's, named as its flags are.
         """
         label = chr(ord("a") + len(self.nodes))
-        command = [sys.executable, RUNNER, *(modules or ("work",)), "--slots", str(slots)]
+        command = [sys.executable, "-m", "meshq", "node", *(modules or ("work",)), "--slots", str(slots)]
         for name, value in settings.items():
             command += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
         env = {**self.env, "NODE_LABEL": label}

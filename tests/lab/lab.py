@@ -75,17 +75,19 @@ class Lab:
         """Start the client script with a scenario and its arguments; ``environment`` overrides the mesh's."""
         label = f"{mesh.name}-client-{host.name}-{len(self._processes)}"
         command = [sys.executable, str(HERE / "lab_client.py"), *map(str, arguments)]
-        open_to_all = {"MESHQ_INSECURE": "1"} if mesh.key is None else {}
-        settings = {**self._environment(host, mesh), **open_to_all, **environment}
-        client = LabClient(host, label, command, settings, self._directory)
+        client = LabClient(
+            host, label, command, self._client_environment(host, mesh, environment), self._directory
+        )
         self._processes.append(client)
         return client
 
-    def meshq(self, host: Host, mesh: MeshOfLab, *arguments: str) -> LabProcess:
-        """Start a ``meshq`` command."""
+    def meshq(self, host: Host, mesh: MeshOfLab, *arguments: str, **environment: str) -> LabProcess:
+        """Start a ``meshq`` command; ``environment`` overrides the mesh's."""
         label = f"{mesh.name}-meshq-{host.name}-{len(self._processes)}"
         command = [sys.executable, "-m", "meshq", *arguments]
-        process = LabProcess(host, label, command, self._environment(host, mesh), self._directory)
+        process = LabProcess(
+            host, label, command, self._client_environment(host, mesh, environment), self._directory
+        )
         self._processes.append(process)
         return process
 
@@ -109,6 +111,10 @@ class Lab:
         finally:
             for segment in self._segments:
                 segment.remove()
+
+    def _client_environment(self, host: Host, mesh: MeshOfLab, more: Mapping[str, str]) -> dict[str, str]:
+        trust = {"MESHQ_INSECURE": "1"} if mesh.key is None else {}
+        return {**self._environment(host, mesh), **trust, **more}
 
     def _environment(self, host: Host, mesh: MeshOfLab) -> dict[str, str]:
         """Give each host directories of its own, as it would have."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -92,6 +93,13 @@ class LabNode(LabProcess):
     def full_name(self) -> str:
         """Its NAME@HOST."""
         return f"node@{self.host.name}"
+
+    @property
+    def port(self) -> int:
+        """The port of its work socket, as it said."""
+        match = re.search(r"is ready: .* at tcp://\S+:([0-9]+)", self.log())
+        assert match is not None
+        return int(match[1])
 
     def wait_ready(self, timeout: float = 30.0) -> None:
         """Wait until it says that it is ready."""

@@ -146,6 +146,7 @@ def test_withdrawing() -> None:
     for number in (1, 2):
         talk.say(A, submit(number, detached=True), entrust(number), to(A, Accepted(task(number), 1)))
         talk.say(A, withdraw(number), Disown(A, task(number)))
+        talk.say(A, withdraw(number))
     talk.hear(EntrustedWithdrawn(A, task(1), True), to(A, Withdrawn(task(1), 1, "dropped")))
     talk.say(A, submit(1, detached=True))
     talk.hear(EntrustedWithdrawn(A, task(2), False), to(A, Withdrawn(task(2), 1, "running")))
@@ -163,6 +164,16 @@ def test_a_later_attempt_calls_off_the_withdrawal() -> None:
     talk.hear(EntrustedWithdrawn(A, task(1), True), entrust(1))
     talk.hear(EntrustedWithdrawn(A, task(1), False))
     talk.hear(entrusted_done(1), to(A, detached_result(1, 2)))
+
+
+def test_withdrawing_the_later_attempt_as_well() -> None:
+    """Our own owner is asked once; its answer goes out under the later number."""
+    talk = Conversation()
+    talk.say(A, submit(1, detached=True), entrust(1), to(A, Accepted(task(1), 1)))
+    talk.say(A, withdraw(1), Disown(A, task(1)))
+    talk.say(A, submit(1, 2, detached=True), to(A, Accepted(task(1), 2)))
+    talk.say(A, withdraw(1, 2))
+    talk.hear(EntrustedWithdrawn(A, task(1), True), to(A, Withdrawn(task(1), 2, "dropped")))
 
 
 def test_revoking() -> None:

@@ -31,6 +31,7 @@ from meshq.protocol.messages import (
     Accepted,
     Bye,
     Credit,
+    Draining,
     Message,
     Nack,
     Ping,
@@ -95,19 +96,18 @@ class Client:
     def hear(self, message: Message) -> None:
         """Take what the node says."""
         assert self.connected, "nothing may be sent to a client out of reach"
-        assert not isinstance(message, Submit | Rack | Withdraw | Ping | Bye)
-        if isinstance(message, Credit | Pong) or not hasattr(message, "task"):
-            return
         if isinstance(message, Result):
             self.out.append(Rack(message.task, message.attempt))
             assert message.attempt > self.dropped.get(message.task, 0), "a result of what was dropped"
-        submit = self.open.get(message.task)
-        if submit is None or (message.attempt != submit.attempt and not isinstance(message, Result)):
+        if not isinstance(message, Accepted | Started | Result | Nack | Withdrawn):
+            assert isinstance(message, Credit | Pong | Draining)
             return
-        assert message.attempt <= submit.attempt
-        self._hear_of(submit, message)
+        submit = self.open.get(message.task)
+        if submit is not None and (message.attempt == submit.attempt or isinstance(message, Result)):
+            assert message.attempt <= submit.attempt
+            self._hear_of(submit, message)
 
-    def _hear_of(self, submit: Submit, message: Message) -> None:
+    def _hear_of(self, submit: Submit, message: Accepted | Started | Result | Nack | Withdrawn) -> None:
         task_id = submit.task
         match message:
             case Accepted() | Started():
@@ -127,6 +127,7 @@ class Client:
                 self.close(task_id) if task_id in self.withdrawing else self.try_again(task_id)
             case Withdrawn():
                 self.withdrawing.discard(task_id)
+                self.out = [said for said in self.out if said != Withdraw(task_id, submit.attempt)]
 
 
 class Worker:

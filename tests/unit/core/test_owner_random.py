@@ -168,8 +168,9 @@ class RandomOwner(RuleBasedStateMachine):
                     self.settled.add(task.id)
             elif type(effect) is WithdrawAnswered:
                 assert effect.task in self.asked
-                assert not effect.withdrawn or effect.task in self.settled
                 self.asked[effect.task] = True
+        withdrawn = {effect.task for effect in effects if type(effect) is WithdrawAnswered and effect.withdrawn}
+        assert withdrawn <= self.settled
         for node, messages in sends:
             submits = [message for message in messages if type(message) is Submit]
             if any((node, message) not in self.sent and not message.detached for message in submits):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -45,6 +46,8 @@ class Node:
         self.got: list[tuple[bytes, list[bytes], str]] = []
         self.control: list[list[bytes]] = []
         self.echo = echo
+        self._owed: deque[tuple[bytes, list[bytes]]] = deque()
+        self._loop = net.loop
         self.sockets = net.keep(
             NodeSockets(net.loop, net.context, host, port, key, self._frames, self.control.append)
         )
@@ -54,7 +57,15 @@ class Node:
     def _frames(self, route: bytes, frames: list[bytes], user: str) -> None:
         self.got.append((route, frames, user))
         if self.echo:
-            assert self.sockets.send(route, frames) == "sent"
+            self._owed.append((route, frames))
+            self._pay()
+
+    def _pay(self) -> None:
+        """Send echoes in their order; those that do not fit now, in the next turn."""
+        while self._owed and self.sockets.send(*self._owed[0]) != "full":
+            self._owed.popleft()
+        if self._owed:
+            self._loop.post(self._pay)
 
 
 class Net:

@@ -1,0 +1,74 @@
+"""Whether a machine's own books agree with each other, and whether they are empty when all is over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from meshq.core.held import ClientAccount, HeldState
+from meshq.core.holder import Holder
+from meshq.core.owner import Owner
+
+
+def owner_faults(owner: Owner) -> Iterator[str]:
+    """Yield what does not add up in an owner's books."""
+    waiting = [task for queue in owner._router.waiting() for task in queue.tasks if task.node is None]
+    if len(waiting) != len({task.id for task in waiting}):
+        yield "a task waits twice"
+    in_flight = 0
+    for account in owner._nodes.values():
+        counted = [task for task in account.in_flight.values() if not task.detached]
+        in_flight += len(account.in_flight)
+        if account.used != len(counted) or account.used != sum(account.used_of.values()):
+            yield f"{account.name}: {account.used} in use, {len(counted)} in flight, {dict(account.used_of)}"
+        if any(task.node != account.node for task in account.in_flight.values()):
+            yield f"{account.name}: has a task in flight that is elsewhere"
+        if account.lost_at is not None and account.in_flight:
+            yield f"{account.name}: is lost and has tasks in flight"
+    if in_flight + len(waiting) != owner.unsettled():
+        yield f"{owner.unsettled()} unsettled, but {in_flight} in flight and {len(waiting)} waiting"
+
+
+def holder_faults(holder: Holder) -> Iterator[str]:
+    """Yield what does not add up in a holder's books."""
+    dispatch = holder._dispatch
+    ringed = list(dispatch._ring)
+    queueing = [client for client in holder._clients.values() if client.queue]
+    if len(ringed) != len(queueing) or set(map(id, ringed)) != set(map(id, queueing)):
+        yield f"{len(queueing)} clients have attempts queued, and {len(ringed)} take turns"
+    placed = {run: held for slot in dispatch.slots for run, held in slot.runs.items()}
+    if placed != dispatch._runs:
+        yield f"{len(placed)} runs on slots, {len(dispatch._runs)} in the books"
+    size = 0
+    for client in holder._clients.values():
+        yield from _client_faults(client)
+        entrusted = [held for held in client.held.values() if held.state is HeldState.ENTRUSTED]
+        size += sum(held.size + 1024 for held in entrusted)
+    if size != holder._entrusted_bytes:
+        yield f"{size} bytes entrusted, {holder._entrusted_bytes} in the books"
+
+
+def _client_faults(client: ClientAccount) -> Iterator[str]:
+    states = [held.state for held in client.held.values()]
+    name = client.client.hex()[:8]
+    if states.count(HeldState.QUEUED) != len(client.queue):
+        yield f"client {name}: {states.count(HeldState.QUEUED)} are queued, {len(client.queue)} in the queue"
+    if states.count(HeldState.DONE) != len(client.unacknowledged):
+        yield f"client {name}: {states.count(HeldState.DONE)} done, {len(client.unacknowledged)} kept"
+    if states.count(HeldState.ENTRUSTED) != client.entrusted:
+        yield f"client {name}: {states.count(HeldState.ENTRUSTED)} entrusted, {client.entrusted} in the books"
+
+
+def leftovers(holder: Holder, gone: set[bytes], left: set[bytes]) -> Iterator[str]:
+    """Yield what a node still has when all is over.
+
+    Clients that are ``gone`` without a word may have results here; those that ``left`` with BYE, results of
+    detached tasks.
+    """
+    for client in holder._clients.values():
+        for held in client.held.values():
+            is_kept = client.client in gone or (client.client in left and held.detached)
+            if not (is_kept and held.state is HeldState.DONE):
+                name = client.client.hex()[:8]
+                yield f"task {held.task.hex()[:8]} of client {name} is still {held.state.name}"
+    if holder._dispatch.running():
+        yield f"{holder._dispatch.running()} runs are in the hands of workers"

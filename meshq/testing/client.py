@@ -1,0 +1,232 @@
+"""A simulated client: the real session on virtual links."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from meshq.core.accounts import NodeAccount
+from meshq.core.membership import (
+    Candidate,
+    CandidateGone,
+    CandidateSeen,
+    Dial,
+    Greet,
+    Hangup,
+    LinkDown,
+    LinkRefused,
+    LinkUp,
+    Membership,
+    MembershipSettings,
+)
+from meshq.core.owned import OwnedTask
+from meshq.core.owner import Leaving, Owner, Revoked, Settle, Submitted, WithdrawAnswered, WithdrawAsked
+from meshq.core.session import Goodbye, NodesChanged, SendLink, Session, SessionEffect
+from meshq.protocol.envelope import Header, Incoming
+from meshq.protocol.messages import Hello, HelloAck, Message
+from meshq.testing.agenda import Agenda
+from meshq.testing.ledger import Ledger
+from meshq.testing.network import Connection, Network
+from meshq.testing.node import MESH
+from meshq.testing.process import Process
+
+
+class SimLane:
+    """A link of a client, as the transport has it."""
+
+    def __init__(self, number: int, endpoint: str, owner: SimClient) -> None:
+        self.number = number
+        self.endpoint = endpoint
+        self.owner = owner
+        self.closed = False
+        self.connection: Connection | None = None
+        self.waiting: list[Message] = []
+        self.header = Header(owner.hello.client)
+
+    def on_up(self, connection: Connection) -> None:
+        """The connection is made; now and then what had waited gets through before the client knows."""
+        self.connection = connection
+        if self.owner.rng.random() < 0.2:
+            self.owner.flush(self)
+        self.owner.notice(LinkUp(self.number))
+
+    def on_down(self, connection: Connection) -> None:
+        """A connection broke."""
+        if self.connection is connection:
+            self.connection = None
+        self.owner.notice(LinkDown(self.number))
+
+    def on_refused(self) -> None:
+        """Nothing listens."""
+        if not self.closed:
+            self.owner.notice(LinkRefused(self.number))
+
+    def on_packet(self, incoming: Incoming) -> None:
+        """Messages have come."""
+        self.owner.receive(self, incoming.messages)
+
+
+class _WatchedOwner(Owner):
+    """The owner, with an eye on its credit whenever it has sent something out."""
+
+    def __init__(self, no_nodes_timeout: float, now: float, on_over_credit: Callable[[NodeAccount], None]) -> None:
+        super().__init__(no_nodes_timeout, now)
+        self._on_over_credit = on_over_credit
+
+    def _route(self, now: float) -> None:
+        nodes = self._nodes.values()
+        before = [node.used for node in nodes]
+        super()._route(now)
+        for node, used in zip(nodes, before, strict=True):
+            if node.used > max(used, node.cap):
+                self._on_over_credit(node)
+
+
+class SimClient(Process):
+    """One client, from its start to its end."""
+
+    def __init__(
+        self,
+        agenda: Agenda,
+        network: Network,
+        ledger: Ledger,
+        rng: Random,
+        name: str,
+        no_nodes_timeout: float,
+    ) -> None:
+        super().__init__(agenda, name, f"tcp://{name}")
+        self.rng = rng
+        self._network = network
+        self._ledger = ledger
+        self.leaving = False
+        self.unsettled = 0
+        """Tasks submitted, at once or to come, that have not ended."""
+        self.hello = Hello(rng.randbytes(16), rng.randbytes(16), MESH, "work", "client", 1, 1, name)
+        self.owner = _WatchedOwner(no_nodes_timeout, agenda.now, lambda node: ledger.over_credit(name, node))
+        self.session = Session(Membership(MembershipSettings(), rng), self.owner)
+        self._lanes: dict[int, SimLane] = {}
+        self.goodbyes: set[bytes] = set()
+        self._effects: dict[type[Any], Callable[[Any], None]] = {
+            SendLink: self._send,
+            Settle: lambda effect: ledger.settled(self, effect.ended),
+            WithdrawAnswered: lambda effect: ledger.withdrawn(self, effect.task, effect.withdrawn),
+            Dial: self._dial,
+            Hangup: lambda effect: self._hang_up(effect.link),
+            Greet: self._greet,
+            Goodbye: lambda effect: self.goodbyes.add(effect.node),
+            NodesChanged: lambda _: None,
+        }
+
+    # ------------------------------------------------------------------ the client's face
+
+    def submit(
+        self, function: str, count: int = 1, *, detached: bool = False, padding: int = 0, spread_s: float = 0.0
+    ) -> list[bytes]:
+        """Submit tasks, all now or over some seconds; return their ids."""
+        tasks = []
+        for _ in range(count):
+            task_id = self.rng.randbytes(16)
+            payload = task_id + bytes(padding)
+            tasks.append(OwnedTask(task_id, function, "msgpack", payload, detached=detached))
+        self._ledger.submitted(self, tasks)
+        if spread_s:
+            for task in tasks:
+                self.post_later(self.rng.uniform(0.0, spread_s), lambda task=task: self._submit([task]))  # type: ignore[misc]
+        else:
+            self.post(lambda: self._submit(tasks))
+        return [task.id for task in tasks]
+
+    def withdraw(self, tasks: list[bytes]) -> None:
+        """Ask for tasks back."""
+        self._ledger.withdraw_asked(self, tasks)
+        self.post(lambda: self._apply(self.session.handle(WithdrawAsked(tasks), self.agenda.now)))
+
+    def revoke(self, tasks: list[bytes]) -> None:
+        """Let those of the tasks that are this client's own end as revoked."""
+        self.post(lambda: self._apply(self.session.handle(Revoked(tasks), self.agenda.now)))
+
+    def leave(self) -> None:
+        """Cancel what is unsettled, and say BYE."""
+        self.leaving = True
+        self.post(lambda: self._apply(self.session.handle(Leaving(), self.agenda.now)))
+
+    def see(self, candidate: Candidate) -> None:
+        """Take in a hint of a node."""
+        self.notice(CandidateSeen(candidate))
+
+    def lose(self, instance: str) -> None:
+        """Take in that a hint was withdrawn."""
+        self.notice(CandidateGone(instance))
+
+    def is_connected(self, node: bytes) -> bool:
+        """Whether the node answers."""
+        return any(view.node_id == node for view in self.session.membership.nodes())
+
+    # ------------------------------------------------------------------ one turn
+
+    def next_deadline(self) -> float | None:
+        """Return when ``step`` has something to do."""
+        return self.session.next_deadline()
+
+    def step(self) -> None:
+        """Tick what is due, send what waits."""
+        due = self.session.next_deadline()
+        if due is not None and due <= self.agenda.now:
+            self._apply(self.session.tick(self.agenda.now))
+        for lane in self._lanes.values():
+            self.flush(lane)
+
+    def end(self) -> None:
+        """Be no more."""
+        super().end()
+        for lane in self._lanes.values():
+            lane.closed = True
+
+    def notice(self, event: Any) -> None:
+        """Take in an event of a link or a candidate."""
+        self._apply(self.session.notice(event, self.agenda.now))
+
+    def receive(self, lane: SimLane, messages: list[Message]) -> None:
+        """Take the messages of a link."""
+        for message in messages:
+            if type(message) is HelloAck:
+                lane.header = Header(self.hello.client, message.node, message.incarnation)
+        self._ledger.heard(self.name, messages)
+        self._apply(self.session.receive(lane.number, messages, self.agenda.now))
+
+    def flush(self, lane: SimLane) -> None:
+        """Send what waits on a lane, if it is connected."""
+        if lane.waiting and lane.connection is not None:
+            waiting, lane.waiting = lane.waiting, []
+            self._network.send_up(lane.connection, lane.header, waiting)
+
+    def _apply(self, effects: list[SessionEffect]) -> None:
+        for effect in effects:
+            self._effects[type(effect)](effect)
+
+    def _submit(self, tasks: list[OwnedTask]) -> None:
+        self._apply(self.session.handle(Submitted(tasks), self.agenda.now))
+
+    def _send(self, effect: SendLink) -> None:
+        lane = self._lanes.get(effect.link)
+        if lane is not None:
+            self._ledger.said(self.name, effect.messages)
+            lane.waiting += effect.messages
+
+    def _dial(self, effect: Dial) -> None:
+        lane = self._lanes[effect.link] = SimLane(effect.link, effect.endpoint, self)
+        self._network.dial(lane)
+
+    def _hang_up(self, link: int) -> None:
+        lane = self._lanes.pop(link, None)
+        if lane is not None:
+            lane.closed = True
+            if lane.connection is not None:
+                self._network.hang_up(lane.connection)
+
+    def _greet(self, effect: Greet) -> None:
+        lane = self._lanes.get(effect.link)
+        if lane is not None:
+            lane.header = Header(self.hello.client)
+            lane.waiting = [self.hello]

@@ -1,0 +1,211 @@
+"""What has become of each task, and the rules that everybody is held to while it happens.
+
+A broken rule raises ``SimFailure``, whose text is the story of the task concerned.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from meshq.core.accounts import NodeAccount
+from meshq.core.holding import StartRuns
+from meshq.core.owned import Ending, Outcome, OwnedTask
+from meshq.core.owner import MAX_DEATHS
+from meshq.protocol.messages import Message
+from meshq.testing.agenda import Agenda
+from meshq.testing.slots import SimFunction
+
+if TYPE_CHECKING:
+    from meshq.testing.client import SimClient
+    from meshq.testing.node import SimNode
+
+_LAST_FAULTS = 30
+_LAST_LINES = 60
+
+
+class SimFailure(AssertionError):
+    """A rule was broken; the text tells how it came to that."""
+
+
+class Record:
+    """One task: what it is, what was asked of it, and what has happened to it."""
+
+    def __init__(self, client: SimClient, task: OwnedTask) -> None:
+        self.client = client
+        self.task = task
+        self.payload = task.payload
+        self.withdraw_asked = False
+        self.revoked = False
+        self.starts = 0
+        self.blames = 0
+        """Workers that died under it, and nodes that ended while they held it."""
+        self.outcome: Outcome | None = None
+        self.answers = 0
+        self.lines: deque[tuple[float, str, str]] = deque(maxlen=_LAST_LINES)
+
+
+class Ledger:
+    """The books of a simulation. With ``trace`` it keeps the last events of each task, for the story."""
+
+    def __init__(self, agenda: Agenda, functions: dict[str, SimFunction], trace: bool) -> None:
+        self._agenda = agenda
+        self._functions = functions
+        self._trace = trace
+        self.records: dict[bytes, Record] = {}
+        self._starts: set[tuple[bytes, bytes, bytes, int]] = set()
+        self._faults: deque[tuple[float, str]] = deque(maxlen=_LAST_FAULTS)
+
+    # ------------------------------------------------------------------ the story
+
+    def fault(self, text: str) -> None:
+        """Write down what was done to the mesh."""
+        self._faults.append((self._agenda.now, text))
+
+    def note(self, task: bytes, who: str, text: str) -> None:
+        """Write down what happened to a task."""
+        record = self.records.get(task)
+        if record is not None:
+            record.lines.append((self._agenda.now, who, text))
+
+    def heard(self, who: str, messages: Iterable[Message]) -> None:
+        """Write down what has arrived."""
+        if self._trace:
+            self._tell(who, "<-", messages)
+
+    def said(self, who: str, messages: Iterable[Message]) -> None:
+        """Write down what was sent."""
+        if self._trace:
+            self._tell(who, "->", messages)
+
+    def _tell(self, who: str, arrow: str, messages: Iterable[Message]) -> None:
+        for message in messages:
+            task = getattr(message, "task", None)
+            if task is not None:
+                self.note(task, who, f"{arrow} {_brief(message)}")
+
+    def fail(self, text: str, task: bytes | None = None) -> None:
+        """Raise SimFailure with the story of a task."""
+        lines = [text]
+        record = self.records.get(task) if task is not None else None
+        if record is not None:
+            what = f"{record.task.function} of {record.client.name}{', detached' * record.task.detached}"
+            lines.append(f"task {record.task.id.hex()[:8]} ({what}), as last seen:")
+            lines += [f"  {at:9.4f}  {who:8}  {event}" for at, who, event in record.lines]
+        lines.append(f"the last faults, until {self._agenda.now:.4f}:")
+        lines += [f"  {at:9.4f}  {fault}" for at, fault in self._faults]
+        raise SimFailure("\n".join(lines))
+
+    # ------------------------------------------------------------------ owners
+
+    def submitted(self, client: SimClient, tasks: Iterable[OwnedTask]) -> None:
+        """Take new tasks into the books."""
+        for task in tasks:
+            self.records[task.id] = Record(client, task)
+            client.unsettled += 1
+            self.note(task.id, client.name, "submitted")
+
+    def withdraw_asked(self, client: SimClient, tasks: Iterable[bytes]) -> None:
+        """Note that a client wants tasks back."""
+        for task in tasks:
+            self.records[task].withdraw_asked = True
+            self.note(task, client.name, "withdraw asked")
+
+    def revoke_asked(self, tasks: Iterable[bytes]) -> None:
+        """Note that tasks may end as revoked."""
+        for task in tasks:
+            self.records[task].revoked = True
+            self.note(task, "control", "revoke asked")
+
+    def over_credit(self, client: str, node: NodeAccount) -> None:
+        """Complain of an owner that has sent a node more than it has leave for."""
+        text = f"{client} has {node.used} attempts at {node.name}, whose credit is {node.cap}"
+        self.fail(text, next(reversed(node.in_flight)))
+
+    def settled(self, client: SimClient, ended: Iterable[tuple[OwnedTask, Outcome]]) -> None:
+        """Check that each task ends once, and as it may."""
+        for task, outcome in ended:
+            record = self.records[task.id]
+            self.note(task.id, client.name, f"settled: {outcome.ending.value} {outcome.text}")
+            if record.client is not client:
+                self.fail(f"{client.name} settles a task of {record.client.name}", task.id)
+            if record.outcome is not None:
+                self.fail("a task is settled twice", task.id)
+            record.outcome = outcome
+            client.unsettled -= 1
+            if not self._may_end(record, outcome):
+                self.fail(f"a task ends as {outcome.ending.value}, for which there is no reason", task.id)
+
+    def _may_end(self, record: Record, outcome: Outcome) -> bool:
+        function = self._functions.get(record.task.function)
+        worn_out = record.blames >= MAX_DEATHS
+        match outcome.ending:
+            case Ending.DONE:
+                return function is not None and function.ending == "returns" and self._is_own(record, outcome)
+            case Ending.FAILURE:
+                raises = function is not None and function.ending == "raises"
+                return (raises and self._is_own(record, outcome)) or (record.task.detached and worn_out)
+            case Ending.WORKER_LOST:
+                return worn_out and not record.task.detached
+            case Ending.CANCELLED:
+                return record.withdraw_asked or record.client.leaving
+            case Ending.REVOKED:
+                return record.revoked
+            case _:
+                return function is None
+
+    @staticmethod
+    def _is_own(record: Record, outcome: Outcome) -> bool:
+        payload = outcome.payload
+        return (b"".join(payload) if isinstance(payload, list) else payload) == record.payload
+
+    def withdrawn(self, client: SimClient, task: bytes, withdrawn: bool) -> None:
+        """Check that who hears that a task was withdrawn finds it cancelled."""
+        record = self.records[task]
+        record.answers += 1
+        self.note(task, client.name, f"withdraw answered: {withdrawn}")
+        cancelled = record.outcome is not None and record.outcome.ending is Ending.CANCELLED
+        if not record.withdraw_asked or (withdrawn and not cancelled):
+            self.fail(f"a withdrawal is answered with {withdrawn}, which is not so", task)
+
+    # ------------------------------------------------------------------ nodes
+
+    def handed(self, node: SimNode, effect: StartRuns) -> None:
+        """Check that runs are given only to a worker that is ready, as far as its node knows."""
+        slot = node.holder._dispatch.slots.all[effect.slot]
+        for run in effect.runs:
+            if self._trace:
+                self.note(run.task, node.name, f"run {run.run} (attempt {run.attempt}) to slot {effect.slot}")
+            if not slot.ready:
+                self.fail(f"{node.name} gives a run to slot {effect.slot}, which is not ready", run.task)
+
+    def started(self, node: SimNode, slot: int, client: bytes, task: bytes, attempt: int) -> None:
+        """Check that no attempt starts twice in one life of a node."""
+        record = self.records[task]
+        record.starts += 1
+        self.note(task, node.name, f"started on slot {slot} (attempt {attempt})")
+        key = (node.ack.node, client, task, attempt)
+        if key in self._starts:
+            self.fail(f"{node.name} runs attempt {attempt} twice", task)
+        self._starts.add(key)
+
+    def killed(self, who: str, slot: int, task: bytes) -> None:
+        """Note that a worker died under a task."""
+        self.records[task].blames += 1
+        self.note(task, who, f"the worker of slot {slot} dies")
+
+    def ended(self, node: SimNode) -> None:
+        """Note the end of a node: what it held may be charged with it."""
+        clients: Iterable[Any] = node.holder._clients.values()
+        for task in {task: None for client in clients for task in client.held}:
+            self.records[task].blames += 1
+            self.note(task, node.name, "the node ends")
+
+
+def _brief(message: Message) -> str:
+    fields = [f"{name}={value!r}" for name, value in zip(message._fields, message, strict=True) if name in _SHOWN]
+    return f"{type(message).__name__}({', '.join(fields)})"
+
+
+_SHOWN = ("attempt", "status", "reason", "outcome")

@@ -1,0 +1,252 @@
+"""A simulated node: the real holder, callers and owner of detached tasks, without sockets and processes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from meshq.core.callers import Callers
+from meshq.core.events import Received, Send
+from meshq.core.holder import Holder
+from meshq.core.holding import (
+    ClientGreeted,
+    ClientUnreachable,
+    Disown,
+    DrainAsked,
+    Drained,
+    Entrust,
+    FunctionsKnown,
+    HolderEvent,
+    RecallRuns,
+    RevokeAnswered,
+    RevokeAsked,
+    SignalWorker,
+    StartRuns,
+)
+from meshq.core.session import joined
+from meshq.core.timers import earliest
+from meshq.core.work import WorkerEvent, WorkerGone, WorkerReady
+from meshq.node.entrusted import Entrusted
+from meshq.node.restarts import Restarts
+from meshq.protocol.envelope import Header, Incoming
+from meshq.protocol.messages import Bye, Hello, HelloAck, Message, Refused
+from meshq.testing.agenda import Agenda
+from meshq.testing.ledger import Ledger
+from meshq.testing.network import Connection, Network
+from meshq.testing.process import Process
+from meshq.testing.slots import Observer, SimFunction, SimWorkers
+
+MESH = "sim"
+
+
+class SimNode(Process, Observer):
+    """One life of a node; a restart makes another."""
+
+    def __init__(
+        self,
+        agenda: Agenda,
+        network: Network,
+        ledger: Ledger,
+        rng: Random,
+        name: str,
+        endpoint: str,
+        slots: int,
+        functions: dict[str, SimFunction],
+        max_tasks: int,
+        on_ready: Callable[[SimNode], None],
+        on_drained: Callable[[SimNode], None],
+    ) -> None:
+        super().__init__(agenda, name, endpoint.rpartition(":")[0])
+        self.endpoint = endpoint
+        self.slots = slots
+        self.functions = functions
+        self.is_ready = False
+        self.draining = False
+        self._network = network
+        self._ledger = ledger
+        self._on_ready = on_ready
+        self._on_drained = on_drained
+        node_id, own_client = rng.randbytes(16), rng.randbytes(16)
+        self.ack = HelloAck(
+            node_id, rng.getrandbits(56) + 1, 1, name, self.host, slots, {}, ["msgpack"], [], [], False
+        )
+        self.holder = Holder(slots, own_client)
+        self._inbox: deque[HolderEvent] = deque()
+        self.entrusted = Entrusted(own_client, agenda.now, self._inbox.append)
+        self._callers = Callers(MESH)
+        self._connections: dict[bytes, Connection] = {}
+        self._out: dict[bytes, list[Message]] = {}
+        self._early: list[tuple[Connection, Hello]] = []
+        self._clients: dict[int, bytes] = {}
+        """Run → client, of all that was handed to workers."""
+        self.workers = SimWorkers(agenda, rng, functions, self._post_worker, self, max_tasks)
+        self._restarts = Restarts(slots, self.workers.start)
+        self.revokes_answered: list[int] = []
+        self._effects: dict[type[Any], Callable[[Any], None]] = {
+            Send: self._send,
+            StartRuns: self._start_runs,
+            RecallRuns: lambda effect: self.workers.recall(effect.slot, effect.runs),
+            SignalWorker: lambda effect: self.workers.kill(effect.slot, f"killed by signal {effect.signal}"),
+            Entrust: lambda effect: self.entrusted.take_over(effect, self.agenda.now),
+            Disown: lambda effect: self.entrusted.withdraw(effect.task, self.agenda.now),
+            RevokeAnswered: lambda effect: self.revokes_answered.append(effect.token),
+            Drained: lambda _: on_drained(self),
+        }
+        network.listen(endpoint, self)
+        self._restarts.begin(agenda.now)
+
+    # ------------------------------------------------------------------ the node's face
+
+    def drain(self) -> None:
+        """Finish what runs, hand back what waits; then the node ends."""
+        if not self.draining:
+            self.draining = True
+            self.ack = self.ack._replace(draining=True)
+            self._inbox.append(DrainAsked())
+
+    def revoke(self, token: int, tasks: list[bytes], signal: int) -> None:
+        """Revoke tasks here."""
+        self.entrusted.revoke(tasks, self.agenda.now)
+        self._inbox.append(RevokeAsked(token, tasks, signal))
+
+    def end(self) -> None:
+        """Be no more, and the workers neither."""
+        super().end()
+        self.workers.close()
+
+    # ------------------------------------------------------------------ one turn
+
+    def next_deadline(self) -> float | None:
+        """Return when ``step`` has something to do."""
+        return earliest(
+            self.holder.next_deadline(), self.entrusted.next_deadline(), self._restarts.next_deadline()
+        )
+
+    def step(self) -> None:
+        """Deal with the inbox, tick what is due, send what waits."""
+        now = self.agenda.now
+        self._run_inbox()
+        for machine in (self.entrusted, self.holder, self._restarts):
+            due = machine.next_deadline()
+            if due is not None and due <= now:
+                if isinstance(machine, Holder):
+                    self._apply(machine.tick(now))
+                else:
+                    machine.tick(now)
+                self._run_inbox()
+        self._flush()
+
+    def _run_inbox(self) -> None:
+        while self._inbox:
+            self._apply(self.holder.handle(self._inbox.popleft(), self.agenda.now))
+
+    def _apply(self, effects: list[Any]) -> None:
+        for effect in effects:
+            self._effects[type(effect)](effect)
+
+    def _send(self, effect: Send) -> None:
+        if effect.peer == self.entrusted.client:
+            self.entrusted.receive(self.ack.node, effect.messages, self.agenda.now)
+            return
+        route = self._callers.route(effect.peer, "work")
+        if route is not None:
+            self._ledger.said(self.name, effect.messages)
+            self._out.setdefault(route, []).extend(effect.messages)
+
+    def _flush(self) -> None:
+        header = Header(self.ack.node, b"", self.ack.incarnation)
+        out, self._out = self._out, {}
+        for route, messages in out.items():
+            connection = self._connections[route]
+            if connection.open:
+                self._network.send_down(connection, header, messages)
+            else:
+                del self._connections[route]
+                caller = self._callers.drop(route)
+                if caller is not None:
+                    self._inbox.append(ClientUnreachable(caller.client))
+        if self._inbox:
+            self.agenda.later(0.0, lambda: self.post(lambda: None))
+
+    # ------------------------------------------------------------------ clients
+
+    def on_packet(self, connection: Connection, incoming: Incoming) -> None:
+        """Take what came over a connection, as the listening side of a real node does."""
+        self._connections[connection.route] = connection
+        hello = next((message for message in incoming.messages if isinstance(message, Hello)), None)
+        if hello is not None:
+            self._greet(connection, hello)
+            return
+        caller = self._callers.who(connection.route)
+        if caller is None or not self._is_for_us(incoming.header):
+            if self.is_ready:
+                self._answer(connection.route, Refused("stale", "greet this node first"))
+            return
+        self._ledger.heard(self.name, incoming.messages)
+        self._inbox.append(Received(caller.client, incoming.messages))
+        if any(type(message) is Bye for message in incoming.messages):
+            self._run_inbox()
+            self._flush()
+            self._callers.forget(caller.client)
+
+    def _is_for_us(self, header: Header) -> bool:
+        return header.destination == self.ack.node and header.incarnation == self.ack.incarnation
+
+    def _answer(self, route: bytes, message: Message) -> None:
+        self._out.setdefault(route, []).append(message)
+
+    def _greet(self, connection: Connection, hello: Hello) -> None:
+        if not self.is_ready:
+            self._early.append((connection, hello))
+            return
+        refusal = self._callers.greet(connection.route, "", hello)
+        self._answer(connection.route, self.ack if refusal is None else refusal)
+        if refusal is None:
+            self._inbox.append(ClientGreeted(hello.client))
+
+    # ------------------------------------------------------------------ workers
+
+    def _start_runs(self, effect: StartRuns) -> None:
+        for run in effect.runs:
+            held = self.holder._dispatch.find(run.run)
+            assert held is not None, "a run that is handed out is in the node's books"
+            self._clients[run.run] = held.client.client
+        self._ledger.handed(self, effect)
+        self.workers.run(effect.slot, effect.runs)
+
+    def started(self, slot: int, run: int) -> None:
+        """A worker begins with a run."""
+        row = self.workers.all[slot].current
+        assert row is not None
+        self._ledger.started(self, slot, self._clients.pop(run), row[1], row[2])
+
+    def killed(self, slot: int, run: int) -> None:
+        """A worker dies under a run."""
+        row = self.workers.all[slot].current
+        assert row is not None
+        self._ledger.killed(self.name, slot, row[1])
+
+    def _post_worker(self, event: WorkerEvent) -> None:
+        self.post(lambda: self._on_worker(event))
+
+    def _on_worker(self, event: WorkerEvent) -> None:
+        self._inbox.append(event)
+        if isinstance(event, WorkerReady):
+            if self._restarts.ready(event.slot):
+                self._become_ready()
+        elif isinstance(event, WorkerGone):
+            self._restarts.gone(event.slot, self.agenda.now, event.retired)
+
+    def _become_ready(self) -> None:
+        self.ack = self.ack._replace(functions=dict.fromkeys(self.functions, ""))
+        self._inbox.append(FunctionsKnown(frozenset(self.functions), frozenset(self.ack.serializers)))
+        self._inbox.append(ClientGreeted(self.entrusted.client))
+        self._run_inbox()
+        self.entrusted.join(joined(self.ack), self.agenda.now)
+        self.is_ready = True
+        early, self._early = self._early, []
+        for connection, hello in early:
+            self._greet(connection, hello)
+        self._on_ready(self)

@@ -1,0 +1,160 @@
+"""Workers without processes: each runs what it is given, one run at a time, for a virtual while."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Literal, NamedTuple
+
+from meshq.core.work import (
+    Done,
+    FunctionInfo,
+    Run,
+    WorkerDone,
+    WorkerEvent,
+    WorkerGone,
+    WorkerReady,
+    WorkerRecalled,
+)
+from meshq.protocol.messages import Status
+from meshq.testing.agenda import Agenda
+from meshq.workers.backlog import Backlog, Row
+
+
+class SimFunction(NamedTuple):
+    """A function that tasks may call: how long it takes, in seconds, and how that ends."""
+
+    shortest_s: float = 0.01
+    longest_s: float = 0.01
+    ending: Literal["returns", "raises", "kills"] = "returns"
+
+
+class Observer:
+    """Who is told what workers do; this one does not mind."""
+
+    def started(self, slot: int, run: int) -> None:
+        """A worker begins with a run."""
+
+    def killed(self, slot: int, run: int) -> None:
+        """A worker dies under a run."""
+
+
+_BOOT_S = (0.05, 0.3)
+_PIPE_S = (0.00002, 0.0002)
+_REAP_S = (0.0005, 0.003)
+
+
+class SimWorker:
+    """One worker: what it was given, and what it runs."""
+
+    def __init__(self, left: int) -> None:
+        self.backlog = Backlog()
+        self.current: Row | None = None
+        self.started = 0
+        self.alive = True
+        self.ready = False
+        self.left = left
+        """Runs until it retires."""
+        self.given_at = 0.0
+
+
+class SimWorkers:
+    """The workers of one node; ``tell`` gets their events. One is replaced after ``max_tasks`` runs."""
+
+    def __init__(
+        self,
+        agenda: Agenda,
+        rng: Random,
+        functions: dict[str, SimFunction],
+        tell: Callable[[WorkerEvent], None],
+        observer: Observer,
+        max_tasks: int = 0,
+    ) -> None:
+        self._agenda = agenda
+        self._rng = rng
+        self._functions = functions
+        self._tell = tell
+        self._observer = observer
+        self._max_tasks = max_tasks
+        self.all: dict[int, SimWorker] = {}
+
+    def start(self, slot: int) -> None:
+        """Start a worker, which is ready after a while."""
+        worker = self.all[slot] = SimWorker(self._max_tasks or 1 << 60)
+        self._agenda.later(self._rng.uniform(*_BOOT_S), lambda: self._ready(slot, worker))
+
+    def run(self, slot: int, runs: list[Run]) -> None:
+        """Send runs to a worker."""
+        worker = self.all[slot]
+        worker.given_at = max(worker.given_at, self._agenda.now + self._rng.uniform(*_PIPE_S))
+        self._agenda.at(worker.given_at, lambda: self._given(slot, worker, runs))
+
+    def recall(self, slot: int, runs: list[int]) -> None:
+        """Ask a worker for runs; the question may overtake the runs themselves."""
+        worker = self.all[slot]
+        self._agenda.later(self._rng.uniform(*_PIPE_S), lambda: self._recalled(slot, worker, runs))
+
+    def kill(self, slot: int, reason: str = "killed by signal 9") -> None:
+        """Kill a worker."""
+        worker = self.all[slot]
+        if worker.alive and worker.ready:
+            if worker.current is not None:
+                self._observer.killed(slot, worker.current[0])
+            self._end(slot, worker, WorkerGone(slot, worker.started, reason))
+
+    def close(self) -> None:
+        """Let all workers die with their node."""
+        for worker in self.all.values():
+            worker.alive = False
+
+    def _ready(self, slot: int, worker: SimWorker) -> None:
+        if worker.alive:
+            worker.ready = True
+            self._tell(WorkerReady(slot, 1000 + slot, [FunctionInfo(name, "", {}) for name in self._functions]))
+
+    def _given(self, slot: int, worker: SimWorker, runs: list[Run]) -> None:
+        if worker.alive:
+            worker.backlog.add([list(run) for run in runs])
+            if worker.current is None:
+                self._next(slot, worker)
+
+    def _next(self, slot: int, worker: SimWorker) -> None:
+        if not worker.left:
+            self._end(slot, worker, WorkerGone(slot, worker.started, "exit code 0", retired=True))
+            return
+        row = worker.current = worker.backlog.take()
+        if row is None:
+            return
+        worker.left -= 1
+        worker.started = row[0]
+        self._observer.started(slot, row[0])
+        function = self._functions[row[3]]
+        seconds = self._rng.uniform(function.shortest_s, function.longest_s)
+        self._agenda.later(seconds, lambda: self._ended(slot, worker, row, function, seconds))
+
+    def _ended(self, slot: int, worker: SimWorker, row: Row, function: SimFunction, seconds: float) -> None:
+        if not worker.alive:
+            return
+        if function.ending == "kills":
+            self.kill(slot, "killed by signal 11")
+            return
+        worker.current = None
+        status = Status.OK if function.ending == "returns" else Status.FAILURE
+        # The value of a task is its own argument, so that whoever gets it can tell whose it is.
+        self._tell(WorkerDone(slot, [Done(row[0], status, row[4], row[5], seconds)]))
+        if worker.alive:
+            self._next(slot, worker)
+
+    def _recalled(self, slot: int, worker: SimWorker, runs: list[int]) -> None:
+        if worker.alive:
+            answer = WorkerRecalled(slot, runs, worker.backlog.recall(runs))
+            self._agenda.later(self._rng.uniform(*_PIPE_S), lambda: self._tell(answer) if worker.alive else None)
+
+    def _end(self, slot: int, worker: SimWorker, gone: WorkerGone) -> None:
+        worker.alive = False
+
+        def reap() -> None:
+            if self.all[slot] is worker:
+                self._tell(gone)
+
+        self._agenda.later(self._rng.uniform(*_REAP_S), reap)
