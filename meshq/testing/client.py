@@ -204,6 +204,7 @@ class SimClient(Process):
     def _apply(self, effects: list[SessionEffect]) -> None:
         for effect in effects:
             self._effects[type(effect)](effect)
+        self._ledger.check_answers()
 
     def _submit(self, tasks: list[OwnedTask]) -> None:
         self._apply(self.session.handle(Submitted(tasks), self.agenda.now))

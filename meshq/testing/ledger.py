@@ -55,6 +55,7 @@ class Ledger:
         self._trace = trace
         self.records: dict[bytes, Record] = {}
         self._starts: set[tuple[bytes, bytes, bytes, int]] = set()
+        self._answered: list[tuple[bytes, bool]] = []
         self._faults: deque[tuple[float, str]] = deque(maxlen=_LAST_FAULTS)
 
     # ------------------------------------------------------------------ the story
@@ -161,13 +162,19 @@ class Ledger:
         return (b"".join(payload) if isinstance(payload, list) else payload) == record.payload
 
     def withdrawn(self, client: SimClient, task: bytes, withdrawn: bool) -> None:
-        """Check that who hears that a task was withdrawn finds it cancelled."""
-        record = self.records[task]
-        record.answers += 1
+        """Note what a withdrawal is answered with; ``check_answers`` sees whether it is so."""
+        self.records[task].answers += 1
         self.note(task, client.name, f"withdraw answered: {withdrawn}")
-        cancelled = record.outcome is not None and record.outcome.ending is Ending.CANCELLED
-        if not record.withdraw_asked or (withdrawn and not cancelled):
-            self.fail(f"a withdrawal is answered with {withdrawn}, which is not so", task)
+        self._answered.append((task, withdrawn))
+
+    def check_answers(self) -> None:
+        """Check, after each step of a client, that what was withdrawn is cancelled."""
+        for task, withdrawn in self._answered:
+            record = self.records[task]
+            cancelled = record.outcome is not None and record.outcome.ending is Ending.CANCELLED
+            if not record.withdraw_asked or (withdrawn and not cancelled):
+                self.fail(f"a withdrawal is answered with {withdrawn}, which is not so", task)
+        self._answered.clear()
 
     # ------------------------------------------------------------------ nodes
 

@@ -14,11 +14,10 @@ from meshq.transport.keys import MeshKey
 from meshq.transport.loop import Loop
 from meshq.transport.monitor import AUTH, ConnectionMonitor
 from meshq.transport.sockets import (
-    DRAIN_LIMIT,
     Context,
     Frame,
+    drain,
     open_socket,
-    receive_frames,
     secure_client,
     send_frames,
 )
@@ -101,9 +100,7 @@ class Dealer:
         callback(self)
 
     def _drain(self) -> None:
-        for _ in range(DRAIN_LIMIT):
-            if self._socket.closed or (frames := receive_frames(self._socket)) is None:
-                return
+        for frames in drain(self._socket):
             self._on_frames(self, frames)
 
     def _event(self, word: str, text: str) -> None:

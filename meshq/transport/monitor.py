@@ -25,7 +25,7 @@ import zmq
 from meshq.transport.addresses import is_numeric, parse_endpoint, resolve
 from meshq.transport.loop import Loop
 from meshq.transport.probe import Probe, describe
-from meshq.transport.sockets import DRAIN_LIMIT, HANDSHAKE_MS, Context, Socket, receive_frames
+from meshq.transport.sockets import HANDSHAKE_MS, Context, Socket, drain
 
 CONNECTED, DISCONNECTED, REFUSED, UNREACHABLE, AUTH = "connected", "disconnected", "refused", "unreachable", "auth"
 _FAILED = "failed"  # refused or unreachable, to be found out
@@ -128,9 +128,7 @@ class ConnectionMonitor:
         self._reader.close()
 
     def _read(self) -> None:
-        for _ in range(DRAIN_LIMIT):
-            if self._reader.closed or (frames := receive_frames(self._reader)) is None:
-                return
+        for frames in drain(self._reader):
             # zmq.utils.monitor would parse it too, but imports zmq.asyncio.
             event, value = struct.unpack("=HI", frames[0])
             if (told := self._story.feed(event, value)) is not None:

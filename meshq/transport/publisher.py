@@ -12,11 +12,10 @@ from meshq.transport.addresses import is_ipv6, parse_endpoint
 from meshq.transport.keys import MeshKey
 from meshq.transport.loop import Loop
 from meshq.transport.sockets import (
-    DRAIN_LIMIT,
     Context,
     Frame,
+    drain,
     open_socket,
-    receive_frames,
     secure_client,
     send_frames,
 )
@@ -81,9 +80,7 @@ class Publisher:
             self._socket.close()
 
     def _drain(self) -> None:
-        for _ in range(DRAIN_LIMIT):
-            if self._socket.closed or (frames := receive_frames(self._socket)) is None:
-                return
+        for frames in drain(self._socket):
             kind, topic = frames[0][:1], frames[0][1:]
             if kind in (b"\0", b"\1"):
                 self._on_subscription(topic, kind == b"\1")

@@ -13,12 +13,11 @@ from meshq.transport.addresses import endpoint, is_ipv6, parse_endpoint, resolve
 from meshq.transport.keys import MeshKey, fingerprint
 from meshq.transport.loop import Loop
 from meshq.transport.sockets import (
-    DRAIN_LIMIT,
     Context,
     Frame,
     Socket,
+    drain,
     open_socket,
-    receive_frames,
     secure_server,
     send_frames,
 )
@@ -97,16 +96,12 @@ class NodeSockets:
                 socket.close()
 
     def _drain_router(self) -> None:
-        for _ in range(DRAIN_LIMIT):
-            if self._router.closed or (frames := receive_frames(self._router)) is None:
-                return
+        for frames in drain(self._router):
             route = frames.pop(0)
             self._on_frames(route, frames, self._user)
 
     def _drain_sub(self) -> None:
-        for _ in range(DRAIN_LIMIT):
-            if self._sub.closed or (frames := receive_frames(self._sub)) is None:
-                return
+        for frames in drain(self._sub):
             del frames[0]  # the topic
             self._on_control(frames)
 

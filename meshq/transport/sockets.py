@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
 
 import zmq
 
@@ -98,12 +98,26 @@ def send_frames(socket: Socket, frames: Sequence[Frame]) -> None:
         socket.send(frame, _NOBLOCK if index == last else _MORE, copy=size < COPY_BELOW)
 
 
-def receive_frames(socket: Socket) -> list[bytes] | None:
-    """Return the next message, or None where none is waiting."""
-    # Looking first costs a quarter of the exception that says "nothing there", which each drain would end with.
-    if not int(socket.getsockopt(zmq.EVENTS)) & _POLLIN:
-        return None
-    try:
-        return socket.recv_multipart(_NOBLOCK)
-    except zmq.Again:
-        return None
+def drain(socket: Socket) -> Iterator[list[Any]]:
+    """Yield the messages that wait, ``DRAIN_LIMIT`` at most; it ends when the socket is closed meanwhile.
+
+    A frame of ``COPY_BELOW`` bytes and more is a memoryview of what libzmq has received, others are bytes.
+    """
+    for _ in range(DRAIN_LIMIT):
+        try:
+            # As Frame objects, which know whether another follows: to ask the socket costs more than to receive.
+            frame = socket.recv(_NOBLOCK, copy=False)
+        except zmq.Again:
+            return
+        frames = [_content(frame)]
+        while frame.more:
+            frame = socket.recv(_NOBLOCK, copy=False)
+            frames.append(_content(frame))
+        yield frames
+        # Looking costs less than the exception that would say "nothing there".
+        if socket.closed or not int(socket.getsockopt(zmq.EVENTS)) & _POLLIN:
+            return
+
+
+def _content(frame: zmq.Frame) -> bytes | memoryview:
+    return frame.bytes if len(frame) < COPY_BELOW else frame.buffer

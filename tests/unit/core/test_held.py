@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from meshq.core.held import ClientAccount, Held, HeldState, Intent
 from meshq.protocol.messages import Submit
+from meshq.protocol.payload import Payload
 
 CLIENT = b"a" * 16
-PARTS = [b"x" * 10, memoryview(b"y" * 5)]
+PARTS: Payload = [b"x" * 10, memoryview(b"y" * 5)]
 
 
 def test_a_new_attempt_is_queued_and_wanted() -> None:

@@ -140,6 +140,21 @@ def test_they_do_not_count_as_work_of_this_node(monkeypatch: pytest.MonkeyPatch)
     assert effects[-2:] == [to(A, Credit(3, 11, 1)), to(B, Credit(2, 2, 1))]
 
 
+def test_what_is_no_longer_entrusted_frees_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many detached tasks have come and gone, a client's other attempts are bounded as ever."""
+    monkeypatch.setattr(module, "_MAX_KEPT", 1)
+    talk = Conversation()
+    for number, withdrawn in ((1, False), (2, True)):
+        talk.say(A, submit(number, detached=True), entrust(number), to(A, Accepted(task(number), 1)))
+        if withdrawn:
+            talk.say(A, withdraw(number), Disown(A, task(number)))
+        talk.do(EntrustedWithdrawn(A, task(number), True) if withdrawn else entrusted_done(number))
+        talk.say(A, rack(number))
+    talk.say(A, submit(3), start(run(1, 3)))
+    text = "the client has 1 attempts and unacknowledged results here"
+    talk.say(A, submit(4), to(A, Nack(task(4), 1, "full", text)))
+
+
 def test_withdrawing() -> None:
     """Our own owner decides: the client hears "dropped" and nothing more, or "running" and the result."""
     talk = Conversation()

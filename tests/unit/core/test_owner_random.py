@@ -233,5 +233,5 @@ def _well_behaved(message: Message) -> Message | None:
 
 TestRandomOwner = RandomOwner.TestCase
 TestRandomOwner.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=120, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
