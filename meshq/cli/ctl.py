@@ -12,8 +12,10 @@ from meshq.cli.exits import FAILED, OK, PARTIAL
 from meshq.cli.flags import json_flag, mesh_flags, open_mesh
 from meshq.cli.output import note, print_json, print_table
 from meshq.cli.values import named_values
+from meshq.control.control import check_signal
 from meshq.control.matching import matches
 from meshq.errors import NoNodes
+from meshq.ids import parse_task_id
 
 if TYPE_CHECKING:
     from meshq.client.mesh import Mesh
@@ -62,10 +64,9 @@ def ping(as_json: bool, **flags: Any) -> int:
 @_ctl_flags
 def revoke(ids: tuple[str, ...], terminate: bool, signal: str, as_json: bool, **flags: Any) -> int:
     """Withdraw tasks: no node starts them from its reply on."""
+    tasks, name = [parse_task_id(text) for text in ids], check_signal(signal)  # before nodes are looked for
     return _command(
-        flags,
-        as_json,
-        lambda mesh, asked: mesh.control.revoke(ids, terminate, signal, reply=True, **asked),
+        flags, as_json, lambda mesh, asked: mesh.control.revoke(tasks, terminate, name, reply=True, **asked)
     )
 
 

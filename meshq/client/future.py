@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
-from concurrent.futures._base import FINISHED, PENDING
+import time
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, cast
 
 from meshq.client.outcomes import decode
@@ -20,6 +21,9 @@ from meshq.ids import format_id
 
 T = TypeVar("T")
 _making = threading.Lock()
+PENDING, FINISHED, CANCELLED_AND_NOTIFIED = "PENDING", "FINISHED", "CANCELLED_AND_NOTIFIED"
+"""The standard future's names of its states."""
+_SETTLED = frozenset({FINISHED, "CANCELLED", CANCELLED_AND_NOTIFIED})
 
 
 class TaskHandler(Protocol):
@@ -28,6 +32,7 @@ class TaskHandler(Protocol):
     def withdraw(self, task_id: bytes, timeout: float) -> bool: ...
     def revoke_task(self, task_id: bytes, *, terminate: bool, signal: str) -> Any: ...
     def in_loop(self) -> bool: ...
+    def turn_until(self, done: Callable[[], bool], timeout: float | None) -> None: ...
 
 
 WITHDRAW_TIMEOUT_S = 2.0
@@ -69,13 +74,13 @@ class _Lazy(concurrent.futures.Future[T]):
             self._lazy_callbacks = []
         return self._lazy_callbacks
 
-    def _finish(self) -> None:
-        """Take the result or exception that was just set as final."""
-        self._state = FINISHED
+    def _finish(self, state: str, tell: str) -> None:
+        """Take what was just set as final; ``tell`` is the waiters' method for it."""
+        self._state = state
         if self._lazy_condition is not None:
             with self._lazy_condition:
                 for waiter in self._lazy_waiters or ():
-                    waiter.add_result(self)
+                    getattr(waiter, tell)(self)
                 self._lazy_condition.notify_all()
             if self._lazy_callbacks:
                 self._invoke_callbacks()  # type: ignore[attr-defined]
@@ -138,8 +143,9 @@ class Future(_Lazy[T]):
 
     def result(self, timeout: float | None = None) -> T:
         """Return the task's value, or raise what it raised; ``TimeoutError`` after ``timeout`` seconds."""
+        if self._state != FINISHED:
+            timeout = self._wait(timeout)
         if self._state != FINISHED or self._exception is not None:
-            self._check_thread()
             super().result(timeout)
         value = self._result
         if type(value) is Outcome:
@@ -150,26 +156,33 @@ class Future(_Lazy[T]):
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return what the task raised, or None; ``TimeoutError`` after ``timeout`` seconds."""
-        self._check_thread()
-        return super().exception(timeout)
+        return super().exception(self._wait(timeout))
 
     def settle(self, outcome: Outcome) -> None:
         """Take the outcome of a task that is DONE. For the mesh alone."""
         self._result = outcome
-        self._finish()
+        self._finish(FINISHED, "add_result")
 
     def settle_failed(self, error: BaseException) -> None:
         """Take the exception of a task that is not DONE. For the mesh alone."""
         self._exception = error
-        self._finish()
+        self._finish(FINISHED, "add_exception")
 
     def settle_cancelled(self) -> None:
         """Take note that the task was withdrawn. For the mesh alone."""
-        if super().cancel():
-            self.set_running_or_notify_cancel()
+        self._finish(CANCELLED_AND_NOTIFIED, "add_cancelled")
 
-    def _check_thread(self) -> None:
-        if not self.done() and self._handler.in_loop():
+    def _wait(self, timeout: float | None) -> float | None:
+        """Help to bring the result about; return what is left of the timeout."""
+        if self._handler.in_loop():
+            if self._is_settled():
+                return timeout
             raise MeshqError(
                 "a callback of a future must not wait for another one: it runs in the thread that would settle it"
             )
+        began_at = time.monotonic()
+        self._handler.turn_until(self._is_settled, timeout)
+        return None if timeout is None else max(0.0, timeout - (time.monotonic() - began_at))
+
+    def _is_settled(self) -> bool:
+        return self._state in _SETTLED

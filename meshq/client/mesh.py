@@ -261,6 +261,10 @@ class Mesh:
         """Whether the caller is the mesh's own thread."""
         return self._runtime.in_loop()
 
+    def turn_until(self, done: Callable[[], bool], timeout: float | None) -> None:
+        """Turn the mesh's loop in the caller's thread until ``done()``; for futures. It may return early."""
+        self._runtime.wait(done, timeout)
+
     def future_of(self, task_id: bytes) -> Future[Any] | None:
         """Return the future of a detached task of this process, if it is still known."""
         return self._known.get(task_id)
@@ -304,7 +308,8 @@ class Mesh:
         """Tell whoever waits for the withdrawal of a task."""
         for event, answer in self._withdrawals.pop(task_id, ()):
             answer[0] = withdrawn
-            event.set()
+            # Not before the future is settled, which follows: who waits may look at it at once.
+            self._runtime.loop.post(event.set)
 
     def on_nodes_changed(self) -> None:
         """Wake whoever waits for nodes."""

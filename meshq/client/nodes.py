@@ -67,8 +67,8 @@ def explain_absence(mesh: str, problems: Iterable[Problem], unsafe: dict[str, st
     """Say why no node is seen, as far as that is known."""
     reasons = [f"{problem.label} ({problem.endpoint}): {problem.text}" for problem in problems]
     reasons += [
-        f"{name} ({where}): the node has no key, so anybody could answer there; "
-        "pass insecure=True (--insecure) to trust this network"
+        f"{name} ({where}): without a key of ours anybody could answer there; give the mesh's key file, "
+        "or, if its nodes have none, pass insecure=True (--insecure) to trust this network"
         for name, where in unsafe.items()
     ]
     said = "; ".join(reasons) or "none was announced, and none answered"

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import ParamSpec, Protocol, TypeVar
 
 from meshq.client.engine import Engine, Listener
+from meshq.client.turning import Turning, may_turn
 from meshq.config import Settings, find_key_path
 from meshq.core.membership import Candidate as DialCandidate
 from meshq.core.timers import earliest
@@ -40,8 +41,11 @@ def key_of(settings: Settings) -> MeshKey | None:
 class LoopPart(Protocol):
     """Something that lives on a client's loop."""
 
-    def step(self) -> float | None:
-        """Do what is due; return how long the next turn of the loop may last, in seconds."""
+    def step(self) -> None:
+        """Do what is due, after each turn of the loop."""
+
+    def timeout(self) -> float | None:
+        """Return how long the next turn may last, in seconds."""
 
     def close(self) -> None: ...
 
@@ -67,6 +71,7 @@ class Runtime:
         self.started_at = time.monotonic()
         self.parts: list[LoopPart] = []
         """What else takes part in the loop."""
+        self._turning = Turning(self._turn, lambda: self.loop.post(_nothing))
         self._thread = threading.Thread(target=self._run, name="meshq", daemon=True)
         self._thread.start()
         self._discoverer = threading.Thread(target=self._discover, name="meshq-discovery", daemon=True)
@@ -90,8 +95,13 @@ class Runtime:
         return not self._stopping and os.getpid() == self._pid
 
     def in_loop(self) -> bool:
-        """Whether the caller is the loop's own thread, which must not wait for itself."""
-        return threading.get_ident() == self._thread.ident
+        """Whether the caller is called by the loop, which must not be made to wait for itself."""
+        return self._turning.is_here()
+
+    def wait(self, done: Callable[[], bool], timeout: float | None) -> None:
+        """Turn the loop in the caller's thread until ``done()``; it may return early, so check."""
+        if self.is_usable and may_turn():
+            self._turning.wait(done, timeout)
 
     def ask(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``fn`` in the loop's thread and return its value."""
@@ -114,7 +124,7 @@ class Runtime:
         if not self.is_usable:
             return
         self._stopping = True
-        self.loop.post(lambda: None)
+        self._turning.stop()
         if not self.in_loop():
             self._thread.join(2.0)
         for discovery in self._discoveries:
@@ -124,16 +134,21 @@ class Runtime:
 
     def _run(self) -> None:
         try:
-            while not self._stopping:
-                self.engine.step()
-                waits = [part.step() for part in self.parts]
-                self.loop.turn(earliest(self.engine.timeout(), *waits))
+            self._turning.serve()
         finally:
             for part in self.parts:
                 part.close()
             self.engine.close()
             self.loop.close()
             self.context.term()
+
+    def _turn(self, limit_s: float | None) -> None:
+        """Do one turn of the loop, and what follows from it."""
+        waits = [part.timeout() for part in self.parts] if self.parts else ()
+        self.loop.turn(earliest(limit_s, self.engine.timeout(), *waits))
+        self.engine.step()
+        for part in self.parts:
+            part.step()
 
     def _discover(self) -> None:
         """Start the discoveries; apart, as the import of zeroconf alone takes longer than a round trip."""
@@ -169,6 +184,10 @@ class Runtime:
                 return None
         endpoints = tuple(endpoint(host, candidate.port) for host in hosts or candidate.addresses)
         return DialCandidate(candidate.instance, endpoints, (), candidate.key, candidate.source, label)
+
+
+def _nothing() -> None:
+    """What is posted to a loop just to end its turn."""
 
 
 def client_settings(

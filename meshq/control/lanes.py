@@ -123,14 +123,17 @@ class ControlLanes:
             if node not in self._link_of:
                 self._open_lane(reach)
 
-    def step(self) -> float | None:
-        """Do what is due, and send what waits; return how long the next turn of the loop may last."""
+    def step(self) -> None:
+        """Do what is due, and send what waits; to be called after each turn of the loop."""
         now = time.monotonic()
         for running in list(self._running.values()):
             due = running.machine.next_deadline()
             if due is not None and due <= now:
                 self._apply(running, running.machine.tick(now))
         self._links.flush()
+
+    def timeout(self) -> float | None:
+        """Return how long the next turn of the loop may last, in seconds."""
         due = earliest(*(running.machine.next_deadline() for running in self._running.values()))
         return None if due is None else max(0.0, due - time.monotonic())
 

@@ -236,10 +236,10 @@ class Holder:
         for held in dropped:
             self._forget(held)
         for held in list(client.held.values()):
-            if not held.detached and held.state is HeldState.DONE:
-                self._forget(held)
-            elif not held.detached and held.state is HeldState.RUNNING:
+            if held.state is HeldState.RUNNING:
                 self._call_back(held, Intent.REBALANCE)
+            elif held.state is HeldState.DONE and not held.detached:
+                self._forget(held)
         self._reports.say(client, ByeAck(len(dropped)))
         client.leaving = True
 
@@ -369,7 +369,7 @@ class Holder:
 
     def _end(self, held: Held, status: int, serializer: str, payload: Payload, seconds: float, now: float) -> None:
         """End an attempt that ran or was queued; nobody hears of it where its client has left."""
-        if held.client.leaving and not held.detached:
+        if held.client.leaving:
             self._forget(held)
         else:
             self._reports.finished(held, status, serializer, payload, seconds, now)
@@ -450,7 +450,7 @@ class Holder:
         for held in helds:
             held.intent = Intent.NONE
             held.reported = False
-            if held.client.leaving and not held.detached:
+            if held.client.leaving:
                 self._forget(held)
             else:
                 again.append(held)

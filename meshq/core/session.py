@@ -149,9 +149,9 @@ class Session:
                 event = NodeSuspected(node)
             case NodeBack(node):
                 event = NodeReturned(node)
-            case NodeDead(node, reason, died):
-                self._node_of_link.pop(self._link_of_node.pop(node), None)
-                event = NodeLost(node, reason, died)
+            case _:
+                self._node_of_link.pop(self._link_of_node.pop(verdict.node_id), None)
+                event = NodeLost(*verdict)
         return [NodesChanged(), *self.handle(event, now)]
 
     def _send(self, effects: list[OwnerEffect]) -> list[SessionEffect]:

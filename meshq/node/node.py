@@ -129,7 +129,9 @@ class Node:
         try:
             self._restarts.begin(time.monotonic())
             while not self._stopping:
-                self._loop.turn(self._step())
+                wait_s = self._step()
+                if not self._stopping:  # the step may have ended a drain
+                    self._loop.turn(wait_s)
             self._farewell()
         finally:
             self._close()

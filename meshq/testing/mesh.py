@@ -198,8 +198,11 @@ class SimMesh:
 
     def _end_left(self, client: SimClient) -> None:
         if client.alive:
-            nodes = {view.node_id for view in client.session.membership.nodes()}
-            (self.left if nodes <= client.goodbyes else self.gone).add(client.hello.client)
+            client_id = client.hello.client
+            accounts = [node.holder._clients.get(client_id) for node in self.living_nodes()]
+            # A BYE may be lost, or be followed by a HELLO where a connection breaks just then.
+            heard = all(account is None or account.leaving for account in accounts)
+            (self.left if heard else self.gone).add(client_id)
             self._end_client(client)
 
     def _end_client(self, client: SimClient) -> None:

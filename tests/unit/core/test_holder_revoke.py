@@ -10,6 +10,7 @@ from holder_conversation import (
     Conversation,
     done,
     gone,
+    lost,
     quick,
     rack,
     recalled,
@@ -146,7 +147,7 @@ def test_a_revoke_without_a_signal_does_not_wait_for_one_with() -> None:
 
 
 def test_a_task_left_running_may_be_terminated_later() -> None:
-    """A revoke without a signal is no obstacle to one with; until then a death is charged as any other."""
+    """A revoke without a signal is no obstacle to one with."""
     talk = Conversation()
     talk.say(A, submit(1), start(run(1, 1)))
     talk.hear(revoke(1), RecallRuns(0, [1]))
@@ -154,6 +155,15 @@ def test_a_task_left_running_may_be_terminated_later() -> None:
     talk.hear(revoke(1, signal=KILL), RecallRuns(0, [1]))
     talk.hear(recalled([1], []), SignalWorker(0, KILL))
     talk.hear(gone(1), to(A, revoked(1)), answer({1: "terminated"}))
+
+
+def test_a_task_left_running_may_die_of_itself() -> None:
+    """Once the revoke is answered "running", a death is charged like any other."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.hear(revoke(1), RecallRuns(0, [1]))
+    talk.hear(recalled([1], []), answer({1: "running"}))
+    talk.hear(gone(1), to(A, lost(1)))
 
 
 def test_a_worker_dies_before_it_answers() -> None:

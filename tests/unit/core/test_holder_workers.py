@@ -116,6 +116,18 @@ def test_a_slot_with_a_long_run_gets_nothing() -> None:
     talk.say(A, submit(5))
 
 
+def test_a_run_may_be_called_back_time_and_again() -> None:
+    """What was given back once, and waits behind a long run again, is asked for again."""
+    talk = Conversation()
+    n = talk.teach("f", SHORT_S)
+    talk.say(A, [submit(1), submit(2), submit(3)], start(run(n, 1), run(n + 1, 2), run(n + 2, 3)))
+    talk.pass_time(0.011)
+    talk.hear(recalled([n + 1, n + 2], [n + 1, n + 2]))
+    talk.hear(short(n), start(run(n + 3, 2), run(n + 4, 3)), to(A, quick(1)))
+    talk.say(A, rack(1))
+    talk.wait(0.011, RecallRuns(0, [n + 4]), to(A, Started(task(2), 1, about(0.010))))
+
+
 def test_a_recall_that_comes_too_late_changes_nothing() -> None:
     """A run that its worker has started meanwhile, or finished, stays there."""
     talk = Conversation()

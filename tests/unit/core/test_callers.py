@@ -1,0 +1,138 @@
+"""Callers: which connection leads to which client's lane, and who may take an id over."""
+
+from __future__ import annotations
+
+import pytest
+
+from meshq.core import callers
+from meshq.core.callers import Caller, Callers
+from meshq.protocol.messages import PROTOCOL_VERSION, Hello
+
+A, B = b"a" * 16, b"b" * 16
+SECRET = b"s" * 16
+
+
+def hello(
+    client: bytes = A,
+    *,
+    secret: bytes = SECRET,
+    mesh: str = "m",
+    lane: str = "work",
+    lowest: int = 1,
+    highest: int = 1,
+) -> Hello:
+    """Return a client's greeting."""
+    return Hello(client, secret, mesh, lane, "client", lowest, highest)
+
+
+@pytest.fixture
+def book() -> Callers:
+    """Begin with nobody in the mesh ``m``."""
+    return Callers("m")
+
+
+def code(book: Callers, route: bytes, greeting: Hello, user: str = "") -> str:
+    """Greet, and return the code of the refusal, or "" """
+    refusal = book.greet(route, user, greeting)
+    return "" if refusal is None else refusal.code
+
+
+def test_a_client_that_greets_can_be_answered(book: Callers) -> None:
+    """The route leads to the client's lane, and the lane to the route."""
+    assert book.who(b"1") is None
+    assert book.route(A, "work") is None
+    assert code(book, b"1", hello()) == ""
+    assert book.who(b"1") == Caller(A, "work")
+    assert book.route(A, "work") == b"1"
+
+
+def test_each_lane_has_a_route_of_its_own(book: Callers) -> None:
+    """Work and control of one client are two connections."""
+    assert code(book, b"1", hello()) == code(book, b"2", hello(lane="control")) == ""
+    assert (book.route(A, "work"), book.route(A, "control")) == (b"1", b"2")
+
+
+def test_the_newest_greeting_counts(book: Callers) -> None:
+    """After a reconnection the old route is nobody's, and its end is no news of the client."""
+    book.greet(b"1", "", hello())
+    book.greet(b"2", "", hello())
+    assert book.route(A, "work") == b"2"
+    assert book.who(b"1") is None
+    assert book.drop(b"1") is None
+    assert book.route(A, "work") == b"2"
+
+
+def test_a_greeting_may_be_repeated(book: Callers) -> None:
+    """A HELLO that comes twice over one connection changes nothing."""
+    book.greet(b"1", "", hello())
+    assert code(book, b"1", hello()) == ""
+    assert (book.route(A, "work"), book.who(b"1")) == (b"1", Caller(A, "work"))
+
+
+def test_a_route_that_leads_nowhere_is_dropped(book: Callers) -> None:
+    """Whose it was is returned; the client may come back over another."""
+    book.greet(b"1", "", hello())
+    assert book.drop(b"1") == Caller(A, "work")
+    assert book.route(A, "work") is None
+    assert book.drop(b"1") is None
+    assert code(book, b"2", hello()) == ""
+
+
+def test_only_who_knows_the_secret_takes_an_id_over(book: Callers) -> None:
+    """Another secret is refused, and the client keeps its route; so it is after the route has gone."""
+    book.greet(b"1", "", hello())
+    assert code(book, b"2", hello(secret=b"x" * 16)) == "owner"
+    assert book.who(b"2") is None
+    assert book.route(A, "work") == b"1"
+    book.drop(b"1")
+    assert code(book, b"2", hello(secret=b"x" * 16)) == "owner"
+
+
+def test_ids_belong_to_the_key_that_was_proved(book: Callers) -> None:
+    """The same id under another key has a secret of its own."""
+    book.greet(b"1", "key one", hello())
+    assert code(book, b"2", hello(secret=b"x" * 16), user="key two") == ""
+
+
+def test_a_client_that_has_left_is_forgotten(book: Callers) -> None:
+    """Its id is free again, while the others' stay theirs; its route answers until it goes."""
+    book.greet(b"1", "", hello())
+    book.greet(b"2", "", hello(B))
+    book.forget(A)
+    assert book.route(A, "work") == b"1"
+    assert code(book, b"3", hello(secret=b"x" * 16)) == ""
+    assert code(book, b"4", hello(B, secret=b"x" * 16)) == "owner"
+
+
+def test_another_mesh_is_refused(book: Callers) -> None:
+    """Both names are in the words of the refusal."""
+    refusal = book.greet(b"1", "", hello(mesh="other"))
+    assert refusal is not None
+    assert refusal.code == "mesh"
+    assert "'m'" in refusal.text
+    assert "'other'" in refusal.text
+
+
+@pytest.mark.parametrize(
+    ("lowest", "highest"), [(PROTOCOL_VERSION + 1, PROTOCOL_VERSION + 3), (0, PROTOCOL_VERSION - 1)]
+)
+def test_a_client_that_cannot_speak_this_version_is_refused(book: Callers, lowest: int, highest: int) -> None:
+    """The version that is spoken here is in the words of the refusal."""
+    refusal = book.greet(b"1", "", hello(lowest=lowest, highest=highest))
+    assert refusal is not None
+    assert (refusal.code, str(PROTOCOL_VERSION) in refusal.text) == ("version", True)
+
+
+def test_a_client_that_speaks_several_versions_is_taken(book: Callers) -> None:
+    """It is enough that the version spoken here is among them."""
+    assert code(book, b"1", hello(lowest=0, highest=PROTOCOL_VERSION + 5)) == ""
+
+
+def test_the_number_of_clients_is_bounded(book: Callers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the table is full who is known may still come back, and one that leaves makes room."""
+    monkeypatch.setattr(callers, "MAX_CALLERS", 1)
+    book.greet(b"1", "", hello())
+    assert code(book, b"2", hello(B)) == "full"
+    assert code(book, b"3", hello()) == ""
+    book.forget(A)
+    assert code(book, b"2", hello(B)) == ""
