@@ -22,7 +22,7 @@ FLOORS = [
     {"cli", "testing"},
 ]
 FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}
-FLOOR_OF["__main__"] = FLOOR_OF["cli"]
+FLOOR_OF["__main__"] = len(FLOORS)
 WHO_MAY_OBSERVE = FLOOR_OF["transport"]
 
 _IMPURE = {"zmq", "zeroconf", "socket", "select", "threading", "asyncio", "multiprocessing", "subprocess"}

@@ -17,7 +17,8 @@ with Mesh() as mesh:
         mesh.submit(divide, 1, 0).result()
     except ZeroDivisionError as error:
         print(f"1. {type(error).__name__}: {error}")
-        print("   on the node:", str(error.__cause__).strip().splitlines()[-3].strip())
+        lines = str(error.__cause__).splitlines()
+        print("   on the node:", next(line.strip() for line in lines if "shaky.py" in line))
 
     # Types of your own work alike, if the script has imported them.
     try:

@@ -299,7 +299,8 @@ class Mesh:
     def _explain(self, task: OwnedTask, outcome: Outcome) -> str:
         engine = self._runtime.engine
         if outcome.ending is Ending.UNKNOWN_TASK:
-            return explain_unknown(task.function, map(describe, engine.nodes()))
+            nodes = [describe(view) for view in engine.nodes()]
+            return explain_unknown(task.function, task.tags, task.serializer, nodes)
         if outcome.ending is Ending.NO_NODES:
             return explain_absence(self.name, engine.problems(), self._runtime.unsafe)
         return ""

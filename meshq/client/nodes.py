@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from meshq.core.membership import NodeView, Problem
@@ -46,14 +46,27 @@ def describe(view: NodeView) -> NodeInfo:
     )
 
 
-def explain_unknown(function: str, nodes: Iterable[NodeInfo]) -> str:
+def explain_unknown(function: str, tags: Collection[str], serializer: str, nodes: Collection[NodeInfo]) -> str:
     """Say which nodes were seen, what they offer, and what would help."""
+    offering = [node for node in nodes if function in node.functions]
+    if offering:
+        return _explain_unfit(function, tags, serializer, offering)
     module, _, name = function.rpartition(".")
     offers = "; ".join(f"{node.full_name} offers {_list(node.functions)}" for node in nodes)
     return (
         f"no node offers {function}. Seen: {offers or 'no node'}. Start a node with the module that "
         f"defines it ('meshq node {module or name}'), or allow it there by name ('--allow {module}:{name}')"
     )
+
+
+def _explain_unfit(function: str, tags: Collection[str], serializer: str, offering: Collection[NodeInfo]) -> str:
+    """Say why no node that offers a function may be sent the task."""
+    if any(set(tags) <= set(node.tags) for node in offering):
+        help = "start one with --allow-pickle" if serializer == "pickle" else "choose another"
+        return f"no node that offers {function} takes the serializer {serializer}: {help}"
+    seen = "; ".join(f"{node.full_name} has {_list(node.tags)}" for node in offering)
+    flags = " ".join(f"--tag {tag}" for tag in sorted(tags))
+    return f"no node that offers {function} has all its tags. Seen: {seen}. Start one with '{flags}'"
 
 
 def _list(functions: tuple[str, ...], most: int = 8) -> str:

@@ -160,9 +160,9 @@ class Runtime:
 
             sources.append(MdnsBrowser(self.settings.mesh))
         for source in sources:
+            self._discoveries.append(source)  # before it starts, so that it is closed whenever that comes
             if not self._stopping:
                 source.start(self._on_candidate, self._on_gone)
-                self._discoveries.append(source)
 
     def _on_candidate(self, candidate: Candidate) -> None:
         converted = self._convert(candidate)

@@ -78,9 +78,14 @@ class Listening:
         self._ready = False
         self._announcer: MdnsAnnouncer | None = None
         self._authenticator = None if key is None else Authenticator(context, key)
-        self._sockets = NodeSockets(
-            loop, context, self.host, settings.port, key, self._on_frames, self._on_broadcast
-        )
+        try:
+            self._sockets = NodeSockets(
+                loop, context, self.host, settings.port, key, self._on_frames, self._on_broadcast
+            )
+        except ConfigError:
+            if self._authenticator is not None:
+                self._authenticator.close()
+            raise
         self._sockets.subscribe(TOPIC_ALL)
         self._sockets.subscribe(topic_of(identity.node))
         self.ack = identity._replace(control_port=self._sockets.control_port)

@@ -82,17 +82,7 @@ class Node:
         self.ack = identity(settings, self._claim.name, socket.gethostname(), self._key, new_id())
         self._loop = Loop()
         self._context = make_context()
-        self._listening = Listening(
-            self._loop,
-            self._context,
-            settings,
-            self._key,
-            self.ack,
-            on_work=self._on_work,
-            on_command=self._on_command,
-            on_greeted=lambda client: self._inbox.append(ClientGreeted(client)),
-            on_lost=lambda client: self._inbox.append(ClientUnreachable(client)),
-        )
+        self._listening = self._listen()
         own_client = new_id()
         self._holder = Holder(settings.slots, own_client)
         self._entrusted = Entrusted(own_client, time.monotonic(), self._inbox.append)
@@ -111,6 +101,25 @@ class Node:
             RevokeAnswered: lambda effect: effect.token(effect.outcome),
             Drained: lambda _: self._end(),
         }
+
+    def _listen(self) -> Listening:
+        try:
+            return Listening(
+                self._loop,
+                self._context,
+                self.settings,
+                self._key,
+                self.ack,
+                on_work=self._on_work,
+                on_command=self._on_command,
+                on_greeted=lambda client: self._inbox.append(ClientGreeted(client)),
+                on_lost=lambda client: self._inbox.append(ClientUnreachable(client)),
+            )
+        except ConfigError:
+            self._loop.close()
+            self._context.term()
+            self._claim.close()
+            raise
 
     # ------------------------------------------------------------------ the node's face
 

@@ -52,10 +52,12 @@ class Chaos:
             functions=FUNCTIONS,
             trace=trace,
         )
+        # A far network has more on its way when a connection breaks.
+        self.mesh.network.delay_s = self.rng.choice([(0.0001, 0.005), (0.01, 0.08)])
         self._until = self.mesh.now + self.rng.uniform(4.0, 15.0)
         self._faults = (
             (self._crash, 3), (self._kill_worker, 3), (self._freeze, 2), (self._freeze_client, 1), (self._cut, 4),
-            (self._heal, 3), (self._break, 2), (self._drain, 1), (self._crash_client, 0.5), (self._leave, 0.5),
+            (self._heal, 3), (self._break, 4), (self._drain, 1), (self._crash_client, 0.5), (self._leave, 0.5),
             (self._withdraw, 2), (self._revoke, 1), (self._join, 1), (self._submit_some, 3),
         )  # fmt: skip
 
@@ -194,6 +196,8 @@ class Chaos:
     def _leave(self) -> None:
         client = self._client()
         if client is not None:
+            client.submit(self.rng.choice(["short", "long"]), self.rng.randint(0, 60))
+            self.mesh.run(0.2)
             self.mesh.leave(client)
             self.mesh.add_client()
 

@@ -207,6 +207,8 @@ class SimClient(Process):
         self._ledger.check_answers()
 
     def _submit(self, tasks: list[OwnedTask]) -> None:
+        if self.leaving:
+            return
         self._apply(self.session.handle(Submitted(tasks), self.agenda.now))
 
     def _send(self, effect: SendLink) -> None:

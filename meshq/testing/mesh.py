@@ -58,7 +58,7 @@ class SimMesh:
         """Ids of the clients that have left."""
         self._last_port = 4000
         self._revokes = 0
-        self.agenda.later(_AUDIT_S, self._audit)
+        self.agenda.later(_AUDIT_S, self._audit_again)
 
     # ------------------------------------------------------------------ who is there
 
@@ -202,6 +202,8 @@ class SimMesh:
             accounts = [node.holder._clients.get(client_id) for node in self.living_nodes()]
             # A BYE may be lost, or be followed by a HELLO where a connection breaks just then.
             heard = all(account is None or account.leaving for account in accounts)
+            if any(account is not None and account.leaving and account.queue for account in accounts):
+                self.ledger.fail(f"{client.name} has left, and still has attempts queued")
             (self.left if heard else self.gone).add(client_id)
             self._end_client(client)
 
@@ -248,7 +250,7 @@ class SimMesh:
             if self.now >= end:
                 self._complain(within)
             self.run(0.25)
-        self._audit_all()
+        self.audit()
 
     def unsettled(self) -> int:
         """Return how many tasks of living clients have not ended."""
@@ -278,11 +280,12 @@ class SimMesh:
             for client in node.holder._clients.values():
                 yield from client.held
 
-    def _audit(self) -> None:
-        self._audit_all()
-        self.agenda.later(_AUDIT_S, self._audit)
+    def _audit_again(self) -> None:
+        self.audit()
+        self.agenda.later(_AUDIT_S, self._audit_again)
 
-    def _audit_all(self) -> None:
+    def audit(self) -> None:
+        """See whether all machines' books add up; done every half second. Raises SimFailure."""
         for node in self.living_nodes():
             for text in holder_faults(node.holder):
                 self.ledger.fail(f"the books of {node.name} do not add up: {text}")

@@ -101,12 +101,12 @@ class Shell:
     def run(self, *args: object, **env: str) -> Done:
         """Run ``meshq ARGS``, and wait for it."""
         command = [sys.executable, "-m", "meshq", *map(str, args)]
-        return Done(
-            subprocess.run(
-                command, cwd=self.directory, env=self.env | env, capture_output=True, text=True, timeout=WAIT_S,
-                check=False, stdin=subprocess.DEVNULL,
-            )
+        done = subprocess.run(
+            command, cwd=self.directory, env=self.env | env, capture_output=True, text=True, timeout=WAIT_S,
+            check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
+        print("meshq", *args, done, sep="\n    ")  # for the report of a failure
+        return Done(done)
 
     def start(self, *args: object, log: Path) -> subprocess.Popen[str]:
         """Start ``meshq ARGS`` in a process group of its own; what it prints goes to ``log``."""

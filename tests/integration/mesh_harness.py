@@ -10,6 +10,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -183,16 +184,18 @@ class Stage:
 
     def close(self) -> None:
         """End everything, and see that no process is left, least of all a worker."""
-        for mesh in self._meshes:
-            mesh.close(cancel=True)
-        for process in (*self.nodes, *self.scripts):
-            process.kill()
         stages.remove(self)
-        try:
-            wait_until(lambda: not self.processes(), 5.0, "the processes of the mesh end with their nodes")
-        finally:
-            for pid in self.processes():
-                os.kill(pid, signal.SIGKILL)
+        with ExitStack() as ends:
+            ends.callback(self._kill_all)
+            ends.callback(lambda: wait_until(lambda: not self.processes(), 5.0, "no process outlives its node"))
+            for process in (*self.nodes, *self.scripts):
+                ends.callback(process.kill)
+            for mesh in self._meshes:
+                ends.callback(mesh.close, cancel=True)
+
+    def _kill_all(self) -> None:
+        for pid in self.processes():
+            os.kill(pid, signal.SIGKILL)
 
 
 def labels(results: list[str]) -> dict[str, int]:

@@ -75,17 +75,21 @@ def test_fewer_nodes_than_waited_for(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [["nodes", "--timeout", "0.5"], ["ctl", "ping"], ["call", "a.b", "--timeout", "1"]]
+    "command", [["nodes", "--timeout", "0.5"], ["ctl", "ping"], ["call", "a.b", "--timeout", "1"]], ids=" ".join
 )
 def test_without_nodes_the_reason_is_said(lonely: Shell, command: list[str]) -> None:
-    """Exit code 3, one line on stderr, and nothing on stdout; with --json the reason is the one value."""
+    """Exit code 3, one line on stderr, and nothing on stdout."""
     done = lonely.run(*command)
     assert (done.code, done.out) == (3, "")
     assert done.err.startswith("meshq: no node of the mesh 'cli-")
     assert len(done.err.splitlines()) == 1
-    as_json = lonely.run(*command, "--json")
-    assert (as_json.code, as_json.err) == (3, "")
-    assert as_json.json()["error"].startswith("no node of the mesh")
+
+
+def test_without_nodes_the_reason_is_the_json(lonely: Shell) -> None:
+    """With ``--json`` the reason is the one value, and stderr is empty."""
+    done = lonely.run("nodes", "--timeout", 0.2, "--json")
+    assert (done.code, done.err) == (3, "")
+    assert done.json()["error"].startswith("no node of the mesh")
 
 
 def test_a_peer_where_nothing_listens_is_named(lonely: Shell) -> None:
@@ -118,13 +122,13 @@ def test_ping_as_json(shell: Shell) -> None:
 
 
 def test_ping_in_a_cold_shell_is_quick(shell: Shell) -> None:
-    """Start of Python, discovery, command and all replies: some 1 s; the best of three, on a busy machine."""
-    took = []
-    for _ in range(3):
+    """Start of Python, discovery, command and all replies take 1 s; on a busy machine, one time of five."""
+    for _ in range(5):
         began = time.monotonic()
         assert len(shell.run("ctl", "ping", "--json").json()["replies"]) == 2
-        took.append(time.monotonic() - began)
-    assert min(took) < 2.0
+        if time.monotonic() - began < 1.5:
+            return
+    pytest.fail("it took longer than 1.5 s each time")
 
 
 @pytest.mark.parametrize("choice", [["--destination", "left"], ["--pattern", "l*"]])
@@ -189,14 +193,19 @@ def test_revoke_ends_a_running_task(shell: Shell) -> None:
     ],
 )
 def test_wrong_usage_of_ctl(shell: Shell, arguments: list[str], complaint: str) -> None:
-    """Exit code 2, and what is wrong; the same as JSON."""
+    """Exit code 2, and what is wrong, without a traceback."""
     done = shell.run("ctl", *arguments)
     assert (done.code, done.out) == (2, "")
     assert complaint in done.err
     assert "Traceback" not in done.err
-    as_json = shell.run("ctl", *arguments, "--json")
-    assert as_json.code == 2
-    assert complaint in as_json.json()["error"]
+
+
+def test_wrong_usage_as_json(lonely: Shell) -> None:
+    """What click and what meshq find wrong are both the one JSON value."""
+    for arguments in (["ping", "--timeout", "x"], ["revoke", "no-id"]):
+        done = lonely.run("ctl", *arguments, "--json")
+        assert (done.code, done.err) == (2, "")
+        assert arguments[-1] in done.json()["error"]
 
 
 def test_broadcast_with_and_without_replies(shell: Shell) -> None:

@@ -15,8 +15,9 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
-_OURS = re.compile(r"mqlab(\d+)-\w+")
+_OURS = re.compile(r"mqlab(\d+)-[\w-]+")
 _numbers = itertools.count(1)
 
 
@@ -124,7 +125,7 @@ def sweep() -> None:
     """Remove what runs that are over, killed ones say, have left behind."""
     for namespace in _namespaces():
         match = _OURS.fullmatch(namespace)
-        if match and not os.path.exists(f"/proc/{match[1]}"):
+        if match and _has_ended(match[1]):
             remove_namespace(namespace)
 
 
@@ -145,6 +146,14 @@ def reason_against() -> str | None:
     finally:
         trial.remove()
     return None
+
+
+def _has_ended(pid: str) -> bool:
+    """Tell whether a process has ended; one that nobody has reaped is still listed."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
 
 
 def _namespaces() -> list[str]:

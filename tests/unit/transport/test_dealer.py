@@ -78,8 +78,8 @@ def test_an_unreachable_host_is_not_called_refused(net: Net) -> None:
 
 def test_a_node_that_dies_and_comes_back(net: Net) -> None:
     """The break, the refusals and the new connection are told; nothing sent in between is kept."""
-    node = net.node()
-    port = node.sockets.port
+    port = free_port()
+    node = net.node(port=port)
     client = net.client(node.endpoint)
     net.until(lambda: client.words == ["connected"])
     node.sockets.close()
@@ -236,8 +236,8 @@ def test_a_client_of_another_mesh_is_told(net: Net) -> None:
 
 def test_a_node_that_hangs_up_while_it_restarts_is_not_another_mesh(net: Net) -> None:
     """One connection that is closed in the handshake is tried again, without a word."""
-    listener = socket.create_server((HOST, 0))
-    port = listener.getsockname()[1]
+    port = free_port()
+    listener = socket.create_server((HOST, port))
     client = net.client(f"tcp://{HOST}:{port}")
 
     def hang_up() -> None:

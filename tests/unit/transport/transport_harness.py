@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import time
 from collections import deque
@@ -135,13 +136,14 @@ class Net:
 
 
 def free_port() -> int:
-    """Return a port at which nothing listens, nor at the one after it."""
+    """Return a port at which nothing listens, nor at the one after it.
+
+    From below the range that the system gives to outgoing connections, which may take any port of it meanwhile.
+    """
     while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind((HOST, 0))
-            port: int = first.getsockname()[1]
-            try:
-                second.bind((HOST, port + 1))
-            except (OSError, OverflowError):
-                continue
-            return port
+        port = random.randrange(20_000, 32_000)
+        try:
+            with socket.create_server((HOST, port)), socket.create_server((HOST, port + 1)):
+                return port
+        except OSError:
+            continue

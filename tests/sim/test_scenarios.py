@@ -1,0 +1,254 @@
+"""What users are promised, each in a scenario of its own on the virtual network."""
+
+from __future__ import annotations
+
+import pytest
+
+from meshq.core.owned import Ending
+from meshq.testing import SimFunction, SimMesh
+from meshq.testing.client import SimClient
+from meshq.testing.node import SimNode
+
+FUNCTIONS = {
+    "ten": SimFunction(0.010, 0.010),
+    "long": SimFunction(1.0, 1.0),
+    "deadly": SimFunction(0.005, 0.005, "kills"),
+}
+
+
+def make_mesh(seed: int = 0, *, trace: bool = True) -> SimMesh:
+    """Make a mesh that loses nothing of its own accord."""
+    return SimMesh(seed, functions=FUNCTIONS, trace=trace)
+
+
+def begin(mesh: SimMesh, *slots: int) -> tuple[list[SimNode], SimClient]:
+    """Start nodes with these slots, and a client that knows them all."""
+    nodes = [mesh.add_node(count) for count in slots]
+    client = mesh.add_client()
+    mesh.run_until(lambda: all(client.is_connected(node.ack.node) for node in nodes), within=2.0)
+    return nodes, client
+
+
+def endings(mesh: SimMesh, tasks: list[bytes]) -> set[Ending | None]:
+    """Return how the tasks ended."""
+    outcomes = (mesh.ledger.records[task].outcome for task in tasks)
+    return {None if outcome is None else outcome.ending for outcome in outcomes}
+
+
+def starts(mesh: SimMesh, tasks: list[bytes]) -> int:
+    """Return how many runs of the tasks were started."""
+    return sum(mesh.ledger.records[task].starts for task in tasks)
+
+
+def queued(mesh: SimMesh) -> int:
+    """Return how many attempts are queued at the nodes."""
+    return sum(node.holder.counts()["queued"] for node in mesh.living_nodes())
+
+
+def test_a_node_killed_every_two_seconds() -> None:
+    """Of 10,000 tasks none is lost or delivered twice, and little more than what ran there runs again."""
+    mesh = make_mesh(trace=False)
+    nodes, client = begin(mesh, 4, 4)
+    tasks = client.submit("ten", 10_000)
+    kills = 0
+    while mesh.unsettled():
+        mesh.run(2.0)
+        mesh.crash(nodes[kills % 2])
+        mesh.run(0.3)
+        nodes[kills % 2] = mesh.restart(nodes[kills % 2])
+        kills += 1
+        assert kills < 30
+    mesh.quiet(within=10.0)
+    assert endings(mesh, tasks) == {Ending.DONE}
+    assert kills >= 5
+    # A kill ends a run on each slot; as many again may have ended with their results still on the way.
+    assert starts(mesh, tasks) - 10_000 <= 2 * 4 * kills
+
+
+def test_a_frozen_node() -> None:
+    """Its tasks are done elsewhere before it thaws; what it then still says changes nothing."""
+    mesh = make_mesh()
+    [frozen, _], client = begin(mesh, 2, 2)
+    tasks = client.submit("ten", 500)
+    mesh.run(0.5)
+    mesh.freeze(frozen, 30.0)
+    mesh.run_until(lambda: not mesh.unsettled(), within=8.0)
+    assert frozen.frozen
+    mesh.run(40.0)
+    mesh.quiet(within=5.0)
+    assert endings(mesh, tasks) == {Ending.DONE}
+    assert client.is_connected(frozen.ack.node)
+
+
+def test_a_short_freeze_costs_nothing() -> None:
+    """A node that comes back before it is taken for dead keeps its tasks: none runs twice."""
+    mesh = make_mesh()
+    [frozen, _], client = begin(mesh, 2, 2)
+    tasks = client.submit("ten", 500)
+    mesh.run(0.5)
+    mesh.freeze(frozen, 2.0)
+    mesh.quiet(within=10.0)
+    assert starts(mesh, tasks) == 500
+
+
+@pytest.mark.parametrize("ways", ["both", "there", "back"])
+@pytest.mark.parametrize("seconds", [0.5, 4.0, 20.0])
+def test_a_cut_that_heals(seconds: float, ways: str) -> None:
+    """Short or long, one way or both: every task ends once, and the node is used again."""
+    mesh = make_mesh()
+    [node, _], client = begin(mesh, 2, 2)
+    tasks = client.submit("ten", 500)
+    mesh.run(0.5)
+    mesh.cut(*((node, client) if ways == "back" else (client, node)), both=ways == "both")
+    mesh.run(seconds)
+    mesh.heal()
+    mesh.run_until(lambda: not mesh.unsettled() and client.is_connected(node.ack.node), within=40.0)
+    more = client.submit("ten", 100)
+    mesh.run_until(lambda: node.holder.counts()["running"] == 2, within=5.0)
+    mesh.quiet(within=10.0)
+    assert endings(mesh, tasks + more) == {Ending.DONE}
+
+
+def test_a_lost_connection_does_not_make_tasks_run_again() -> None:
+    """A connection that breaks and is made anew goes on where the old one ended."""
+    mesh = make_mesh()
+    [node], client = begin(mesh, 2)
+    tasks = client.submit("ten", 300)
+    for _ in range(3):
+        mesh.run(0.3)
+        mesh.break_connections(node)
+    mesh.quiet(within=20.0)
+    assert endings(mesh, tasks) == {Ending.DONE}
+    assert starts(mesh, tasks) == 300
+
+
+@pytest.mark.parametrize("detached", [False, True])
+def test_a_poisonous_task(detached: bool) -> None:
+    """It kills three workers, is given up, and takes none of the others with it."""
+    mesh = make_mesh()
+    _, client = begin(mesh, 2, 2)
+    others = client.submit("ten", 200)
+    [poison] = client.submit("deadly", detached=detached)
+    mesh.quiet(within=20.0)
+    assert mesh.ledger.records[poison].starts == 3
+    assert mesh.ledger.records[poison].blames == 3
+    assert endings(mesh, [poison]) == {Ending.FAILURE if detached else Ending.WORKER_LOST}
+    assert endings(mesh, others) == {Ending.DONE}
+    assert starts(mesh, others) == 200
+
+
+def test_a_node_that_joins_in_the_middle() -> None:
+    """It has work on all its slots within a second of being ready."""
+    mesh = make_mesh()
+    _, client = begin(mesh, 2)
+    client.submit("ten", 3000)
+    mesh.run(2.0)
+    joined = mesh.add_node(4)
+    mesh.run_until(lambda: joined.is_ready, within=1.0)
+    mesh.run_until(lambda: joined.holder.counts()["running"] == 4, within=1.0)
+    mesh.quiet(within=30.0)
+
+
+def test_clients_share_a_node_fairly() -> None:
+    """One task does not wait for the thousands of another client, and two with thousands get half each."""
+    mesh = make_mesh()
+    _, busy = begin(mesh, 2)
+    many = busy.submit("ten", 5000)
+    mesh.run(1.0)
+    second = mesh.add_client()
+    mesh.run(1.0)
+    second.submit("ten")
+    mesh.run_until(lambda: not second.unsettled, within=0.2)
+    before = busy.unsettled
+    second.submit("ten", 5000)
+    mesh.run(5.0)
+    shares = before - busy.unsettled, 5000 - second.unsettled
+    assert 0.85 <= shares[0] / shares[1] <= 1.15
+    assert sum(shares) >= 0.95 * 2 * 5.0 / 0.010
+    mesh.leave(second)
+    mesh.quiet(within=60.0)
+    assert endings(mesh, many) == {Ending.DONE}
+
+
+def test_a_client_that_leaves() -> None:
+    """BYE takes back all that was queued; what ran ends unheard, and nothing of it is kept."""
+    mesh = make_mesh()
+    [node], client = begin(mesh, 2)
+    tasks = client.submit("long", 50)
+    mesh.run(0.5)
+    assert queued(mesh)
+    mesh.leave(client)
+    mesh.run(0.3)
+    assert queued(mesh) == 0
+    assert endings(mesh, tasks) == {Ending.CANCELLED}
+    mesh.quiet(within=2.0)
+    assert node.holder.counts() == {"queued": 0, "running": 0, "finished": 0, "clients": 2}
+
+
+def test_detached_tasks_outlive_their_client() -> None:
+    """What a node has accepted for good is run after the client has left."""
+    mesh = make_mesh()
+    _, client = begin(mesh, 2)
+    tasks = client.submit("ten", 100, detached=True)
+    mesh.run_until(lambda: not client.owner.unaccepted(), within=0.1)
+    mesh.leave(client)
+    mesh.quiet(within=5.0)
+    assert [mesh.ledger.records[task].starts for task in tasks] == [1] * 100
+
+
+def test_a_client_that_crashes() -> None:
+    """What it had queued is dropped after a quarter of an hour, its results after an hour."""
+    mesh = make_mesh()
+    [node], client = begin(mesh, 1)
+    client.submit("long", 3)
+    mesh.run(0.5)
+    mesh.crash_client(client)
+    mesh.run(60.0)
+    assert node.holder.counts()["finished"] > 0
+    mesh.run(3600.0 + 60.0)
+    assert node.holder.counts()["finished"] == 0
+
+
+def test_a_drained_node() -> None:
+    """It finishes what runs, hands back what waits, and ends; no task runs twice for it."""
+    mesh = make_mesh()
+    [drained, _], client = begin(mesh, 2, 2)
+    tasks = client.submit("long", 20)
+    mesh.run(0.5)
+    mesh.drain(drained)
+    mesh.run_until(lambda: not drained.alive, within=3.0)
+    mesh.quiet(within=20.0)
+    assert endings(mesh, tasks) == {Ending.DONE}
+    assert starts(mesh, tasks) == 20
+
+
+def test_a_drained_node_finishes_what_was_entrusted_to_it() -> None:
+    """Detached tasks are the node's own: it runs them all before it ends."""
+    mesh = make_mesh()
+    [drained], client = begin(mesh, 2)
+    tasks = client.submit("ten", 100, detached=True)
+    mesh.run_until(lambda: not client.owner.unaccepted(), within=0.1)
+    mesh.drain(drained)
+    mesh.run_until(lambda: not drained.alive, within=5.0)
+    assert endings(mesh, tasks) == {Ending.DONE}
+
+
+@pytest.mark.parametrize("detached", [False, True])
+def test_withdrawn_and_revoked_tasks(detached: bool) -> None:
+    """What has not started ends at once and is never run; what runs can only be ended by a signal."""
+    mesh = make_mesh()
+    [node], client = begin(mesh, 1)
+    running, *waiting = client.submit("long", 6, detached=detached)
+    mesh.run(0.5)
+    client.withdraw([running, *waiting[:2]])
+    mesh.revoke(waiting[2:])
+    mesh.run(0.1)
+    assert endings(mesh, waiting[:2]) == {Ending.CANCELLED}
+    assert endings(mesh, waiting[2:]) == {Ending.REVOKED}
+    assert mesh.ledger.records[running].answers == 1
+    mesh.revoke([running], signal=15)
+    mesh.run(0.1)
+    assert endings(mesh, [running]) == {Ending.REVOKED}
+    mesh.quiet(within=5.0)
+    assert starts(mesh, waiting) == 0
+    assert node.revokes_answered == [1, 2]
