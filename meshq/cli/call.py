@@ -13,6 +13,7 @@ from meshq.cli.output import complain, print_json
 from meshq.cli.values import object_of, value_of
 from meshq.client.mesh import DETACHED_TIMEOUT_S
 from meshq.errors import MeshqError, NoNodes, RemoteError
+from meshq.observe import escape
 from meshq.protocol.failures import remote_traceback
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def _fail(task_id: str, error: Exception, as_json: bool) -> int:
     if as_json:
         print_json({"task_id": task_id, "error": str(error), "type": kind, "traceback": trace})
     else:
-        click.echo(trace or "", err=True, nl=False)
+        for line in (trace or "").splitlines():
+            click.echo(escape(line), err=True)
         complain(f"the task failed: {kind}: {error}")
     return FAILED

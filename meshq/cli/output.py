@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from meshq.observe import escape
+
 SCHEMA = 1
 """The version of what ``--json`` prints; it goes up when a field changes its meaning or goes away."""
 
@@ -40,12 +42,12 @@ def complain(text: str, as_json: bool = False) -> None:
 
 def note(text: str) -> None:
     """Say something beside the output, in one line on stderr."""
-    click.echo(f"meshq: {' '.join(text.split())}", err=True)
+    click.echo(f"meshq: {escape(' '.join(text.split()))}", err=True)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table: with rich on a terminal, else in plain columns, nothing cut off."""
-    cells = [[str(cell) for cell in row] for row in rows]
+    cells = [[escape(str(cell)) for cell in row] for row in rows]  # a node may call itself what it likes
     if sys.stdout.isatty():
         _print_rich(columns, cells)
         return

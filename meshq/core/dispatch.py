@@ -25,14 +25,13 @@ class Dispatch:
         self._runs: dict[int, Held] = {}
 
     def queue(self, held: Held) -> None:
-        """Put an attempt at the end of its client's queue."""
+        """Put a new attempt at the end of its client's queue."""
         client = held.client
         if not client.queue:
             if len(self._ring) == 1 and self._ring[0] is self._last:
                 self._ring.appendleft(client)  # the other has just had its turn
             else:
                 self._ring.append(client)
-        held.state = HeldState.QUEUED
         client.queue.append(held)
 
     def queue_first(self, helds: list[Held]) -> None:
@@ -90,7 +89,7 @@ class Dispatch:
         self._last = client
         if not client.queue:
             self._ring.popleft()
-        elif len(self._ring) > 1:
+        else:
             self._ring.rotate(-1)
 
     def release(self, run: int, now: float) -> Held | None:

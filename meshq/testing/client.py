@@ -42,12 +42,31 @@ class SimLane:
         self.closed = False
         self.connection: Connection | None = None
         self.waiting: list[Message] = []
+        self.early: list[Message] | None = []
+        """What waits for HELLO to be answered."""
         self.header = Header(owner.hello.client)
+        self._known = self.header
+
+    def greet(self) -> None:
+        """Begin a connection anew, with HELLO."""
+        self.header = Header(self.owner.hello.client)
+        self.waiting, self.early = [self.owner.hello], []
+
+    def address(self, node: bytes, incarnation: int) -> None:
+        """Address what is sent from now on; what was meant for another process is dropped."""
+        self.header = Header(self.owner.hello.client, node, incarnation)
+        if self.early and self.header == self._known:
+            self.waiting += self.early
+        self.early, self._known = None, self.header
+
+    def add(self, messages: list[Message]) -> None:
+        """Queue messages."""
+        (self.waiting if self.early is None else self.early).extend(messages)
 
     def on_up(self, connection: Connection) -> None:
         """The connection is made; now and then what had waited gets through before the client knows."""
         self.connection = connection
-        if self.owner.rng.random() < 0.2:
+        if self.owner.rng.random() < 0.02:
             self.owner.flush(self)
         self.owner.notice(LinkUp(self.number))
 
@@ -191,7 +210,7 @@ class SimClient(Process):
         """Take the messages of a link."""
         for message in messages:
             if type(message) is HelloAck:
-                lane.header = Header(self.hello.client, message.node, message.incarnation)
+                lane.address(message.node, message.incarnation)
         self._ledger.heard(self.name, messages)
         self._apply(self.session.receive(lane.number, messages, self.agenda.now))
 
@@ -215,7 +234,7 @@ class SimClient(Process):
         lane = self._lanes.get(effect.link)
         if lane is not None:
             self._ledger.said(self.name, effect.messages)
-            lane.waiting += effect.messages
+            lane.add(effect.messages)
 
     def _dial(self, effect: Dial) -> None:
         lane = self._lanes[effect.link] = SimLane(effect.link, effect.endpoint, self)
@@ -231,5 +250,4 @@ class SimClient(Process):
     def _greet(self, effect: Greet) -> None:
         lane = self._lanes.get(effect.link)
         if lane is not None:
-            lane.header = Header(self.hello.client)
-            lane.waiting = [self.hello]
+            lane.greet()

@@ -26,6 +26,7 @@ class Link:
         self.number = number
         self.endpoint = endpoint
         self._source = source
+        self._header = Header(source)
         self.dealer: Dealer | None = None
         self.greet()
 
@@ -35,10 +36,26 @@ class Link:
         self.joiner = Joiner()
         self.unsent: Frames | None = None
         self.blocked = False
+        self._early: list[Message] | None = []
+        """What is to go out once HELLO is answered: before that, the node takes it for a stranger's."""
+
+    def add(self, messages: Sequence[Message]) -> None:
+        """Queue messages; before HELLO is answered they wait."""
+        if self._early is not None:
+            self._early.extend(messages)
+            return
+        add = self.outbox.add
+        for message in messages:
+            add(message)
 
     def address(self, node: bytes, incarnation: int) -> None:
         """Say in each message from now on which node it is for, and which life of it."""
-        self.outbox.address(Header(self._source, node, incarnation))
+        header = Header(self._source, node, incarnation)
+        self.outbox.address(header)
+        early, self._early = self._early, None
+        if early and header == self._header:  # else it was meant for who answered before
+            self.add(early)
+        self._header = header
 
 
 class Links:
@@ -88,13 +105,15 @@ class Links:
         link = self._links.get(number)
         if link is not None:
             link.greet()
-            self.send(number, [self._hello])
+            link.outbox.add(self._hello)
+            self._dirty.add(number)
 
     def address(self, number: int, node: bytes, incarnation: int) -> None:
         """Address what is sent over the link from now on."""
         link = self._links.get(number)
         if link is not None:
             link.address(node, incarnation)
+            self._dirty.add(number)
 
     def endpoint(self, number: int) -> str:
         """Return where the link leads to."""
@@ -104,9 +123,7 @@ class Links:
         """Queue messages for a link; ``flush`` sends them, ``patient`` ones when others go, or when told to."""
         link = self._links.get(number)
         if link is not None:
-            add = link.outbox.add
-            for message in messages:
-                add(message)
+            link.add(messages)
             (self._patient if patient else self._dirty).add(number)
 
     def flush(self, *, all: bool = False) -> None:

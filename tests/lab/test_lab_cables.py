@@ -29,6 +29,7 @@ def finish(client: LabClient, count: int) -> list[dict[str, Any]]:
     assert client.wait(timeout=80) == 0
     results = client.events("result")
     assert [event["number"] for event in results] == list(range(count))
+    assert {event["host"] for event in results} == {"one", "two"}
     return results
 
 
@@ -52,7 +53,7 @@ def test_a_node_whose_cable_is_pulled_loses_nothing(lab: Lab) -> None:
     for client in clients:
         results = finish(client, count)
         on_one = [event["started_at"] for event in results if event["host"] == "one"]
-        assert longest_gap([at for at in on_one if cut_at <= at <= healed_at]) < 1.0
+        assert longest_gap([at for at in on_one if cut_at <= at <= healed_at]) < 2.0
         noticed = longest_gap([event["at"] for event in results])
         assert lab.measured(f"{client.label}: longest wait for a result", noticed) < NOTICED_S
         gone = client.wait_for("node", name="node@two", state="gone")
@@ -94,8 +95,7 @@ def test_ping_names_the_host_that_cannot_be_reached(lab: Lab) -> None:
     for client in clients:
         ping = client.wait_for("ping", names=["node@one", "node@three"])
         assert list(ping["missing"]) == ["node@two"]
-        took = lab.measured(f"{client.label}: ping without two", ping["at"] - ping["began_at"])
-        assert took < 1.5
+        assert lab.measured(f"{client.label}: ping without two", ping["at"] - ping["began_at"]) < 2.0
     healed_at = hosts[1].heal()
     for client in clients:
         ping = client.wait_for("ping", names=everybody, after=healed_at)

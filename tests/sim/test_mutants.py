@@ -92,7 +92,7 @@ def rack_forgotten(patch: Patch) -> None:
     patch.setattr(Owner, "handle", without_racks)
 
 
-@mutant("worker lost, for which there is no reason")
+@mutant("for which there is no reason")
 def worker_lost_is_final(patch: Patch) -> None:
     """The owner gives a task up when the first worker has died under it."""
 

@@ -141,6 +141,20 @@ def test_what_comes_back_is_first_again() -> None:
     assert shop.fill() == {0: ["A1", "C1", "B3", "A2"]}
 
 
+def test_one_alone_that_comes_back_is_next() -> None:
+    """Whether its client has others queued or not, the client has one place in the turns."""
+    shop = Shop(slots=2)
+    a1, b1, _ = shop.queue("A1", "B1", "A2")
+    assert shop.fill() == {0: ["A1"], 1: ["B1"]}
+    shop.dispatch.queue_first([*shop.dispatch.vacate(0), *shop.dispatch.vacate(1)])
+    for slot in shop.dispatch.slots:
+        slot.ready = True
+    assert shop.fill() == {0: ["B1"], 1: ["A1"]}
+    shop.end(b1.run, a1.run)
+    assert shop.fill() == {0: ["A2"]}
+    assert shop.fill() == {}
+
+
 def test_a_slot_without_its_worker_is_empty() -> None:
     """Its runs are not known any more, and it carries no load when the next worker is ready."""
     shop = Shop()
@@ -148,6 +162,7 @@ def test_a_slot_without_its_worker_is_empty() -> None:
     shop.queue("A1", "A2")
     shop.fill()
     shop.dispatch.vacate(0)
+    assert shop.dispatch.slots.all[0].runs == {}
     assert shop.dispatch.running() == 0
     assert shop.dispatch.find(1) is None
     assert shop.dispatch.release(1, BEGIN) is None

@@ -241,3 +241,15 @@ def credits(effects: list[HolderEffect]) -> list[Send]:
     """Return the CREDIT messages among these effects."""
     sends = [effect for effect in effects if isinstance(effect, Send)]
     return [to(send.peer, message) for send in sends for message in send.messages if isinstance(message, Credit)]
+
+
+def test_the_attempt_after_a_death_is_run() -> None:
+    """It comes in answer to the loss, even where that is not acknowledged yet: one death is not reported twice."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.hear(gone(1), to(A, lost(1)))
+    talk.say(A, submit(1), to(A, lost(1)))
+    talk.say(A, submit(1, 2))
+    talk.hear(WorkerReady(0, 4_001, []), start(run(2, 1, 2)))
+    talk.say(A, [submit(1), rack(1)])
+    talk.hear(done(2), to(A, result(1, 2)))

@@ -1,0 +1,118 @@
+"""The node as the owner of detached tasks: what it tells the holder of their ends."""
+
+from __future__ import annotations
+
+import pytest
+
+from meshq.core.accounts import NodeJoined
+from meshq.core.events import Received
+from meshq.core.holding import Entrust, EntrustedDone, EntrustedWithdrawn, HolderEvent
+from meshq.errors import WorkerLost
+from meshq.node.entrusted import Entrusted
+from meshq.protocol.failures import load_failure
+from meshq.protocol.messages import Message, Rack, Result, Status, Submit, Withdraw, Withdrawn
+
+OWN, NODE, A, TASK = b"o" * 16, b"n" * 16, b"a" * 16, b"t" * 16
+
+
+class Told:
+    """An ``Entrusted`` whose node offers ``f``, and what it tells the holder."""
+
+    def __init__(self) -> None:
+        self._events: list[HolderEvent] = []
+        self.entrusted = Entrusted(OWN, 0.0, self._events.append)
+        self.entrusted.join(NodeJoined(NODE, 1, "node@h", 1, {"f"}, {"msgpack"}, ()), 0.0)
+
+    def take_over(self) -> None:
+        """Entrust the task."""
+        self.entrusted.take_over(Entrust(A, TASK, "f", "msgpack", b"args", None), 0.0)
+
+    def say(self, *messages: Message) -> None:
+        """Let the holder say something to its own client."""
+        self.entrusted.receive(NODE, list(messages), 0.0)
+
+    def events(self) -> list[HolderEvent]:
+        """Return what the holder was told since last asked."""
+        events = self._events.copy()
+        self._events.clear()
+        return events
+
+
+@pytest.fixture
+def told() -> Told:
+    """Begin with a task that has been taken over and submitted."""
+    told = Told()
+    told.take_over()
+    assert told.events() == [Received(OWN, [_submit(1)])]
+    return told
+
+
+def _submit(attempt: int) -> Submit:
+    return Submit(TASK, attempt, "f", "msgpack", b"args")
+
+
+def test_a_result_goes_to_who_entrusted_the_task(told: Told) -> None:
+    """The attempt is acknowledged, and the client's own attempt ends with its value."""
+    told.say(Result(TASK, 1, Status.OK, "msgpack", b"42"))
+    events = told.events()
+    assert EntrustedDone(A, TASK, Status.OK, "msgpack", b"42") in events
+    assert Received(OWN, [Rack(TASK, 1)]) in events
+    assert len(events) == 2
+
+
+def test_a_task_that_kills_its_workers_fails(told: Told) -> None:
+    """After three deaths its client gets a failure, which it does not try again."""
+    for attempt in (1, 2, 3):
+        told.say(Result(TASK, attempt, Status.WORKER_LOST, "", b"killed by signal 9"))
+    [done] = [event for event in told.events() if isinstance(event, EntrustedDone)]
+    assert done[:4] == (A, TASK, Status.FAILURE, "msgpack")
+    assert isinstance(load_failure(done.payload), WorkerLost)
+
+
+def test_a_withdrawn_task_has_no_result(told: Told) -> None:
+    """The holder is told that it was withdrawn, and nothing else: its client may have sent it elsewhere."""
+    told.entrusted.withdraw(TASK, 0.0)
+    assert told.events() == [Received(OWN, [Withdraw(TASK, 1)])]
+    told.say(Withdrawn(TASK, 1, "dropped"))
+    assert told.events() == [EntrustedWithdrawn(A, TASK, True)]
+
+
+def test_a_task_that_runs_is_not_withdrawn(told: Told) -> None:
+    """Its result still goes to its client."""
+    told.entrusted.withdraw(TASK, 0.0)
+    told.say(Withdrawn(TASK, 1, "running"))
+    assert EntrustedWithdrawn(A, TASK, False) in told.events()
+    told.say(Result(TASK, 1, Status.OK, "msgpack", b"42"))
+    assert EntrustedDone(A, TASK, Status.OK, "msgpack", b"42") in told.events()
+
+
+@pytest.mark.parametrize("last", [Withdrawn(TASK, 1, "dropped"), Result(TASK, 1, Status.OK, "msgpack", b"42")])
+def test_a_task_that_comes_back_is_a_new_attempt(told: Told, last: Message) -> None:
+    """The holder must not take it for a copy of the attempt that is over, and ignore it for ever."""
+    told.entrusted.withdraw(TASK, 0.0)
+    told.say(last)
+    told.events()
+    told.take_over()
+    assert told.events() == [Received(OWN, [_submit(2)])]
+
+
+def test_a_task_that_is_unknown_is_not_withdrawn(told: Told) -> None:
+    """Where it has ended meanwhile, its result is on the way to the holder already."""
+    told.entrusted.withdraw(b"u" * 16, 0.0)
+    assert told.events() == [EntrustedWithdrawn(b"", b"u" * 16, False)]
+
+
+def test_an_unanswered_attempt_is_sent_again(told: Told) -> None:
+    """The owner's clock is turned by the node."""
+    due = told.entrusted.next_deadline()
+    assert due is not None
+    told.entrusted.tick(1.5)
+    assert told.events() == [Received(OWN, [_submit(1)])]
+
+
+def test_a_revoked_task_that_waits_ends(told: Told) -> None:
+    """What the node has sent itself is the holder's to end; what waits, for a death to be followed, ends here."""
+    told.entrusted.revoke([TASK], 0.0)
+    assert told.events() == []
+    told.say(Result(TASK, 1, Status.WORKER_LOST, "", b"killed by signal 9"))
+    assert EntrustedDone(A, TASK, Status.REVOKED, "", b"") in told.events()
