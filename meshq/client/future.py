@@ -151,7 +151,7 @@ class Future(_Lazy[T]):
         if type(value) is Outcome:
             # Decoded by whoever asks, not by the thread of the sockets. Two threads may both do it; they get
             # equal values, and one of them stays.
-            value = self._result = decode(value)
+            value = self._result = decode(value, self._task.serializer)
         return cast(T, value)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:

@@ -6,14 +6,29 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 from meshq.core.owned import Ending, Outcome, OwnedTask
-from meshq.errors import MeshqError, NoNodes, TaskExpired, TaskRevoked, TimeLimitExceeded, UnknownTask, WorkerLost
+from meshq.errors import (
+    MeshqError,
+    NoNodes,
+    RemoteProtocolError,
+    TaskExpired,
+    TaskRevoked,
+    TimeLimitExceeded,
+    UnknownTask,
+    WorkerLost,
+)
 from meshq.ids import format_id
 from meshq.protocol.codec import serializer
 from meshq.protocol.failures import load_failure
 
 
-def decode(outcome: Outcome) -> Any:
-    """Return the value of a task that is DONE; raises what the serializer raises."""
+def decode(outcome: Outcome, asked: str) -> Any:
+    """Return the value of a task that is DONE; raises what the serializer raises.
+
+    ``asked`` is the serializer of the call. A result in another one is refused, as it may be a pickle, which runs
+    what it likes; but for msgpack, in which chunks come.
+    """
+    if outcome.serializer not in (asked, "msgpack"):
+        raise RemoteProtocolError(f"a result came as {outcome.serializer!r}, and {asked!r} was asked for")
     return serializer(outcome.serializer).loads(outcome.payload)
 
 

@@ -1,7 +1,8 @@
 """Who is at the other end of each connection of a node: clients by the lanes they have opened.
 
 Tables key on the authenticated key and the client's id; only who knows the secret given with the first HELLO
-takes an id over on a new connection.
+takes an id over on a new connection. A client that finds a node at several addresses greets it over each, and
+keeps one connection, which need not be the last that it greeted over: it is answered where it speaks.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from meshq.protocol.messages import PROTOCOL_VERSION, Hello, Refused
 MAX_CALLERS = 20_000
 """Bounds the table that a peer can grow by greeting with new ids; two lanes for each client that may be held."""
 
+ROUTES_EACH = 16
+"""How many connections of one lane are known at a time: more than a client tries at once, and no end of them."""
+
 
 class Caller(NamedTuple):
     """One lane of one client."""
@@ -22,13 +26,16 @@ class Caller(NamedTuple):
 
 
 class Callers:
-    """Which route leads to which caller, and back: the newest greeting counts."""
+    """Which route leads to which caller, and back: the newest greeting counts, until another route is used."""
 
     def __init__(self, mesh: str) -> None:
         self._mesh = mesh
         self._secrets: dict[tuple[str, bytes], bytes] = {}
         self._callers: dict[bytes, Caller] = {}
-        self._routes: dict[Caller, bytes] = {}
+        self._routes: dict[Caller, list[bytes]] = {}
+        """All routes of each caller, in the order of their greetings."""
+        self._current: dict[Caller, bytes] = {}
+        """Where each caller is answered."""
 
     def greet(self, route: bytes, user: str, hello: Hello) -> Refused | None:
         """Take in a greeting; return why it is refused, or None."""
@@ -37,10 +44,22 @@ class Callers:
             return refusal
         caller = Caller(hello.client, hello.lane)
         self._secrets[user, hello.client] = hello.secret
-        self.drop(self._routes.get(caller, b""))
+        self.drop(route)
+        routes = self._routes.setdefault(caller, [])
+        routes.append(route)
         self._callers[route] = caller
-        self._routes[caller] = route
+        self._current[caller] = route
+        if len(routes) > ROUTES_EACH:
+            self.drop(routes[0])
         return None
+
+    def use(self, route: bytes) -> bool:
+        """Answer over this route, which its caller has used, from now on; return whether that is another one."""
+        caller = self._callers[route]
+        if self._current.get(caller) == route:
+            return False
+        self._current[caller] = route
+        return True
 
     def who(self, route: bytes) -> Caller | None:
         """Return who greeted over this route."""
@@ -48,13 +67,20 @@ class Callers:
 
     def route(self, client: bytes, lane: str) -> bytes | None:
         """Return the route to a client's lane."""
-        return self._routes.get(Caller(client, lane))
+        return self._current.get(Caller(client, lane))
 
     def drop(self, route: bytes) -> Caller | None:
-        """Forget a route that leads nowhere; return whose it was."""
+        """Forget a route that leads nowhere; return who was answered there."""
         caller = self._callers.pop(route, None)
-        if caller is not None:
+        if caller is None:
+            return None
+        routes = self._routes[caller]
+        routes.remove(route)
+        if not routes:
             del self._routes[caller]
+        if self._current.get(caller) != route:
+            return None
+        del self._current[caller]
         return caller
 
     def forget(self, client: bytes) -> None:

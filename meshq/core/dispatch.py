@@ -92,6 +92,15 @@ class Dispatch:
         else:
             self._ring.rotate(-1)
 
+    def share_s(self, slot_number: int, count: int, now: float) -> float:
+        """Return how long each of the ``count`` runs just finished has taken its slot, all in all.
+
+        For short runs that is mostly the way to the worker and back. What goes ahead by their own time alone
+        would queue up here for many times the 10 ms that it is meant to last.
+        """
+        slot = self.slots.all[slot_number]
+        return (now - slot.head_since) / count if slot.runs and count else 0.0
+
     def release(self, run: int, now: float) -> Held | None:
         """Take a run off its slot, finished or given back; None where it is not known."""
         held = self._runs.pop(run, None)

@@ -270,8 +270,8 @@ class Holder:
         elif held is not None:
             self._on_submit_again(held, message, now)
             return
-        if self._tombs.covers(client.client, message.task, message.attempt):
-            return
+        if client.leaving or self._tombs.covers(client.client, message.task, message.attempt):
+            return  # a late copy: of what was taken back, or is over
         reason = self._refusal(client, message)
         if reason:
             self._reports.say(client, Nack(message.task, message.attempt, *reason))
@@ -394,18 +394,19 @@ class Holder:
 
     def _on_worker_done(self, event: WorkerDone, now: float) -> None:
         touched: set[ClientAccount] = set()
+        share_s = self._dispatch.share_s(event.slot, len(event.dones), now)
         for done in event.dones:
             held = self._dispatch.release(done.run, now)
             if held is None:
                 continue
             client = held.client
             touched.add(client)
-            mean, seconds = client.mean_s, done.seconds
-            client.mean_s = seconds if mean is None else mean + 0.1 * (seconds - mean)
-            self._dispatch.means.observe(held.function, seconds)
+            mean, busy_s = client.mean_s, max(done.seconds, share_s)
+            client.mean_s = busy_s if mean is None else mean + 0.1 * (busy_s - mean)
+            self._dispatch.means.observe(held.function, busy_s)
             if held.intent is not Intent.NONE:
                 self._settle_intent(held, "finished")
-            self._end(held, done.status, done.serializer, done.payload, seconds, now)
+            self._end(held, done.status, done.serializer, done.payload, done.seconds, now)
         self._dispatch.means.fold()
         for client in touched:
             self._grant(client)

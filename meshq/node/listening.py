@@ -179,10 +179,14 @@ class Listening:
         if caller is None or not self._is_for_us(incoming.header):
             if self._ready:
                 self._routes.send(route, [Refused("stale", "greet this node first: it is not the one you knew")])
-        elif caller.lane == "work":
-            self._on_work(caller.client, incoming.messages)
-        else:
+            return
+        moved = self._callers.use(route)
+        if caller.lane == "control":
             self._on_control(caller, incoming.messages)
+            return
+        if moved:
+            self._on_greeted(caller.client)  # what was said over the other connection may be lost
+        self._on_work(caller.client, incoming.messages)
 
     def _is_for_us(self, header: Header) -> bool:
         return header.destination == self.ack.node and header.incarnation == self.ack.incarnation

@@ -184,6 +184,8 @@ class SimNode(Process, Observer):
             if self.is_ready:
                 self._answer(connection.route, Refused("stale", "greet this node first"))
             return
+        if self._callers.use(connection.route):
+            self._inbox.append(ClientGreeted(caller.client))
         self._ledger.heard(self.name, incoming.messages)
         self._inbox.append(Received(caller.client, incoming.messages))
         if any(type(message) is Bye for message in incoming.messages):

@@ -65,7 +65,14 @@ class LabProcess:
 
     def wait_for_log(self, text: str, timeout: float = 20.0) -> None:
         """Wait until it has printed ``text``."""
-        wait_until(f"{text!r} from {self.label}", lambda: text in self.log() or self._check_alive(), timeout)
+
+        def look() -> bool:
+            over = self._process.poll() is not None  # before the log is read, as it may say it and end
+            found = text in self.log()
+            assert found or not over, f"{self.label} ended with {self._process.returncode}, without {text!r}"
+            return found
+
+        wait_until(f"{text!r} from {self.label}", look, timeout)
 
     def signal_stop(self) -> None:
         """Ask it to end."""
@@ -79,9 +86,6 @@ class LabProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait(5.0)
-
-    def _check_alive(self) -> None:
-        assert self._process.poll() is None, f"{self.label} ended with {self._process.returncode}"
 
 
 class LabNode(LabProcess):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from meshq.core import callers
-from meshq.core.callers import Caller, Callers
+from meshq.core.callers import ROUTES_EACH, Caller, Callers
 from meshq.protocol.messages import PROTOCOL_VERSION, Hello
 
 A, B = b"a" * 16, b"b" * 16
@@ -53,13 +53,52 @@ def test_each_lane_has_a_route_of_its_own(book: Callers) -> None:
 
 
 def test_the_newest_greeting_counts(book: Callers) -> None:
-    """After a reconnection the old route is nobody's, and its end is no news of the client."""
+    """After a reconnection the client is answered over the new route, and the old one's end is no news of it."""
     book.greet(b"1", "", hello())
     book.greet(b"2", "", hello())
     assert book.route(A, "work") == b"2"
-    assert book.who(b"1") is None
     assert book.drop(b"1") is None
+    assert book.who(b"1") is None
     assert book.route(A, "work") == b"2"
+
+
+def test_a_client_is_answered_where_it_speaks(book: Callers) -> None:
+    """One that found the node at two addresses keeps one connection, be it the first that it greeted over."""
+    book.greet(b"1", "", hello())
+    assert not book.use(b"1")
+    book.greet(b"2", "", hello())
+    assert book.who(b"1") == Caller(A, "work")
+    assert book.use(b"1")
+    assert not book.use(b"1")
+    assert book.route(A, "work") == b"1"
+    assert book.drop(b"2") is None
+    assert book.drop(b"1") == Caller(A, "work")
+
+
+def test_another_route_is_used_after_the_end_of_the_one_in_use(book: Callers) -> None:
+    """The client counts as out of reach until it speaks over it."""
+    book.greet(b"1", "", hello())
+    book.greet(b"2", "", hello())
+    assert book.drop(b"2") == Caller(A, "work")
+    assert book.route(A, "work") is None
+    assert book.use(b"1")
+    assert book.route(A, "work") == b"1"
+
+
+def test_the_number_of_routes_is_bounded(book: Callers) -> None:
+    """Of a client that reconnects without end the oldest routes are forgotten."""
+    for number in range(ROUTES_EACH + 3):
+        book.greet(bytes([number]), "", hello())
+    assert [number for number in range(ROUTES_EACH + 3) if book.who(bytes([number]))] == [
+        *range(3, ROUTES_EACH + 3)
+    ]
+
+
+def test_a_route_that_greets_as_somebody_else_is_theirs(book: Callers) -> None:
+    """One connection belongs to one client at a time."""
+    book.greet(b"1", "", hello())
+    book.greet(b"1", "", hello(B))
+    assert (book.who(b"1"), book.route(A, "work"), book.route(B, "work")) == (Caller(B, "work"), None, b"1")
 
 
 def test_a_greeting_may_be_repeated(book: Callers) -> None:
