@@ -120,7 +120,9 @@ class Mapping(Iterator[Any]):
         except Exception as error:
             if not future.done():
                 self._pending[future] = count  # to be withdrawn with the rest
-                raise self._over() from None
+                if isinstance(error, TimeoutError):
+                    raise self._over() from None
+                raise
             if not self._return_exceptions:
                 raise
             return [(False, error)] * count

@@ -66,7 +66,9 @@ class Dispatch:
 
     def fill(self, now: float) -> list[StartRuns]:
         """Give the slots what they have room for."""
-        ring, heap = self._ring, self.slots.heap(now) if self._ring else []
+        if not self._ring:
+            return []
+        ring, heap = self._ring, self.slots.heap(now)
         batches: dict[int, list[Run]] = {}
         blocked = 0
         while heap and blocked < len(ring):
@@ -139,6 +141,8 @@ class Dispatch:
 
     def next_deadline(self) -> float | None:
         """Return when a run will have become long. From then on nothing is put behind it, so once is enough."""
+        if not self._runs:
+            return None
         since = [slot.head_since for slot in self.slots if (head := slot.head()) and not head.reported]
         return min(since) + LONG_RUN_S if since else None
 

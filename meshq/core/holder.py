@@ -148,8 +148,11 @@ class Holder:
             "queued": sum(len(client.queue) for client in clients),
             "running": self._dispatch.running(),
             "finished": sum(len(client.unacknowledged) for client in clients),
-            "clients": sum(client.connected for client in clients),
+            "clients": sum(self._is_present(client) for client in clients),
         }
+
+    def _is_present(self, client: ClientAccount) -> bool:
+        return client.connected and not client.leaving and client.client != self._own_client
 
     def _finish(self, now: float) -> list[HolderEffect]:
         effects = self._effects

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from meshq.core.holding import RevokeAnswered
@@ -73,9 +72,11 @@ class Recalls:
         for revoke in self._revokes:
             revoke.resolve(run, outcome)
 
-    def answered(self) -> Iterator[RevokeAnswered]:
-        """Yield the answers that are complete."""
+    def answered(self) -> list[RevokeAnswered]:
+        """Return the answers that are complete."""
+        if not self._revokes:
+            return []
         complete = [revoke for revoke in self._revokes if not revoke.waiting]
         if complete:
             self._revokes = [revoke for revoke in self._revokes if revoke.waiting]
-        return (RevokeAnswered(revoke.token, revoke.outcome) for revoke in complete)
+        return [RevokeAnswered(revoke.token, revoke.outcome) for revoke in complete]

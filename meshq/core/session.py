@@ -40,7 +40,6 @@ from meshq.core.owner import (
 from meshq.core.timers import earliest
 from meshq.protocol.messages import ByeAck, HelloAck, Message, Ping, Pong, Refused
 
-
 HEARD_S = 0.1
 """How often a link's traffic is told to membership as a sign of life: often enough for its verdicts."""
 
@@ -74,6 +73,9 @@ class Session:
         self._link_of_node: dict[bytes, int] = {}
         self._node_of_link: dict[int, bytes] = {}
         self._heard_at: dict[int, float] = {}
+        self._membership_due: float | None = None
+        self._is_stale = True
+        """Whether membership has been at work since it was last asked for its deadline."""
 
     def notice(self, event: MembershipEvent, now: float) -> list[SessionEffect]:
         """Take an event of a link or a candidate."""
@@ -109,7 +111,10 @@ class Session:
 
     def next_deadline(self) -> float | None:
         """Return when ``tick`` is due, or None while there is nothing to wait for."""
-        return earliest(self.membership.next_deadline(), self.owner.next_deadline())
+        if self._is_stale:
+            self._is_stale = False
+            self._membership_due = self.membership.next_deadline()
+        return earliest(self._membership_due, self.owner.next_deadline())
 
     def _on_answer(self, link: int, message: Message, now: float) -> list[SessionEffect]:
         if isinstance(message, HelloAck):
@@ -120,6 +125,7 @@ class Session:
         return [] if node is None else [Goodbye(node)]
 
     def _apply(self, verdicts: list[MembershipEffect], now: float) -> list[SessionEffect]:
+        self._is_stale = True
         effects: list[SessionEffect] = []
         for verdict in verdicts:
             match verdict:

@@ -14,76 +14,19 @@ from meshq.core.membership import (
     Dial,
     Greet,
     Hangup,
-    LinkDown,
-    LinkRefused,
-    LinkUp,
     Membership,
     MembershipSettings,
 )
 from meshq.core.owned import OwnedTask
 from meshq.core.owner import Leaving, Owner, Revoked, Settle, Submitted, WithdrawAnswered, WithdrawAsked
 from meshq.core.session import Goodbye, NodesChanged, SendLink, Session, SessionEffect
-from meshq.protocol.envelope import Header, Incoming
 from meshq.protocol.messages import Hello, HelloAck, Message
 from meshq.testing.agenda import Agenda
+from meshq.testing.lane import SimLane
 from meshq.testing.ledger import Ledger
-from meshq.testing.network import Connection, Network
+from meshq.testing.network import Network
 from meshq.testing.node import MESH
 from meshq.testing.process import Process
-
-
-class SimLane:
-    """A link of a client, as the transport has it."""
-
-    def __init__(self, number: int, endpoint: str, owner: SimClient) -> None:
-        self.number = number
-        self.endpoint = endpoint
-        self.owner = owner
-        self.closed = False
-        self.connection: Connection | None = None
-        self.waiting: list[Message] = []
-        self.early: list[Message] | None = []
-        """What waits for HELLO to be answered."""
-        self.header = Header(owner.hello.client)
-        self._known = self.header
-
-    def greet(self) -> None:
-        """Begin a connection anew, with HELLO."""
-        self.header = Header(self.owner.hello.client)
-        self.waiting, self.early = [self.owner.hello], []
-
-    def address(self, node: bytes, incarnation: int) -> None:
-        """Address what is sent from now on; what was meant for another process is dropped."""
-        self.header = Header(self.owner.hello.client, node, incarnation)
-        if self.early and self.header == self._known:
-            self.waiting += self.early
-        self.early, self._known = None, self.header
-
-    def add(self, messages: list[Message]) -> None:
-        """Queue messages."""
-        (self.waiting if self.early is None else self.early).extend(messages)
-
-    def on_up(self, connection: Connection) -> None:
-        """The connection is made; now and then what had waited gets through before the client knows."""
-        self.connection = connection
-        if self.owner.rng.random() < 0.02:
-            self.owner.flush(self)
-        self.owner.notice(LinkUp(self.number))
-
-    def on_down(self, connection: Connection) -> None:
-        """A connection broke."""
-        if self.connection is connection:
-            self.connection = None
-        self.owner.notice(LinkDown(self.number))
-
-    def on_refused(self) -> None:
-        """Nothing listens."""
-        if not self.closed:
-            self.owner.notice(LinkRefused(self.number))
-
-    def on_packet(self, incoming: Incoming) -> None:
-        """Messages have come."""
-        self.owner.receive(self, incoming.messages)
 
 
 class _WatchedOwner(Owner):

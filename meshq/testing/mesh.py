@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from random import Random
+from collections.abc import Iterable
 
-from meshq.core.dialling import MDNS, Candidate
-from meshq.testing.agenda import Agenda
-from meshq.testing.audit import holder_faults, leftovers, owner_faults
+from meshq.testing.audit import leftovers
 from meshq.testing.client import SimClient
-from meshq.testing.ledger import Ledger
-from meshq.testing.network import Network, Transport
 from meshq.testing.node import SimNode
 from meshq.testing.process import Process
-from meshq.testing.slots import SimFunction
-
-_AUDIT_S = 0.5
-_ANNOUNCE_S = (0.01, 0.3)
-PLAIN = {"f": SimFunction(0.01, 0.01)}
+from meshq.testing.stage import Stage
 
 
-class SimMesh:
+class SimMesh(Stage):
     """Nodes and clients on a virtual network, without sockets, threads or waiting; each seed has one course.
 
     ``transport`` is ``"tcp"``, or ``"udp"`` for a network that also loses, doubles and reorders single
@@ -34,91 +25,6 @@ class SimMesh:
     >>> mesh.crash(node)
     >>> mesh.quiet(within=60.0)
     """
-
-    def __init__(
-        self,
-        seed: int = 0,
-        *,
-        transport: Transport = "tcp",
-        encode: bool = False,
-        functions: dict[str, SimFunction] | None = None,
-        trace: bool = True,
-    ) -> None:
-        self.rng = Random(f"mesh:{seed}")
-        self.agenda = Agenda()
-        self.functions = PLAIN if functions is None else functions
-        self.ledger = Ledger(self.agenda, self.functions, trace)
-        self.network = Network(self.agenda, seed, transport, encode)
-        self.nodes: list[SimNode] = []
-        """Every life of every node, the ended ones too."""
-        self.clients: list[SimClient] = []
-        self.gone: set[bytes] = set()
-        """Ids of the clients that have crashed."""
-        self.left: set[bytes] = set()
-        """Ids of the clients that have left."""
-        self._last_port = 4000
-        self._revokes = 0
-        self.agenda.later(_AUDIT_S, self._audit_again)
-
-    # ------------------------------------------------------------------ who is there
-
-    @property
-    def now(self) -> float:
-        """The virtual time."""
-        return self.agenda.now
-
-    def living_nodes(self) -> list[SimNode]:
-        """Return the nodes that have not ended."""
-        return [node for node in self.nodes if node.alive]
-
-    def living_clients(self) -> list[SimClient]:
-        """Return the clients that have not ended."""
-        return [client for client in self.clients if client.alive]
-
-    def add_node(self, slots: int = 2, *, name: str = "", max_tasks: int = 0, endpoint: str = "") -> SimNode:
-        """Start a node; its workers are ready, and it is announced, after a moment."""
-        name = name or f"node{len(self.nodes) + 1}"
-        if not endpoint:
-            self._last_port += 1
-            endpoint = f"tcp://{name}:{self._last_port}"
-        node = SimNode(
-            self.agenda, self.network, self.ledger, Random(self.rng.getrandbits(64)), name, endpoint, slots,
-            self.functions, max_tasks, self._announce, self._on_drained,
-        )  # fmt: skip
-        self.nodes.append(node)
-        return node
-
-    def add_client(self, name: str = "", no_nodes_timeout: float = 600.0) -> SimClient:
-        """Start a client, which finds the nodes that are there."""
-        name = name or f"client{len(self.clients) + 1}"
-        rng = Random(self.rng.getrandbits(64))
-        client = SimClient(self.agenda, self.network, self.ledger, rng, name, no_nodes_timeout)
-        self.clients.append(client)
-        for node in self.living_nodes():
-            if node.is_ready:
-                self._hint(node, client)
-        return client
-
-    def _announce(self, node: SimNode) -> None:
-        for client in self.living_clients():
-            self._hint(node, client)
-
-    def _hint(self, node: SimNode, client: SimClient) -> None:
-        if not self.network.is_cut(node.host, client.host):
-            instance = node.ack.node.hex()
-            candidate = Candidate(instance, (node.endpoint,), (node.endpoint,), "", MDNS, node.name)
-            client.post_later(self.rng.uniform(*_ANNOUNCE_S), lambda: client.see(candidate))
-
-    # ------------------------------------------------------------------ time
-
-    def run(self, seconds: float) -> None:
-        """Let time pass."""
-        self.agenda.run(seconds)
-
-    def run_until(self, condition: Callable[[], bool], within: float) -> None:
-        """Let time pass until a condition holds. Raises SimFailure where it does not come to that in time."""
-        if not self.agenda.run(within, condition):
-            self.ledger.fail(f"after {within:g} s it has not come to what was waited for")
 
     # ------------------------------------------------------------------ faults
 
@@ -207,28 +113,6 @@ class SimMesh:
             (self.left if heard else self.gone).add(client_id)
             self._end_client(client)
 
-    def _end_client(self, client: SimClient) -> None:
-        client.end()
-        self.network.leave(client)
-
-    def _on_drained(self, node: SimNode) -> None:
-        # A moment for what is on its way out.
-        self.agenda.later(0.3, lambda: self._end_drained(node))
-
-    def _end_drained(self, node: SimNode) -> None:
-        if node.alive:
-            self.ledger.fault(f"{node.name} has drained")
-            self._end_node(node, silent=False)
-            for client in self.living_clients():
-                client.post_later(0.01, lambda client=client: client.lose(node.ack.node.hex()))  # type: ignore[misc]
-
-    def _end_node(self, node: SimNode, silent: bool) -> None:
-        self.ledger.ended(node)
-        node.end()
-        if silent:
-            self.network.power_off(node.host)
-        self.network.leave(node, silent=silent)
-
     # ------------------------------------------------------------------ the end
 
     def calm(self) -> None:
@@ -279,16 +163,3 @@ class SimMesh:
         for node in self.living_nodes():
             for client in node.holder._clients.values():
                 yield from client.held
-
-    def _audit_again(self) -> None:
-        self.audit()
-        self.agenda.later(_AUDIT_S, self._audit_again)
-
-    def audit(self) -> None:
-        """See whether all machines' books add up; done every half second. Raises SimFailure."""
-        for node in self.living_nodes():
-            for text in holder_faults(node.holder):
-                self.ledger.fail(f"the books of {node.name} do not add up: {text}")
-        for client in self.living_clients():
-            for text in owner_faults(client.owner):
-                self.ledger.fail(f"the books of {client.name} do not add up: {text}")

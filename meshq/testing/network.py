@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal
 
-from meshq.protocol.envelope import Header, Incoming, Outbox, decode
+from meshq.protocol.envelope import Header, Incoming, decode
 from meshq.protocol.messages import Message
-from meshq.protocol.parts import Joiner
 from meshq.testing.agenda import Agenda
+from meshq.testing.connection import Connection, Direction, Lane, Packet, Port
 from meshq.testing.process import Process
 
 Transport = Literal["tcp", "udp"]
@@ -36,66 +36,6 @@ class Rough:
     duplicate: float = 0.02
     late: float = 0.02
     late_s: float = 2.0
-
-
-class Port(Protocol):
-    """A process that listens: a node."""
-
-    alive: bool
-    frozen: bool
-    host: str
-
-    def post(self, action: Any, /) -> None: ...
-    def on_packet(self, connection: Connection, incoming: Incoming, /) -> None: ...
-
-
-class Lane(Protocol):
-    """A client's end of a link, connected or not. ``number`` is the link's, ``endpoint`` where it leads."""
-
-    number: int
-    endpoint: str
-    closed: bool
-
-    @property
-    def owner(self) -> Process: ...
-    def on_up(self, connection: Connection, /) -> None: ...
-    def on_down(self, connection: Connection, /) -> None: ...
-    def on_refused(self) -> None: ...
-    def on_packet(self, incoming: Incoming, /) -> None: ...
-
-
-class _Packet(NamedTuple):
-    """What is sent at once: frames where the run is encoded, else the messages as they are."""
-
-    number: int
-    content: Any
-
-
-class _Direction:
-    """One way of a connection."""
-
-    def __init__(self, sender: str, receiver: str) -> None:
-        self.path = (sender, receiver)
-        self.last_at = 0.0
-        self.sent = 0
-        self.arrived = 0
-        self.survivors: int | None = None
-        """Once the connection is broken: how many of its packets arrive all the same."""
-        self.held: list[_Packet] = []
-        self.outbox = Outbox(Header(b""))
-        self.joiner = Joiner()
-
-
-class Connection:
-    """One connection of a lane to a node; the node knows it by its ``route``."""
-
-    def __init__(self, route: bytes, lane: Lane, node: Port) -> None:
-        self.route = route
-        self.lane = lane
-        self.node = node
-        self.open = True
-        self.up = _Direction(lane.owner.host, node.host)
-        self.down = _Direction(node.host, lane.owner.host)
 
 
 class Network:
@@ -218,19 +158,17 @@ class Network:
         """Send from the node to the client."""
         self._send(connection, connection.down, header, messages)
 
-    def _send(
-        self, connection: Connection, direction: _Direction, header: Header, messages: list[Message]
-    ) -> None:
+    def _send(self, connection: Connection, direction: Direction, header: Header, messages: list[Message]) -> None:
         for wait, group in self._fates(direction, messages):
             for content in self._pack(direction, header, group):
                 direction.sent += 1
-                packet = _Packet(direction.sent, content)
+                packet = Packet(direction.sent, content)
                 if direction.path not in self._cuts:
                     self._fly(connection, direction, packet, wait)
                 elif self._transport == "tcp":
                     direction.held.append(packet)
 
-    def _fates(self, direction: _Direction, messages: list[Message]) -> Iterator[tuple[float, list[Message]]]:
+    def _fates(self, direction: Direction, messages: list[Message]) -> Iterator[tuple[float, list[Message]]]:
         """Yield what becomes of messages sent together: the extra seconds they take, and which of them."""
         if self._transport == "tcp":
             yield 0.0, messages
@@ -250,7 +188,7 @@ class Network:
         if together:
             yield 0.0, together
 
-    def _pack(self, direction: _Direction, header: Header, messages: list[Message]) -> Iterator[Any]:
+    def _pack(self, direction: Direction, header: Header, messages: list[Message]) -> Iterator[Any]:
         if not self._encode:
             yield Incoming(header, messages, [])
             return
@@ -260,7 +198,7 @@ class Network:
         while (frames := direction.outbox.take()) is not None:
             yield [bytes(frame) for frame in frames]
 
-    def _fly(self, connection: Connection, direction: _Direction, packet: _Packet, wait: float) -> None:
+    def _fly(self, connection: Connection, direction: Direction, packet: Packet, wait: float) -> None:
         rng = self._rng(*direction.path)
         wait += rng.uniform(*self.delay_s)
         if rng.random() < self.spike:
@@ -270,7 +208,7 @@ class Network:
             at = direction.last_at = max(at, direction.last_at)
         self._agenda.at(at, lambda: self._arrive(connection, direction, packet))
 
-    def _arrive(self, connection: Connection, direction: _Direction, packet: _Packet) -> None:
+    def _arrive(self, connection: Connection, direction: Direction, packet: Packet) -> None:
         if direction.survivors is not None and packet.number > direction.survivors:
             return
         direction.arrived += 1

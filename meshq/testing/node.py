@@ -33,8 +33,9 @@ from meshq.node.restarts import Restarts
 from meshq.protocol.envelope import Header, Incoming
 from meshq.protocol.messages import Bye, Hello, HelloAck, Message, Refused
 from meshq.testing.agenda import Agenda
+from meshq.testing.connection import Connection
 from meshq.testing.ledger import Ledger
-from meshq.testing.network import Connection, Network
+from meshq.testing.network import Network
 from meshq.testing.process import Process
 from meshq.testing.slots import Observer, SimFunction, SimWorkers
 
@@ -94,7 +95,10 @@ class SimNode(Process, Observer):
             RevokeAnswered: lambda effect: self.revokes_answered.append(effect.token),
             Drained: lambda _: on_drained(self),
         }
-        network.listen(endpoint, self)
+        # Hosts have several addresses as a rule; here they are ports.
+        self.endpoints = (endpoint, f"{endpoint}0")
+        for each in self.endpoints:
+            network.listen(each, self)
         self._restarts.begin(agenda.now)
 
     # ------------------------------------------------------------------ the node's face

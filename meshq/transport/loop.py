@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import socket
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
@@ -40,7 +41,9 @@ class Loop:
     is closed. Callbacks must not block, and must bear being called when nothing is ready.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, spin_s: float = 0.0) -> None:
+        self._spin_s = spin_s
+        self._spins = False
         self._poller = zmq.Poller()
         self._readers: dict[_Key, Callback] = {}
         self._writers: dict[_Key, Callback] = {}
@@ -92,15 +95,33 @@ class Loop:
 
     def turn(self, timeout_s: float | None) -> None:
         """Wait until something is ready, at most ``timeout_s`` seconds (None: for ever), and deal with it."""
-        self._asleep = True
-        ready = self._poller.poll(0 if self._posted else _milliseconds(timeout_s))
-        self._asleep = False
+        ready = self._spin(timeout_s) if self._spins else None
+        if not ready:
+            ready = self._sleep(timeout_s)
         for source, events in ready:
             if events & ~_OUT:  # an error, too: to be found by reading
                 self._call(self._readers, source)
             if events & ~_IN:
                 self._call(self._writers, source)
         self._run_posted()
+
+    def _spin(self, timeout_s: float | None) -> list[tuple[Any, int]]:
+        """Look again and again for a moment, as what is awaited comes sooner than a thread can fall asleep and wake."""
+        end_at = time.perf_counter() + min(self._spin_s, self._spin_s if timeout_s is None else timeout_s)
+        ready: list[tuple[Any, int]] = []
+        while not ready and not self._posted and time.perf_counter() < end_at:
+            ready = self._poller.poll(0)
+        self._spins = bool(ready or self._posted)
+        return ready
+
+    def _sleep(self, timeout_s: float | None) -> list[tuple[Any, int]]:
+        """Wait until something is ready."""
+        began_at = time.perf_counter()
+        self._asleep = True
+        ready = self._poller.poll(0 if self._posted else _milliseconds(timeout_s))
+        self._asleep = False
+        self._spins = bool(ready) and time.perf_counter() - began_at < self._spin_s
+        return ready
 
     def close(self) -> None:
         """Forget all sources and all posted calls. The sources themselves stay open."""

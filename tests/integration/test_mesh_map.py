@@ -11,7 +11,7 @@ import pytest
 import work
 from mesh_harness import Stage, wait_until
 
-from meshq import Mesh
+from meshq import Mesh, MeshqError
 
 
 class Counted:
@@ -137,6 +137,21 @@ def test_wrong_arguments_are_refused_at_once(mesh: Mesh) -> None:
         mesh.map(work.add, [1], [2], timeout=-1)
     with pytest.raises(ValueError, match="iterable"):
         mesh.map(work.add)
+
+
+def test_waiting_for_results_in_a_callback_is_refused(mesh: Mesh) -> None:
+    """The thread that brings results must not wait for them; the error says so."""
+    said: list[str] = []
+
+    def call(done: object) -> None:
+        try:
+            list(mesh.map(work.nap, [0.1], [1]))
+        except MeshqError as error:
+            said.append(str(error))
+
+    mesh.submit(work.nap, 0.1).add_done_callback(call)
+    wait_until(lambda: said)
+    assert "callback" in said[0]
 
 
 def test_an_error_of_the_iterable_is_raised(mesh: Mesh) -> None:

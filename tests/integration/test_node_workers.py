@@ -85,4 +85,3 @@ def test_a_node_that_cannot_load_its_module_says_why_and_ends(stage: Stage) -> N
     assert node.wait() == 2
     assert "no_such_module" in node.text()
     assert "current directory" in node.text()
-

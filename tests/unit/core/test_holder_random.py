@@ -389,7 +389,7 @@ def test_a_random_life(seed: int) -> None:
 
 def _check_empty(world: World) -> None:
     holder = world.talk.holder
-    assert holder.counts() == {"queued": 0, "running": 0, "finished": 0, "clients": 3}
+    assert holder.counts() == {"queued": 0, "running": 0, "finished": 0, "clients": 2}
     for client in holder._clients.values():
         assert (client.held, client.lapsed, list(client.queue), client.entrusted) == ({}, [], [], 0)
     assert holder._entrusted_bytes == 0

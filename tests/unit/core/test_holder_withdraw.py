@@ -159,6 +159,15 @@ def test_bye_drops_what_is_queued() -> None:
     talk.hear(done(1), start(run(2, 20)))
 
 
+def test_what_comes_after_bye_is_not_taken() -> None:
+    """A SUBMIT that was overtaken by BYE is of a client that wants nothing any more, until it greets again."""
+    talk = Conversation()
+    talk.say(A, Bye(), to(A, ByeAck(0)))
+    talk.say(A, submit(1))
+    talk.do(ClientGreeted(A))
+    talk.say(A, submit(1), start(run(1, 1)))
+
+
 def test_bye_calls_back_what_is_ahead() -> None:
     """What a worker has not started is given back and dropped, or else ends unheard."""
     talk = Conversation()
@@ -210,10 +219,10 @@ def test_a_client_that_left_is_forgotten() -> None:
     talk.say(A, Bye(), RecallRuns(0, [1]), to(A, ByeAck(0)))
     talk.hear(recalled([1], []))
     talk.pass_time(6.0)
-    assert talk.holder.counts()["clients"] == 1
+    assert len(talk.holder._clients) == 1
     talk.hear(short(1))
     talk.wait(6.0)
-    assert talk.holder.counts()["clients"] == 0
+    assert len(talk.holder._clients) == 0
     assert talk.holder.next_deadline() is None
 
 
