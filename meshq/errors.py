@@ -1,25 +1,25 @@
 """Every error that meshq raises.
 
-    MeshqError
-    ├── ConfigError            a setting, flag, file or argument is wrong (also a ValueError)
-    ├── ProtocolError
-    │   ├── LocalProtocolError     our side broke the rules of the wire
-    │   └── RemoteProtocolError    the other side did
-    ├── AuthenticationError    the key is missing, or is another one
-    ├── MeshClosed             the mesh was closed, or belongs to the parent of a fork (also a RuntimeError)
-    ├── NoNodes                no node was seen in time
-    ├── UnknownTask            no node offers this function
-    ├── QueueFull              the outbox has reached its budget
-    ├── ResultGone             the result was known and is no longer kept
-    ├── EncodingError          a value does not fit the serializer (also a TypeError)
-    └── TaskError              what became of one task
-        ├── TaskRevoked
-        ├── TaskExpired
-        ├── TaskLost           .maybe_executed
-        ├── WorkerLost         the worker died under it (also a BrokenExecutor)
-        ├── SoftTimeLimitExceeded
-        ├── TimeLimitExceeded
-        └── RemoteError        raised remotely, of a type that is not known here
+MeshqError
+├── ConfigError            a setting, flag, file or argument is wrong (also a ValueError)
+├── ProtocolError
+│   ├── LocalProtocolError     our side broke the rules of the wire
+│   └── RemoteProtocolError    the other side did
+├── AuthenticationError    the key is missing, or is another one
+├── MeshClosed             the mesh was closed, or belongs to the parent of a fork (also a RuntimeError)
+├── NoNodes                no node was seen in time
+├── UnknownTask            no node offers this function
+├── QueueFull              the outbox has reached its budget
+├── ResultGone             the result was known and is no longer kept
+├── EncodingError          a value does not fit the serializer (also a TypeError)
+└── TaskError              what became of one task
+    ├── TaskRevoked
+    ├── TaskExpired
+    ├── TaskLost           .maybe_executed
+    ├── WorkerLost         the worker died under it (also a BrokenExecutor)
+    ├── SoftTimeLimitExceeded
+    ├── TimeLimitExceeded
+    └── RemoteError        raised remotely, of a type that is not known here
 """
 
 from __future__ import annotations

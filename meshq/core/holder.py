@@ -24,6 +24,7 @@ from meshq.core.holding import (
     Drained,
     Entrust,
     EntrustedDone,
+    EntrustedStarted,
     EntrustedWithdrawn,
     FunctionsKnown,
     HolderEffect,
@@ -96,6 +97,7 @@ class Holder:
             ClientGreeted: self._on_greeted,
             ClientUnreachable: self._on_unreachable,
             FunctionsKnown: self._on_functions,
+            EntrustedStarted: self._on_entrusted_started,
             EntrustedDone: self._on_entrusted_done,
             EntrustedWithdrawn: self._on_entrusted_withdrawn,
             RevokeAsked: self._on_revoke,
@@ -333,6 +335,11 @@ class Holder:
         self._entrusted_bytes += held.size + _ENTRUSTED_OVERHEAD
         self._reports.say(held.client, Accepted(held.task, held.attempt))
         self._effects.append(_entrust(held))
+
+    def _on_entrusted_started(self, event: EntrustedStarted, now: float) -> None:
+        held = self._find_entrusted(event.client, event.task)
+        if held is not None:
+            self._reports.say(held.client, Started(held.task, held.attempt, event.seconds))
 
     def _on_entrusted_done(self, event: EntrustedDone, now: float) -> None:
         held = self._find_entrusted(event.client, event.task)

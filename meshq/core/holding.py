@@ -28,6 +28,14 @@ class FunctionsKnown(NamedTuple):
     serializers: frozenset[str]
 
 
+class EntrustedStarted(NamedTuple):
+    """Event: an entrusted task runs since ``seconds``."""
+
+    client: bytes
+    task: bytes
+    seconds: float
+
+
 class EntrustedDone(NamedTuple):
     """Event: this node's own owner has settled a task that was entrusted to it."""
 
@@ -66,6 +74,7 @@ HolderEvent: TypeAlias = (
     | ClientGreeted
     | ClientUnreachable
     | FunctionsKnown
+    | EntrustedStarted
     | EntrustedDone
     | EntrustedWithdrawn
     | RevokeAsked

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from meshq.client.outcomes import error_of
 from meshq.core.accounts import NodeJoined
 from meshq.core.events import Received, Send
-from meshq.core.holding import Entrust, EntrustedDone, EntrustedWithdrawn, HolderEvent
+from meshq.core.holding import Entrust, EntrustedDone, EntrustedStarted, EntrustedWithdrawn, HolderEvent
 from meshq.core.owned import Ending, Outcome, OwnedTask
 from meshq.core.owner import Owner, OwnerEffect, Revoked, Settle, Submitted, WithdrawAnswered, WithdrawAsked
 from meshq.protocol.failures import dump_failure
-from meshq.protocol.messages import Message, Status
+from meshq.protocol.messages import Message, Started, Status
 
 _STATUS = {
     Ending.DONE: Status.OK,
@@ -35,7 +35,7 @@ class Entrusted:
         self._clients: dict[bytes, bytes] = {}
         """Task → the client that entrusted it."""
         self._last_attempt = 0
-        """The highest number that an attempt has had: a task that comes back must not be taken for its old copy."""
+        """The highest number of an attempt: a task that comes back must not be taken for its old copy."""
 
     def join(self, node: NodeJoined, now: float) -> None:
         """Learn what this node offers."""
@@ -60,6 +60,10 @@ class Entrusted:
 
     def receive(self, node: bytes, messages: list[Message], now: float) -> None:
         """Take what the holder says to its own client."""
+        for message in messages:
+            if isinstance(message, Started) and message.task in self._clients:
+                client = self._clients[message.task]
+                self._tell_holder(EntrustedStarted(client, message.task, message.seconds))
         self._apply(self._owner.handle(Received(node, messages), now))
 
     def next_deadline(self) -> float | None:

@@ -38,8 +38,8 @@ from meshq.core.holding import (
 from meshq.core.session import joined
 from meshq.core.timers import earliest
 from meshq.core.work import WorkerEvent, WorkerGone, WorkerReady
-from meshq.errors import ConfigError
-from meshq.ids import new_id
+from meshq.errors import ConfigError, MeshqError
+from meshq.ids import format_id, new_id
 from meshq.node.entrusted import Entrusted
 from meshq.node.listening import OPEN_HINT, Listening, identity
 from meshq.node.naming import NameClaim
@@ -56,7 +56,7 @@ task_log = logging.getLogger("meshq.task")
 RETRY_FULL_S = 0.01
 """How soon a route that was full is tried again: a ROUTER does not tell which of its peers has room."""
 MAX_REPLY_BYTES = 512 * 1024
-SPIN_S = float(__import__("os").environ.get("SPIN","0"))
+SPIN_S = float(__import__("os").environ.get("SPIN", "0"))
 _FAREWELL_S = 0.3
 """How long results on their way out are given at the end."""
 
@@ -88,7 +88,11 @@ class Node:
         self._holder = Holder(settings.slots, own_client)
         self._entrusted = Entrusted(own_client, time.monotonic(), self._inbox.append)
         spec = WorkerSpec(
-            settings.modules, settings.allow, node=self.name, max_tasks=settings.max_tasks_per_child or 0
+            settings.modules,
+            settings.allow,
+            node=self.name,
+            max_tasks=settings.max_tasks_per_child or 0,
+            env=_environment(settings),
         )
         self._pool = Pool(self._loop, spec, self._on_worker, self._on_output, self._on_failed)
         self._restarts = Restarts(settings.slots, self._pool.start)
@@ -224,7 +228,7 @@ class Node:
     def describe(self) -> dict[str, Any]:
         """Return what ``ping`` says of the node, besides that it is there."""
         return {
-            "id": self.ack.node.hex(),
+            "id": format_id(self.ack.node),
             "pid": os.getpid(),
             "slots": self.settings.slots,
             "secured": self.ack.secured,
@@ -319,6 +323,18 @@ class Node:
         log.info("node %s has stopped", self.name, extra={"node": self.name})
 
 
+def _environment(settings: Settings) -> dict[str, str]:
+    """Return what a task needs to reach, by its default mesh, the mesh that it runs on."""
+    environment = {"MESHQ_MESH": settings.mesh}
+    if settings.key is not None:
+        environment["MESHQ_KEY"] = str(settings.key)
+    if settings.insecure:
+        environment["MESHQ_INSECURE"] = "1"
+    if settings.peers:
+        environment["MESHQ_PEERS"] = ",".join(settings.peers)
+    return environment
+
+
 class NodeThread:
     """A node inside a program: serves in a thread of its own, from ``start`` until ``stop``."""
 
@@ -331,9 +347,12 @@ class NodeThread:
     def start(self, timeout: float = 30.0) -> Node:
         """Start the node and wait until it is ready. Raises what kept it from that."""
         self._thread.start()
-        self._ready.wait(timeout)
+        ready = self._ready.wait(timeout)
         if self._error is not None:
             raise self._error
+        if not ready:
+            self.stop(drain=False)
+            raise MeshqError(f"the node {self.node.name} was not ready within {timeout} s")
         return self.node
 
     def stop(self, drain: bool = True, timeout: float = 30.0) -> None:

@@ -106,7 +106,7 @@ class Loop:
         self._run_posted()
 
     def _spin(self, timeout_s: float | None) -> list[tuple[Any, int]]:
-        """Look again and again for a moment, as what is awaited comes sooner than a thread can fall asleep and wake."""
+        """Look again and again for a moment: what is awaited may come sooner than a thread can sleep and wake."""
         end_at = time.perf_counter() + min(self._spin_s, self._spin_s if timeout_s is None else timeout_s)
         ready: list[tuple[Any, int]] = []
         while not ready and not self._posted and time.perf_counter() < end_at:

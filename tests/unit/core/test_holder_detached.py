@@ -27,12 +27,13 @@ from meshq.core.holding import (
     Disown,
     Entrust,
     EntrustedDone,
+    EntrustedStarted,
     EntrustedWithdrawn,
     RevokeAnswered,
     RevokeAsked,
 )
 from meshq.core.recalls import UNKNOWN
-from meshq.protocol.messages import Accepted, Bye, ByeAck, Credit, Nack, Result, Status, Withdrawn
+from meshq.protocol.messages import Accepted, Bye, ByeAck, Credit, Nack, Result, Started, Status, Withdrawn
 from meshq.protocol.payload import Payload
 
 
@@ -196,3 +197,11 @@ def test_revoking() -> None:
     talk = Conversation()
     talk.say(A, submit(1, detached=True), entrust(1), to(A, Accepted(task(1), 1)))
     talk.hear(RevokeAsked("token", [task(1)], 0), RevokeAnswered("token", {task(1): UNKNOWN}))
+
+
+def test_a_client_hears_that_its_detached_task_has_started() -> None:
+    """This node's own owner learns it as any owner does, and the client from it; a task that is gone says nothing."""
+    talk = Conversation()
+    talk.do_quietly(A, submit(1, detached=True))
+    talk.hear(EntrustedStarted(A, task(1), 0.25), to(A, Started(task(1), 1, 0.25)))
+    talk.hear(EntrustedStarted(A, task(2), 0.25))
