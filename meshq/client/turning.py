@@ -2,7 +2,7 @@
 
 A result that is waited for by the thread that turns the loop needs no waking of one thread by another, twice a
 round trip. So whoever waits may take the *seat* from the loop's own thread, which then stands by, and sits down
-again when the seat has been empty for a millisecond. The seat is a lock; whoever holds it may touch the sockets.
+again when the seat has been empty for two milliseconds. The seat is a lock; whoever holds it may touch the sockets.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-EMPTY_S = 0.001
+EMPTY_S = 0.002
 """A seat empty for longer is taken by the loop's own thread: callers in a row come back much sooner."""
 LONG_S = 0.02
 """Who has waited for this long hands the seat back at once when leaving, as no other call is likely to follow."""

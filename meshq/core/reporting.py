@@ -42,7 +42,10 @@ class Reports:
 
     def taken(self, helds: list[Held], now: float) -> None:
         """Take note of attempts just accepted: if they take long, their client is told."""
-        self._fresh.append((now + REPORT_S, helds))
+        fresh = self._fresh
+        while fresh and fresh[0][1][-1].state is HeldState.DONE:
+            fresh.popleft()  # or each quick task would wake the node once more, to find that it has ended
+        fresh.append((now + REPORT_S, helds))
 
     def finished(
         self, held: Held, status: int, serializer: str, payload: Payload, seconds: float, now: float

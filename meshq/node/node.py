@@ -56,7 +56,6 @@ task_log = logging.getLogger("meshq.task")
 RETRY_FULL_S = 0.01
 """How soon a route that was full is tried again: a ROUTER does not tell which of its peers has room."""
 MAX_REPLY_BYTES = 512 * 1024
-SPIN_S = float(__import__("os").environ.get("SPIN", "0"))
 _FAREWELL_S = 0.3
 """How long results on their way out are given at the end."""
 
@@ -81,7 +80,7 @@ class Node:
         self._commands = CommandInbox()
         self._claim = NameClaim(state_dir(settings), settings.mesh, settings.name)
         self.ack = identity(settings, self._claim.name, socket.gethostname(), self._key, new_id())
-        self._loop = Loop(SPIN_S)
+        self._loop = Loop()
         self._context = make_context()
         self._listening = self._listen()
         own_client = new_id()

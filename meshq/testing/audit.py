@@ -61,12 +61,13 @@ def _client_faults(client: ClientAccount) -> Iterator[str]:
 def leftovers(holder: Holder, gone: set[bytes], left: set[bytes]) -> Iterator[str]:
     """Yield what a node still has when all is over.
 
-    Clients that are ``gone`` without a word may have results here; those that ``left`` with BYE, results of
-    detached tasks.
+    Clients that are ``gone`` without a word may have results here, and so may those that ``left`` where a
+    HELLO of a connection made anew came after their BYE; else only of detached tasks.
     """
     for client in holder._clients.values():
         for held in client.held.values():
-            is_kept = client.client in gone or (client.client in left and held.detached)
+            has_left = client.client in left
+            is_kept = client.client in gone or (has_left and (held.detached or not client.leaving))
             if not (is_kept and held.state is HeldState.DONE):
                 name = client.client.hex()[:8]
                 yield f"task {held.task.hex()[:8]} of client {name} is still {held.state.name}"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 import socket
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
@@ -41,9 +40,7 @@ class Loop:
     is closed. Callbacks must not block, and must bear being called when nothing is ready.
     """
 
-    def __init__(self, spin_s: float = 0.0) -> None:
-        self._spin_s = spin_s
-        self._spins = False
+    def __init__(self) -> None:
         self._poller = zmq.Poller()
         self._readers: dict[_Key, Callback] = {}
         self._writers: dict[_Key, Callback] = {}
@@ -95,33 +92,15 @@ class Loop:
 
     def turn(self, timeout_s: float | None) -> None:
         """Wait until something is ready, at most ``timeout_s`` seconds (None: for ever), and deal with it."""
-        ready = self._spin(timeout_s) if self._spins else None
-        if not ready:
-            ready = self._sleep(timeout_s)
+        self._asleep = True
+        ready = self._poller.poll(0 if self._posted else _milliseconds(timeout_s))
+        self._asleep = False
         for source, events in ready:
             if events & ~_OUT:  # an error, too: to be found by reading
                 self._call(self._readers, source)
             if events & ~_IN:
                 self._call(self._writers, source)
         self._run_posted()
-
-    def _spin(self, timeout_s: float | None) -> list[tuple[Any, int]]:
-        """Look again and again for a moment: what is awaited may come sooner than a thread can sleep and wake."""
-        end_at = time.perf_counter() + min(self._spin_s, self._spin_s if timeout_s is None else timeout_s)
-        ready: list[tuple[Any, int]] = []
-        while not ready and not self._posted and time.perf_counter() < end_at:
-            ready = self._poller.poll(0)
-        self._spins = bool(ready or self._posted)
-        return ready
-
-    def _sleep(self, timeout_s: float | None) -> list[tuple[Any, int]]:
-        """Wait until something is ready."""
-        began_at = time.perf_counter()
-        self._asleep = True
-        ready = self._poller.poll(0 if self._posted else _milliseconds(timeout_s))
-        self._asleep = False
-        self._spins = bool(ready) and time.perf_counter() - began_at < self._spin_s
-        return ready
 
     def close(self) -> None:
         """Forget all sources and all posted calls. The sources themselves stay open."""

@@ -35,7 +35,7 @@ def _own_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
-@pytest.fixture()
+@pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
     """A mesh for one test."""
     made = Stage(tmp_path)
@@ -52,7 +52,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     made.close()
 
 
-@pytest.fixture()
+@pytest.fixture
 def mesh(shared: Stage) -> Iterator[Mesh]:
     """A client of the shared mesh."""
     made = shared.client()

@@ -14,7 +14,7 @@ import pytest
 import work
 from mesh_harness import Process, Stage, wait_until
 
-from meshq import Mesh, MeshClosed
+from meshq import Future, Mesh, MeshClosed
 
 FLOOD = """
 import work
@@ -44,7 +44,7 @@ with Mesh() as mesh:
 FORK = """
 import os
 import work
-from meshq import Mesh, MeshClosed
+from meshq import Future, Mesh, MeshClosed
 mesh = Mesh()
 print("before:", mesh.submit(work.add, 1, 1).result(10), flush=True)
 pid = os.fork()
@@ -64,7 +64,7 @@ mesh.close()
 """
 
 
-@pytest.fixture()
+@pytest.fixture
 def flood(shared: Stage) -> Iterator[Process]:
     """A program that has 100,000 tasks waiting."""
     process = shared.script(FLOOD)
@@ -146,10 +146,16 @@ def test_an_exception_in_the_block_withdraws_what_is_queued(shared: Stage, mesh:
     """It goes on to the caller at once; what had not started never does, and its futures are cancelled."""
     path = tmp_path / "ran"
     begin = time.monotonic()
-    with pytest.raises(LookupError), Mesh(shared.mesh) as own:
-        futures = [own.submit(work.note, str(path), 0.2) for _ in range(200)]
-        wait_until(path.exists)
-        raise LookupError
+    futures: list[Future[int]] = []
+
+    def program() -> None:
+        with Mesh(shared.mesh) as own:
+            futures.extend(own.submit(work.note, str(path), 0.2) for _ in range(200))
+            wait_until(path.exists)
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        program()
     assert time.monotonic() - begin < 4
     assert all(future.done() for future in futures)
     with pytest.raises(CancelledError):

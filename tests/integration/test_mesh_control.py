@@ -26,7 +26,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     stage.close()
 
 
-@pytest.fixture()
+@pytest.fixture
 def mesh(pair: Stage) -> Iterator[Mesh]:
     """A client of both."""
     made = pair.client()
@@ -34,7 +34,7 @@ def mesh(pair: Stage) -> Iterator[Mesh]:
     made.close(cancel=True)
 
 
-@pytest.fixture()
+@pytest.fixture
 def frozen(pair: Stage) -> Iterator[NodeProcess]:
     """The node west, frozen."""
     pair.nodes[1].freeze()

@@ -16,7 +16,7 @@ from mesh_harness import Stage, wait_until
 from meshq import Future, Mesh, MeshqError, TaskRevoked
 
 
-@pytest.fixture()
+@pytest.fixture
 def narrow(make_narrow: Stage) -> Iterator[Mesh]:
     """A client of a mesh with a single slot."""
     mesh = make_narrow.client()
@@ -40,7 +40,7 @@ def test_it_is_a_future_of_the_standard_library(mesh: Mesh) -> None:
     done, pending = concurrent.futures.wait(futures, timeout=10)
     assert not pending
     assert all(future.done() and not future.running() and not future.cancelled() for future in done)
-    again = [mesh.submit(work.nap, 0.01, n) for n in range(6)]
+    again: list[concurrent.futures.Future[int]] = [mesh.submit(work.nap, 0.01, n) for n in range(6)]
     assert sorted(f.result() for f in concurrent.futures.as_completed(again, timeout=10)) == list(range(6))
 
 
@@ -68,13 +68,17 @@ def test_a_callback_may_submit_but_not_wait(mesh: Mesh) -> None:
     outcome: list[object] = []
     over = threading.Event()
 
+    def end(done: concurrent.futures.Future[int]) -> None:
+        outcome.append(done.result())
+        over.set()
+
     def chain(done: concurrent.futures.Future[int]) -> None:
         following = mesh.submit(work.add, done.result(), 1)
         try:
             following.result()
         except MeshqError as error:
             outcome.append(str(error))
-        following.add_done_callback(lambda last: (outcome.append(last.result()), over.set()))
+        following.add_done_callback(end)
 
     mesh.submit(work.nap, 0.1, 40).add_done_callback(chain)
     assert over.wait(10)

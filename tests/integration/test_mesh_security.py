@@ -9,7 +9,7 @@ import pytest
 import work
 from mesh_harness import Stage
 
-from meshq import Mesh, NoNodes, UnknownTask
+from meshq import Future, Mesh, NoNodes, UnknownTask
 from meshq.transport.keys import write_key
 
 
@@ -66,9 +66,8 @@ def test_a_client_with_a_key_does_not_talk_to_a_node_without(shared: Stage, tmp_
 
 def test_meshes_of_different_names_do_not_see_each_other(shared: Stage, stage: Stage) -> None:
     """Not even where an address is given by mistake."""
-    with Mesh(stage.mesh, peers=[shared.nodes[0].address]) as mesh:
-        with pytest.raises(NoNodes, match=stage.mesh):
-            mesh.wait_for_nodes(1, timeout=1)
+    with Mesh(stage.mesh, peers=[shared.nodes[0].address]) as mesh, pytest.raises(NoNodes, match=stage.mesh):
+        mesh.wait_for_nodes(1, timeout=1)
 
 
 def test_a_node_that_would_be_open_to_others_is_refused(stage: Stage) -> None:
@@ -90,7 +89,8 @@ def test_plain_functions_are_run_only_where_they_are_allowed(make_stage: Callabl
     assert mesh.submit("_operator.add", 2, 3).result(timeout=10) == 5
     assert mesh.submit(operator.mul, 6, 7).result(timeout=10) == 42
     assert list(mesh.map(operator.neg, range(3))) == [0, -1, -2]
-    refused = [mesh.submit(name, 1) for name in ("os.getpid", "builtins.abs", "work.plain", "operator.__import__")]
+    others = ("os.getpid", "builtins.abs", "work.plain", "operator.__import__")
+    refused: list[Future[object]] = [mesh.submit(name, 1) for name in others]
     for future in refused:
         with pytest.raises(UnknownTask):
             future.result(timeout=10)

@@ -103,7 +103,9 @@ def test_an_unknown_task_fails_within_about_a_second(mesh: Mesh, shared: Stage) 
 
 def test_a_function_that_is_not_offered_is_refused(mesh: Mesh) -> None:
     """Neither a function beside the tasks of a module, nor one of the standard library, can be called."""
-    futures = [mesh.submit(name, 1) for name in ("work.plain", "os.getcwd", "operator.neg", "builtins.print")]
+    futures: list[Future[object]] = [
+        mesh.submit(name, 1) for name in ("work.plain", "os.getcwd", "operator.neg", "builtins.print")
+    ]
     for future in futures:
         with pytest.raises(UnknownTask):
             future.result(timeout=10)
