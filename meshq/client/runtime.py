@@ -71,7 +71,7 @@ class Runtime:
         self.started_at = time.monotonic()
         self.parts: list[LoopPart] = []
         """What else takes part in the loop."""
-        self._turning = Turning(self._turn, lambda: self.loop.post(_nothing))
+        self._turning = Turning(self._begin, self._turn, lambda: self.loop.post(_nothing))
         self._thread = threading.Thread(target=self._run, name="meshq", daemon=True)
         self._thread.start()
         self._discoverer = threading.Thread(target=self._discover, name="meshq-discovery", daemon=True)
@@ -141,6 +141,11 @@ class Runtime:
             self.engine.close()
             self.loop.close()
             self.context.term()
+
+    def _begin(self) -> None:
+        """Do what was posted to the loop, without a look at the sockets."""
+        self.loop.run_posted()
+        self.engine.step()
 
     def _turn(self, limit_s: float | None) -> None:
         """Do one turn of the loop, and what follows from it."""

@@ -2,7 +2,7 @@
 
 A result that is waited for by the thread that turns the loop needs no waking of one thread by another, twice a
 round trip. So whoever waits may take the *seat* from the loop's own thread, which then stands by, and sits down
-again when the seat has been empty for two milliseconds. The seat is a lock; whoever holds it may touch the sockets.
+again when the seat has been empty for two milliseconds. The seat is a lock: its holder may touch the sockets.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, ParamSpec
+
+P = ParamSpec("P")
 
 EMPTY_S = 0.002
 """A seat empty for longer is taken by the loop's own thread: callers in a row come back much sooner."""
@@ -33,9 +35,15 @@ _RAISING = [
 
 
 class Turning:
-    """Shares the turning of a loop. ``turn(limit_s)`` does one turn, ``wake()`` ends one from any thread."""
+    """Shares the turning of a loop.
 
-    def __init__(self, turn: Callable[[float | None], None], wake: Callable[[], None]) -> None:
+    ``begin()`` does what was posted to it, ``turn(limit_s)`` one turn, ``wake()`` ends a turn from any thread.
+    """
+
+    def __init__(
+        self, begin: Callable[[], None], turn: Callable[[float | None], None], wake: Callable[[], None]
+    ) -> None:
+        self._begin = begin
         self._turn = turn
         self._wake = wake
         self._seat = threading.Lock()
@@ -57,7 +65,7 @@ class Turning:
             if self._asking.locked():
                 self._stand_by()
             with self._seat:
-                self._one_turn(None)
+                self._one_turn(self._turn, None)
         self._seat.acquire()  # whoever sat there has left for good
 
     def wait(self, done: Callable[[], bool], timeout: float | None) -> None:
@@ -88,18 +96,19 @@ class Turning:
 
     def _sit(self, done: Callable[[], bool], timeout: float | None, ctrl_c: _CtrlC) -> None:
         began_at = now = time.monotonic()
+        self._one_turn(self._begin)
         while not done() and not self.stopping and not ctrl_c.pressed:
             left = None if timeout is None else began_at + timeout - now
             if left is not None and left <= 0:
                 return
-            self._one_turn(left)
+            self._one_turn(self._turn, left)
             now = time.monotonic()
             self._waits_long = now - began_at >= LONG_S
 
-    def _one_turn(self, limit_s: float | None) -> None:
+    def _one_turn(self, turn: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         self._turner = threading.get_ident()
         try:
-            self._turn(limit_s)
+            turn(*args, **kwargs)
         finally:
             self._turner = 0
 

@@ -208,7 +208,8 @@ class Owner:
         if self._ended:
             self._effects.append(Settle(self._ended))
             self._ended = []
-        self._route(now)
+        if not self._router.is_empty:
+            self._route(now)
         if self._next_tick is None and self._tasks:
             self._next_tick = now + _TICK_S
         effects, self._effects = self._effects, []

@@ -29,6 +29,11 @@ class Router:
         self._ring: deque[WaitingQueue] = deque()
         """The queues that hold tasks, in the order in which they are served."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no task waits."""
+        return not self._ring
+
     def wait(self, task: OwnedTask, now: float) -> None:
         """Queue a task behind the others."""
         self._queue_of(task, now).tasks.append(task)

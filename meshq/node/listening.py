@@ -171,9 +171,9 @@ class Listening:
         if incoming.unknown:
             text = f"verbs {incoming.unknown} are not known to version {self.ack.version} of the wire"
             self._routes.send(route, [Refused("verb", text)])
-        hello = next((m for m in incoming.messages if isinstance(m, Hello)), None)
-        if hello is not None:
-            self._greet(route, user, hello)
+        first = incoming.messages[0] if incoming.messages else None
+        if type(first) is Hello:
+            self._greet(route, user, first)
             return
         caller = self._callers.who(route)
         if caller is None or not self._is_for_us(incoming.header):

@@ -100,7 +100,7 @@ class Loop:
                 self._call(self._readers, source)
             if events & ~_IN:
                 self._call(self._writers, source)
-        self._run_posted()
+        self.run_posted()
 
     def close(self) -> None:
         """Forget all sources and all posted calls. The sources themselves stay open."""
@@ -125,7 +125,8 @@ class Loop:
         except Exception:
             logger.exception("the callback of %r failed", source)
 
-    def _run_posted(self) -> None:
+    def run_posted(self) -> None:
+        """Run the calls posted so far; ``turn`` does this too."""
         # Only what is there now: calls that post further calls must not keep the sockets waiting.
         for _ in range(len(self._posted)):
             fn, args = self._posted.popleft()
