@@ -77,6 +77,7 @@ class Engine:
         self._links = Links(loop, context, key, hello, self._on_messages, self._on_link_event)
         self._inbox: deque[OwnedTask] = deque()
         self._inbox_posted = False
+        self._left = False
         self._flush_at: float | None = None
         self._due: float | None = None
         self._effects: dict[type[Any], Callable[[Any], None]] = {
@@ -85,7 +86,7 @@ class Engine:
             WithdrawAnswered: lambda effect: listener.on_withdraw_answered(effect.task, effect.withdrawn),
             Dial: lambda effect: self._links.dial(effect.link, effect.endpoint),
             Hangup: lambda effect: self._links.hang_up(effect.link),
-            Greet: lambda effect: self._links.greet(effect.link),
+            Greet: self._greet,
             Goodbye: lambda effect: listener.on_goodbye(effect.node),
             NodesChanged: lambda _: listener.on_nodes_changed(),
         }
@@ -127,6 +128,7 @@ class Engine:
 
     def leave(self) -> None:
         """Cancel what is unsettled and say BYE to all nodes."""
+        self._left = True
         self._take_inbox()
         self.handle(Leaving())
 
@@ -168,6 +170,10 @@ class Engine:
         make = _LINK_EVENTS.get(event)
         if make is not None:
             self._apply(self.session.notice(make(link, text), time.monotonic()))
+
+    def _greet(self, effect: Greet) -> None:
+        if not self._left:  # a HELLO after the BYE would undo it
+            self._links.greet(effect.link)
 
     def _send(self, effect: SendLink) -> None:
         patient = type(effect.messages[0]) is Rack

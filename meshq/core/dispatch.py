@@ -12,6 +12,10 @@ from meshq.core.slots import LONG_RUN_S, Slots
 from meshq.core.work import Run
 
 
+WAY_S = 0.001
+"""What the way to a worker and back costs a run at most; a run that takes longer takes it by itself."""
+
+
 class Dispatch:
     """The queues of a node, its slots, and the runs in the hands of its workers."""
 
@@ -101,7 +105,7 @@ class Dispatch:
         would queue up here for many times the 10 ms that it is meant to last.
         """
         slot = self.slots.all[slot_number]
-        return (now - slot.head_since) / count if slot.runs and count else 0.0
+        return min((now - slot.head_since) / count, WAY_S) if slot.runs and count else 0.0
 
     def release(self, run: int, now: float) -> Held | None:
         """Take a run off its slot, finished or given back; None where it is not known."""

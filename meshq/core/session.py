@@ -120,6 +120,8 @@ class Session:
         if isinstance(message, HelloAck):
             return self.notice(Welcomed(link, message), now)
         if isinstance(message, Refused):
+            if message.code == "verb":
+                return []  # an older node does not know all that we say; it answers the rest
             return self.notice(Rejected(link, message.code, message.text), now)
         node = self._node_of_link.get(link)
         return [] if node is None else [Goodbye(node)]

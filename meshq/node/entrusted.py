@@ -32,8 +32,8 @@ class Entrusted:
         self.client = client
         self._owner = Owner(now=now)
         self._tell_holder = tell_holder
-        self._clients: dict[bytes, bytes] = {}
-        """Task → the client that entrusted it."""
+        self._clients: dict[bytes, list[bytes]] = {}
+        """Task → the clients that entrusted it: several where they give a task the same id; it runs once."""
         self._last_attempt = 0
         """The highest number of an attempt: a task that comes back must not be taken for its old copy."""
 
@@ -43,7 +43,9 @@ class Entrusted:
 
     def take_over(self, entrust: Entrust, now: float) -> None:
         """Own a task from now on."""
-        self._clients[entrust.task] = entrust.client
+        clients = self._clients.setdefault(entrust.task, [])
+        if entrust.client not in clients:
+            clients.append(entrust.client)
         task = OwnedTask(
             entrust.task, entrust.function, entrust.serializer, entrust.payload, options=entrust.options
         )
@@ -61,9 +63,9 @@ class Entrusted:
     def receive(self, node: bytes, messages: list[Message], now: float) -> None:
         """Take what the holder says to its own client."""
         for message in messages:
-            if isinstance(message, Started) and message.task in self._clients:
-                client = self._clients[message.task]
-                self._tell_holder(EntrustedStarted(client, message.task, message.seconds))
+            if isinstance(message, Started):
+                for client in self._clients.get(message.task, ()):
+                    self._tell_holder(EntrustedStarted(client, message.task, message.seconds))
         self._apply(self._owner.handle(Received(node, messages), now))
 
     def next_deadline(self) -> float | None:
@@ -83,19 +85,17 @@ class Entrusted:
                     for task, outcome in ended:
                         self._settle(task, outcome)
                 case WithdrawAnswered(task_id, withdrawn):
-                    client = self._clients.pop(task_id, b"") if withdrawn else self._clients.get(task_id, b"")
-                    self._tell_holder(EntrustedWithdrawn(client, task_id, withdrawn))
+                    clients = self._clients.pop(task_id, ()) if withdrawn else self._clients.get(task_id, ())
+                    for client in clients:
+                        self._tell_holder(EntrustedWithdrawn(client, task_id, withdrawn))
 
     def _settle(self, task: OwnedTask, outcome: Outcome) -> None:
         self._last_attempt = max(self._last_attempt, task.attempt)
         if outcome.ending is Ending.CANCELLED:
             return  # it was withdrawn: the answer to that, which follows, tells the holder
-        client = self._clients.pop(task.id)
-        status = _STATUS.get(outcome.ending)
+        status, serializer, payload = _STATUS.get(outcome.ending), outcome.serializer, outcome.payload
         if status is None:
             # The client must not try again what has been tried as often as it may be.
-            failure = dump_failure(error_of(task, outcome))
-            self._tell_holder(EntrustedDone(client, task.id, Status.FAILURE, "msgpack", failure))
-        else:
-            done = EntrustedDone(client, task.id, status, outcome.serializer, outcome.payload)
-            self._tell_holder(done)
+            status, serializer, payload = Status.FAILURE, "msgpack", dump_failure(error_of(task, outcome))
+        for client in self._clients.pop(task.id):
+            self._tell_holder(EntrustedDone(client, task.id, status, serializer, payload))

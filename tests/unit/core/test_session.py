@@ -262,6 +262,13 @@ def test_a_refusal_ends_the_link(talk: Talk) -> None:
     assert (problem.code, problem.text) == ("stale", "greet first")
 
 
+def test_a_verb_that_is_refused_ends_nothing(talk: Talk) -> None:
+    """An older node that does not know something that was said to it stays in use."""
+    talk.come_up()
+    talk.receive(1, Refused("verb", "verbs [99] are not known"))
+    talk.expect()
+
+
 def test_leaving_says_bye_to_each_node_and_hears_the_answers(talk: Talk, task: OwnedTask) -> None:
     """Each node's BYE goes over its own link; its answer names the node."""
     talk.come_up(A, 1)

@@ -6,11 +6,11 @@ import pytest
 
 from meshq.core.accounts import NodeJoined
 from meshq.core.events import Received
-from meshq.core.holding import Entrust, EntrustedDone, EntrustedWithdrawn, HolderEvent
+from meshq.core.holding import Entrust, EntrustedDone, EntrustedStarted, EntrustedWithdrawn, HolderEvent
 from meshq.errors import WorkerLost
 from meshq.node.entrusted import Entrusted
 from meshq.protocol.failures import load_failure
-from meshq.protocol.messages import Message, Rack, Result, Status, Submit, Withdraw, Withdrawn
+from meshq.protocol.messages import Message, Rack, Result, Started, Status, Submit, Withdraw, Withdrawn
 
 OWN, NODE, A, TASK = b"o" * 16, b"n" * 16, b"a" * 16, b"t" * 16
 
@@ -99,7 +99,19 @@ def test_a_task_that_comes_back_is_a_new_attempt(told: Told, last: Message) -> N
 def test_a_task_that_is_unknown_is_not_withdrawn(told: Told) -> None:
     """Where it has ended meanwhile, its result is on the way to the holder already."""
     told.entrusted.withdraw(b"u" * 16, 0.0)
-    assert told.events() == [EntrustedWithdrawn(b"", b"u" * 16, False)]
+    assert told.events() == []
+
+
+def test_a_task_that_two_clients_entrust_runs_once_for_both(told: Told) -> None:
+    """An id that both have given it stands for one task, and each hears of its start and its end."""
+    told.entrusted.take_over(Entrust(b"b" * 16, TASK, "f", "msgpack", b"x", None), 0.0)
+    assert told.events() == []
+    told.say(Started(TASK, 1, 0.5))
+    told.say(Result(TASK, 1, Status.OK, "msgpack", b"42"))
+    events = told.events()
+    for client in (A, b"b" * 16):
+        assert EntrustedStarted(client, TASK, 0.5) in events
+        assert EntrustedDone(client, TASK, Status.OK, "msgpack", b"42") in events
 
 
 def test_an_unanswered_attempt_is_sent_again(told: Told) -> None:
