@@ -147,10 +147,10 @@ class Runtime:
         self.loop.run_posted()
         self.engine.step()
 
-    def _turn(self, limit_s: float | None) -> None:
+    def _turn(self, limit_s: float | None, eager: bool) -> None:
         """Do one turn of the loop, and what follows from it."""
         waits = [part.timeout() for part in self.parts] if self.parts else ()
-        self.loop.turn(earliest(limit_s, self.engine.timeout(), *waits))
+        self.loop.turn(earliest(limit_s, self.engine.timeout(), *waits), eager=eager)
         self.engine.step()
         for part in self.parts:
             part.step()

@@ -37,11 +37,11 @@ _RAISING = [
 class Turning:
     """Shares the turning of a loop.
 
-    ``begin()`` does what was posted to it, ``turn(limit_s)`` one turn, ``wake()`` ends a turn from any thread.
+    ``begin()`` does what was posted to it, ``turn(limit_s, eager)`` one turn; ``wake()`` ends one from any thread.
     """
 
     def __init__(
-        self, begin: Callable[[], None], turn: Callable[[float | None], None], wake: Callable[[], None]
+        self, begin: Callable[[], None], turn: Callable[[float | None, bool], None], wake: Callable[[], None]
     ) -> None:
         self._begin = begin
         self._turn = turn
@@ -65,7 +65,7 @@ class Turning:
             if self._asking.locked():
                 self._stand_by()
             with self._seat:
-                self._one_turn(self._turn, None)
+                self._one_turn(self._turn, None, False)
         self._seat.acquire()  # whoever sat there has left for good
 
     def wait(self, done: Callable[[], bool], timeout: float | None) -> None:
@@ -101,7 +101,7 @@ class Turning:
             left = None if timeout is None else began_at + timeout - now
             if left is not None and left <= 0:
                 return
-            self._one_turn(self._turn, left)
+            self._one_turn(self._turn, left, True)
             now = time.monotonic()
             self._waits_long = now - began_at >= LONG_S
 

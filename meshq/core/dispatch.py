@@ -11,7 +11,6 @@ from meshq.core.pace import Means
 from meshq.core.slots import LONG_RUN_S, Slots
 from meshq.core.work import Run
 
-
 WAY_S = 0.001
 """What the way to a worker and back costs a run at most; a run that takes longer takes it by itself."""
 

@@ -112,8 +112,9 @@ class PeerChannel(_Sender):
         for _ in range(_READS_A_TURN):
             if self.dry:
                 break
+            target = self._reader.target()
             try:
-                count = self._sock.recv_into(self._reader.target())
+                count = self._sock.recv_into(target)
             except BlockingIOError:
                 self.dry = True
                 break
@@ -123,6 +124,8 @@ class PeerChannel(_Sender):
                 self.eof = self.dry = True
             else:
                 messages += self._reader.received(count)
+                # A short read has taken all there was; to ask once more would cost an exception each time.
+                self.dry = count < len(target)
         return messages
 
     def finish(self) -> None:
