@@ -63,11 +63,9 @@ class NodeAccount:
         """Whether new work may be sent there."""
         return not (self.suspect or self.draining or self.lost_at is not None)
 
-    def offers(self, queue: WaitingQueue) -> bool:
-        """Whether the node could run what waits in the queue."""
-        return (
-            queue.function in self.functions and queue.serializer in self.serializers and queue.tags <= self.tags
-        )
+    def can_run(self, work: WaitingQueue | OwnedTask) -> bool:
+        """Whether the node offers what a task, or the tasks of a queue, need."""
+        return work.function in self.functions and work.serializer in self.serializers and work.tags <= self.tags
 
     def room(self, function: str, mean_s: float | None) -> int:
         """Return how many more attempts of a function with this mean may go there."""

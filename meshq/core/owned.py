@@ -71,6 +71,7 @@ class OwnedTask:
         "node",
         "options",
         "payload",
+        "recalled",
         "revoked",
         "sent_at",
         "serializer",
@@ -105,6 +106,8 @@ class OwnedTask:
         self.sent_at = 0.0
         self.since = 0.0
         self.withdrawing = False
+        self.recalled = False
+        """Whether it is being called back from a busy node, to be sent to an idle one."""
         self.revoked = False
         self.deaths: list[str] | None = None
         """What became of each attempt that died while it ran."""

@@ -16,6 +16,7 @@ from meshq.core.accounts import FULL_PAUSE_S, NodeAccount, NodeJoined, WaitingQu
 from meshq.core.events import Received, Send
 from meshq.core.owned import STATE_OF_ENDING, Ending, Outcome, OwnedTask, TaskState
 from meshq.core.pace import Means
+from meshq.core.rebalance import called_back
 from meshq.core.routing import Router
 from meshq.protocol.messages import (
     Accepted,
@@ -162,6 +163,8 @@ class Owner:
                 self._resend(node, now)
             elif now - node.lost_at > _FORGET_S:
                 del self._nodes[node.node]
+        if self._router.is_empty:
+            self._rebalance(now)
         due = [self._give_up(queue, now) for queue in self._router.waiting()]
         self._next_tick = min([now + _TICK_S, *due]) if self._tasks else None
         return self._finish(now)
@@ -364,6 +367,7 @@ class Owner:
         task = node.in_flight.get(message.task)
         if task is None or task.attempt != message.attempt:
             return
+        task.recalled = False
         if message.outcome in ("dropped", "unknown"):
             # Where this is not asked for any more (a copy of WITHDRAW did it), the task must go out again.
             self._wait_again(node, [task], now)
@@ -381,13 +385,21 @@ class Owner:
 
     # ------------------------------------------------------------------ time
 
+    def _rebalance(self, now: float) -> None:
+        """Call back what waits at a busy node, where an idle one could run it."""
+        for node, task in list(called_back(self._nodes.values(), now)):
+            task.recalled = True
+            task.sent_at = now
+            self._effects.append(Send(node.node, [Withdraw(task.id, task.attempt)]))
+
     def _resend(self, node: NodeAccount, now: float) -> None:
         """Send again what the node has not answered, and what is being withdrawn there."""
         again: list[Message] = []
         for task in node.in_flight.values():
-            if now - task.sent_at >= RESEND_S and (task.withdrawing or not task.accepted):
+            wanted_back = task.withdrawing or task.recalled
+            if now - task.sent_at >= RESEND_S and (wanted_back or not task.accepted):
                 task.sent_at = now
-                again.append(Withdraw(task.id, task.attempt) if task.withdrawing else _submit(task))
+                again.append(Withdraw(task.id, task.attempt) if wanted_back else _submit(task))
         if again:
             self._effects.append(Send(node.node, again))
 
@@ -408,7 +420,7 @@ class Owner:
     def _may_offer(self, node: NodeAccount, queue: WaitingQueue, now: float) -> bool:
         """Whether the node offers the function, or did so a moment ago and may come back."""
         back = node.lost_at is None or now - node.lost_at <= self._no_nodes_timeout
-        return back and node.offers(queue)
+        return back and node.can_run(queue)
 
     def _give_up_all(self, queue: WaitingQueue, now: float, ending: Ending, waited: float) -> None:
         while (task := queue.head()) is not None and now - task.since >= waited:
@@ -426,7 +438,7 @@ class Owner:
                 continue
             node.take(task)
             task.node = None
-            task.accepted = False
+            task.accepted = task.recalled = False
             task.state = TaskState.RETRY if task.deaths else TaskState.PENDING
             again.append(task)
         self._router.wait_first(again, now)

@@ -54,7 +54,7 @@ class Router:
         for _ in range(len(self._ring)):
             queue = self._ring.popleft()
             waiting = len(queue.tasks)
-            candidates = [node for node in usable if node.offers(queue)]
+            candidates = [node for node in usable if node.can_run(queue)]
             if candidates:
                 queue.hoped_at = now
                 yield from self._serve(queue, candidates)

@@ -71,11 +71,11 @@ def test_the_work_of_others_adds_to_the_load() -> None:
 def test_what_a_node_offers() -> None:
     """A queue's function and serializer must be there, and all of its tags."""
     account = NodeAccount(joined(functions=["f"], serializers=["msgpack", "json"], tags=["gpu", "big"]))
-    assert account.offers(queue())
-    assert account.offers(queue(serializer="json", tags=frozenset({"gpu"})))
-    assert not account.offers(queue("g"))
-    assert not account.offers(queue(serializer="pickle"))
-    assert not account.offers(queue(tags=frozenset({"gpu", "quiet"})))
+    assert account.can_run(queue())
+    assert account.can_run(queue(serializer="json", tags=frozenset({"gpu"})))
+    assert not account.can_run(queue("g"))
+    assert not account.can_run(queue(serializer="pickle"))
+    assert not account.can_run(queue(tags=frozenset({"gpu", "quiet"})))
 
 
 def test_when_a_node_is_usable() -> None:
@@ -101,8 +101,8 @@ def test_a_new_hello_ack_starts_credit_anew() -> None:
     account.put(make_task())
     account.update(joined(slots=4, functions=["h"]))
     assert (account.sequence, account.cap, account.others, account.used) == (-1, 8, 0, 1)
-    assert account.offers(queue("h"))
-    assert not account.offers(queue("f"))
+    assert account.can_run(queue("h"))
+    assert not account.can_run(queue("f"))
 
 
 def test_the_head_of_a_queue_skips_what_has_ended() -> None:
