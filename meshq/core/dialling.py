@@ -2,8 +2,8 @@
 
 A *candidate* is a hint that a node may be at some addresses. It is dialled in *rounds*: each address once, a
 few at a time, until one of the links is welcomed. A round in which all fail is followed by a pause, 1 → 30 s,
-doubling. The last problem of each candidate is kept, so that ``meshq nodes`` can say why it sees nothing.
-A candidate whose node answers is *settled*, and left alone until that node is lost.
+doubling, but 1 s for a node that was lost not long ago. The last problem of each candidate is kept, so that
+``meshq nodes`` can say why it sees nothing. A candidate whose node answers is *settled*, and left alone until that node is lost.
 """
 
 from __future__ import annotations
@@ -79,6 +79,8 @@ class DialSettings(NamedTuple):
     """How long a link may take to come up, and then to be welcomed."""
     redial_min_s: float = 1.0
     redial_max_s: float = 30.0
+    redial_lost_s: float = 1.0
+    """The pause for a node that was lost within ``forget_s``: what was cut off is to be back soon after."""
     forget_s: float = 600.0
     """How long a candidate that is no longer announced is tried."""
     per_candidate: int = 4
@@ -98,6 +100,7 @@ class _Entry:
     failures: int = 0
     settled: bool = False
     gone: bool = False
+    lost_at: float | None = None
     problem: Problem | None = None
 
 
@@ -203,6 +206,7 @@ class Dialling:
         """Take note that the node of a settled candidate is lost; it is dialled again after a pause."""
         entry = self._entries[instance]
         entry.settled = False
+        entry.lost_at = now
         entry.problem = Problem(entry.candidate.label, endpoint, code, text)
         self._pause(entry, now)
         if entry.gone:
@@ -271,6 +275,8 @@ class Dialling:
 
     def _pause(self, entry: _Entry, now: float) -> None:
         seconds = min(self._settings.redial_min_s * 2.0**entry.failures, self._settings.redial_max_s)
+        if entry.lost_at is not None and now - entry.lost_at < self._settings.forget_s:
+            seconds = min(seconds, self._settings.redial_lost_s)
         entry.failures = min(entry.failures + 1, 32)
         self._redial.set(entry.candidate.instance, now + seconds * self._rng.uniform(0.75, 1.25))
 

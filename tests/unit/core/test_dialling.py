@@ -120,6 +120,23 @@ def test_a_lost_node_is_dialled_again_after_a_pause() -> None:
     assert dialling.tick(11.0) == [Dial(3, "tcp://elsewhere", moved)]
 
 
+def test_a_node_lost_a_while_ago_is_dialled_each_second() -> None:
+    """After a cut it is to be back soon, however long that lasted; after ten minutes the pauses double again."""
+    dialling, a = start(), candidate("a")
+    dialling.see(a, 0.0)
+    dialling.win(1, 0.0)
+    dialling.lose("a", "tcp://a", "silent", "nothing heard", 10.0)
+    for link in range(2, 12):
+        now = dialling.next_deadline()
+        assert now is not None
+        assert dialling.tick(now) == [Dial(link, "tcp://a", a)]
+        dialling.fail(link, "silent", "nobody", now)
+        assert dialling.next_deadline() == now + 1.0
+    dialling.tick(now + 1.0)
+    dialling.fail(12, "silent", "nobody", 610.0)
+    assert dialling.next_deadline() == 640.0
+
+
 def test_a_changed_hint_is_dialled_at_once() -> None:
     """New addresses end the round, or the pause, of the old ones."""
     dialling, first, second = start(), candidate("a", "1"), candidate("a", "2")
