@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import ParamSpec, Protocol, TypeVar
 
 from meshq.client.engine import Engine, Listener
-from meshq.client.turning import Turning, may_turn
+from meshq.client.turning import Turning
 from meshq.config import Settings, find_key_path
 from meshq.core.membership import Candidate as DialCandidate
 from meshq.core.timers import earliest
@@ -100,7 +100,7 @@ class Runtime:
 
     def wait(self, done: Callable[[], bool], timeout: float | None) -> None:
         """Turn the loop in the caller's thread until ``done()``; it may return early, so check."""
-        if self.is_usable and may_turn():
+        if self.is_usable:
             self._turning.wait(done, timeout)
 
     def ask(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -23,15 +23,15 @@ LONG_S = 0.02
 """Who has waited for this long hands the seat back at once when leaving, as no other call is likely to follow."""
 
 _MAIN = threading.main_thread
-# ``_signal`` is what ``signal`` wraps with enums, at ten times the cost, which each round trip would pay.
-_SIGINT = int(signal.SIGINT)
-# Signals for which a program may have set a handler that raises. It must not do so in the midst of a turn, so
-# there the main thread does not take the seat; Ctrl-C, which raises everywhere, is put off instead.
-_RAISING = [
+_SIGNALS = [
     int(getattr(signal, name))
-    for name in ("SIGALRM", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGVTALRM", "SIGPROF", "SIGQUIT")
+    for name in ("SIGINT", "SIGTERM", "SIGALRM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGVTALRM", "SIGPROF", "SIGQUIT")
     if hasattr(signal, name)
 ]
+"""Signals for which Python or a program may have a handler that raises, such as that of Ctrl-C.
+
+``_signal`` is what ``signal`` wraps with enums, at ten times the cost, which each round trip would pay.
+"""
 
 
 class Turning:
@@ -70,7 +70,7 @@ class Turning:
 
     def wait(self, done: Callable[[], bool], timeout: float | None) -> None:
         """Turn the loop until ``done()``, or for ``timeout`` seconds; return at once where others do it."""
-        with _CtrlC(self._wake) as ctrl_c:
+        with _Deferral(self._wake) as deferral:
             if not self._asking.acquire(blocking=False):
                 return
             try:
@@ -78,7 +78,7 @@ class Turning:
                     self._wake()
                     self._seat.acquire()
                 try:
-                    self._sit(done, timeout, ctrl_c)
+                    self._sit(done, timeout, deferral)
                 finally:
                     self._left_at = time.monotonic()
                     self._seat.release()
@@ -94,10 +94,10 @@ class Turning:
         self._empty.set()
         self._wake()
 
-    def _sit(self, done: Callable[[], bool], timeout: float | None, ctrl_c: _CtrlC) -> None:
+    def _sit(self, done: Callable[[], bool], timeout: float | None, deferral: _Deferral) -> None:
         began_at = now = time.monotonic()
         self._one_turn(self._begin)
-        while not done() and not self.stopping and not ctrl_c.pressed:
+        while not done() and not self.stopping and not deferral.came:
             left = None if timeout is None else began_at + timeout - now
             if left is not None and left <= 0:
                 return
@@ -117,43 +117,41 @@ class Turning:
         while not self.stopping:
             if self._waits_long:
                 self._empty.clear()
-                self._empty.wait(1.0)
+                if self._waits_long:  # it may have been left in between
+                    self._empty.wait(1.0)
             elif not self._asking.locked() and time.monotonic() - self._left_at >= EMPTY_S:
                 return
             else:
                 time.sleep(EMPTY_S)
 
 
-class _CtrlC:
-    """Puts Ctrl-C off while the main thread turns the loop: raised in the midst, it would break the machines."""
+class _Deferral:
+    """Puts signals off while the main thread turns the loop: what a handler raises in the midst would break it.
+
+    A signal ends the wait; its handler is called when the thread has left the seat, as if it had come then.
+    """
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
-        self._handler: Any = None
-        self._frame: FrameType | None = None
-        self.pressed = False
+        self._handlers: list[tuple[int, Any]] = []
+        self.came: list[tuple[int, FrameType | None]] = []
 
-    def __enter__(self) -> _CtrlC:
+    def __enter__(self) -> _Deferral:
         if threading.get_ident() == _MAIN().ident:
-            handler = _signal.getsignal(_SIGINT)
-            if callable(handler):
-                _signal.signal(_SIGINT, self._note)
-                self._handler = handler
+            for number in _SIGNALS:
+                handler = _signal.getsignal(number)
+                if callable(handler):
+                    self._handlers.append((number, handler))
+                    _signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._handler is not None:
-            _signal.signal(_SIGINT, self._handler)
-            if self.pressed:
-                self._handler(_SIGINT, self._frame)
+        for number, handler in self._handlers:
+            _signal.signal(number, handler)
+        handlers = dict(self._handlers)
+        for number, frame in self.came:
+            handlers[number](number, frame)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.pressed, self._frame = True, frame
+        self.came.append((number, frame))
         self._wake()
-
-
-def may_turn() -> bool:
-    """Whether the calling thread may turn a loop: no signal handler of the program's own can raise in it."""
-    if threading.get_ident() != _MAIN().ident:
-        return True
-    return not any(map(callable, map(_signal.getsignal, _RAISING)))

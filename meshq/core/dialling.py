@@ -3,7 +3,8 @@
 A *candidate* is a hint that a node may be at some addresses. It is dialled in *rounds*: each address once, a
 few at a time, until one of the links is welcomed. A round in which all fail is followed by a pause, 1 → 30 s,
 doubling, but 1 s for a node that was lost not long ago. The last problem of each candidate is kept, so that
-``meshq nodes`` can say why it sees nothing. A candidate whose node answers is *settled*, and left alone until that node is lost.
+``meshq nodes`` can say why it sees nothing. A candidate whose node answers is *settled*, and left alone until
+that node is lost.
 """
 
 from __future__ import annotations

@@ -39,4 +39,3 @@ def _waits(task: OwnedTask, now: float) -> bool:
         and not (task.detached or task.withdrawing or task.recalled)
         and now - task.sent_at >= PATIENCE_S
     )
-

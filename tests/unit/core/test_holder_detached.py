@@ -200,7 +200,7 @@ def test_revoking() -> None:
 
 
 def test_a_client_hears_that_its_detached_task_has_started() -> None:
-    """This node's own owner learns it as any owner does, and the client from it; a task that is gone says nothing."""
+    """This node's own owner learns it as any owner does, and the client from it."""
     talk = Conversation()
     talk.do_quietly(A, submit(1, detached=True))
     talk.hear(EntrustedStarted(A, task(1), 0.25), to(A, Started(task(1), 1, 0.25)))

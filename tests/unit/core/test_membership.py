@@ -300,7 +300,10 @@ def test_a_node_that_refuses_us_is_lost() -> None:
     """A process that answers HELLO with a refusal holds nothing of ours."""
     mesh = start()
     join(mesh, "a")
-    assert mesh.handle(Rejected(1, "mesh", "another mesh"), 0.1) == [NodeDead(b"a", "another mesh", False), Hangup(1)]
+    assert mesh.handle(Rejected(1, "mesh", "another mesh"), 0.1) == [
+        NodeDead(b"a", "another mesh", False),
+        Hangup(1),
+    ]
 
 
 def test_a_key_mismatch_is_told() -> None:

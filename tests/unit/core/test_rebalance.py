@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from conversation import Conversation
-from owner_words import A, B, DONE, joined, make_task, make_tasks, result, said, submit
+from owner_words import DONE, A, B, joined, make_task, make_tasks, result, said, submit
 
 from meshq.core.accounts import NodeAccount
 from meshq.core.events import Send

@@ -169,6 +169,8 @@ def test_what_was_written_before_the_end_arrives(pair: Pair) -> None:
     child.send(5, [[1, b"result"]], 1)
     child.close()
     assert [message.items for message in peer.feed()] == [[[1, b"result"]]]
+    assert peer.dry
+    assert peer.feed() == []
     assert peer.eof
     peer.put(2, [[2]])
     assert peer.flush()
