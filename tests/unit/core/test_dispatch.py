@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshq.core.dispatch import Dispatch
+from meshq.core.dispatch import WAY_S, Dispatch
 from meshq.core.held import ClientAccount, Held, HeldState, Intent
 from meshq.core.holding import RecallRuns, StartRuns
 from meshq.core.slots import LONG_RUN_S
@@ -220,3 +220,24 @@ def test_what_waits_behind_a_run_that_lasts_is_called_back_once() -> None:
     assert list(shop.dispatch.recall_behind(due)) == []
     shop.queue("A4")
     assert shop.fill(due) == {}
+
+
+def test_a_run_counts_with_its_way_to_the_worker_and_back() -> None:
+    """The time since the slot was last heard of is shared by the runs that came back; a stall is not their way."""
+    shop = Shop()
+    assert shop.dispatch.share_s(0, 1, BEGIN) == 0.0
+    shop.learn()
+    shop.queue("A1", "A2")
+    shop.fill()
+    assert abs(shop.dispatch.share_s(0, 2, BEGIN + 0.0004) - 0.0002) < 1e-9
+    assert shop.dispatch.share_s(0, 2, BEGIN + 60.0) == WAY_S
+    assert shop.dispatch.share_s(0, 0, BEGIN + 60.0) == 0.0
+
+
+def test_slots_that_are_busy_for_long_get_nothing() -> None:
+    """There is a batch for each slot that has room, and no other."""
+    shop = Shop(2)
+    shop.learn("g", 60.0)
+    shop.queue("A1", "A2", "A3", function="g")
+    assert shop.fill() == {0: ["A1"], 1: ["A2"]}
+    assert shop.fill() == {}

@@ -930,3 +930,17 @@ def test_a_node_that_claims_countless_slots_does_not_get_everything(talk: Conver
     talk.say(joined(slots=2**63))
     talk.say(Submitted([make_task(number) for number in range(6000)]))
     assert len(sent(talk)[A]) == 5000
+
+
+def test_what_waits_at_a_busy_node_is_called_back_for_an_idle_one() -> None:
+    """A task behind a long one goes to the node that has joined since; see ``test_rebalance``."""
+    talk = Conversation(Owner())
+    tasks = make_tasks(2)
+    talk.say(joined(A, slots=1))
+    talk.say(Submitted(tasks))
+    talk.take()
+    talk.say(said(Started(tasks[0].id, 1), Accepted(tasks[1].id, 1)))
+    talk.say(joined(B, slots=1))
+    talk.wait(0.4)
+    talk.expect(send(Withdraw(tasks[1].id, 1)))
+    talk.end()

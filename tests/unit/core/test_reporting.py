@@ -145,3 +145,15 @@ def test_a_result_sent_thousands_of_times_has_its_pause_bounded() -> None:
         reports.send_result(one, BEGIN)
     reports.tick([a], BEGIN + 4.9)
     assert len(reports.flush()[0].messages) == 5_001
+
+
+def test_quick_tasks_leave_no_deadline_behind_for_each() -> None:
+    """What has ended when the next is taken is not looked at again; what waits still is."""
+    reports, a = Reports(), client()
+    first, second = held(a), held(a, 2)
+    reports.taken([first], BEGIN)
+    first.state = HeldState.DONE
+    reports.taken([second], BEGIN + 0.001)
+    assert reports.next_deadline() == BEGIN + 0.001 + REPORT_S
+    reports.tick([a], BEGIN + 0.001 + REPORT_S)
+    assert reports.flush() == [Send(A, [Accepted(second.task, 1)])]

@@ -173,3 +173,12 @@ def test_hope_lasts_while_a_usable_node_offers_the_function(router: Router) -> N
     assert queue.hoped_at == 1.0
     assign(router, node(cap=0), now=3.0)
     assert queue.hoped_at == 3.0
+
+
+def test_it_is_known_whether_anything_waits(router: Router) -> None:
+    """So that the owner need not look for nodes where there is nothing to send."""
+    assert router.is_empty
+    wait(router, make_task())
+    assert not router.is_empty
+    assign(router, node())
+    assert router.is_empty

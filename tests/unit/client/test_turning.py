@@ -1,0 +1,140 @@
+"""Who turns a client's loop: its own thread, or whoever waits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from meshq.client.turning import Turning
+
+
+class Loop:
+    """A loop that notes which thread turns it, and whether two ever did at once."""
+
+    def __init__(self) -> None:
+        self.turners: list[int] = []
+        self.clashes = 0
+        self._busy = threading.Lock()
+        self._woken = threading.Event()
+        self.turning = Turning(lambda: self._note(0.0), lambda limit, eager: self._note(limit), self._woken.set)
+        self.thread = threading.Thread(target=self.turning.serve)
+        self.thread.start()
+
+    def _note(self, limit: float | None) -> None:
+        if not self._busy.acquire(blocking=False):
+            self.clashes += 1
+            return
+        with_limit = 0.01 if limit is None else min(limit, 0.01)
+        self.turners.append(threading.get_ident())
+        self._woken.wait(with_limit)
+        self._woken.clear()
+        self._busy.release()
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for a condition, without a turn of our own."""
+        end_at = time.monotonic() + 5.0
+        while not condition():
+            assert time.monotonic() < end_at
+            time.sleep(0.001)
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    """A loop that is being served."""
+    loop = Loop()
+    yield loop
+    loop.turning.stop()
+    loop.thread.join(5.0)
+    assert not loop.thread.is_alive()
+    assert loop.clashes == 0
+
+
+def test_whoever_waits_turns_the_loop(loop: Loop) -> None:
+    """The loop's own thread leaves it the seat, and takes it back when the wait is over."""
+    end_at = time.monotonic() + 0.1
+    loop.turning.wait(lambda: time.monotonic() >= end_at, None)
+    assert threading.get_ident() in loop.turners
+    loop.turners.clear()
+    loop.until(lambda: loop.thread.ident in loop.turners)
+
+
+def test_a_short_wait_does_not_keep_the_seat(loop: Loop) -> None:
+    """After a wait of no time the loop's own thread goes on within milliseconds."""
+    loop.turning.wait(lambda: True, None)
+    loop.turners.clear()
+    loop.until(lambda: loop.thread.ident in loop.turners)
+
+
+def test_a_wait_ends_with_its_timeout(loop: Loop) -> None:
+    """It does not outlast what it was given."""
+    began_at = time.monotonic()
+    loop.turning.wait(lambda: False, 0.05)
+    assert 0.04 <= time.monotonic() - began_at < 1.0
+
+
+def test_a_second_waiter_leaves_the_turning_to_the_first(loop: Loop) -> None:
+    """It returns at once, to wait in its own way, and the loop is never turned twice at a time."""
+    done = threading.Event()
+    first = threading.Thread(target=loop.turning.wait, args=(done.is_set, 5.0))
+    first.start()
+    loop.until(lambda: first.ident in loop.turners)
+    began_at = time.monotonic()
+    loop.turning.wait(lambda: False, 5.0)
+    assert time.monotonic() - began_at < 1.0
+    done.set()
+    first.join(5.0)
+
+
+def test_only_the_turner_is_in_a_turn(loop: Loop) -> None:
+    """A callback knows that it must not wait; a thread that waits elsewhere may."""
+    seen: list[bool] = []
+
+    def done() -> bool:
+        seen.append(loop.turning.is_here())
+        return len(seen) > 2
+
+    loop.turning.wait(done, 5.0)
+    assert seen == [False, False, False]
+    assert not loop.turning.is_here()
+
+
+def test_stopping_ends_a_wait(loop: Loop) -> None:
+    """A mesh that is closed by one thread does not keep another one waiting."""
+    waiter = threading.Thread(target=loop.turning.wait, args=(lambda: False, None))
+    waiter.start()
+    loop.until(lambda: waiter.ident in loop.turners)
+    loop.turning.stop()
+    waiter.join(5.0)
+    assert not waiter.is_alive()
+
+
+class _Alarm(Exception):
+    pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
+def test_what_a_signal_raises_comes_between_turns(loop: Loop, number: signal.Signals) -> None:
+    """A handler's exception leaves the loop as it was, ends the wait, and is raised from it."""
+    turning: list[bool] = []
+
+    def raise_alarm(number: int, frame: object) -> None:
+        turning.append(loop.turning.is_here())
+        raise _Alarm
+
+    previous = signal.signal(number, raise_alarm)
+    try:
+        sender = threading.Timer(0.05, os.kill, (os.getpid(), number))
+        sender.start()
+        with pytest.raises(_Alarm):
+            loop.turning.wait(lambda: False, 5.0)
+        assert signal.getsignal(number) is raise_alarm
+    finally:
+        signal.signal(number, previous)
+        sender.join()
+    assert turning == [False]
+    loop.turning.wait(lambda: True, None)
