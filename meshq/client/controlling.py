@@ -9,6 +9,7 @@ from typing import Any
 from meshq.client.runtime import Runtime
 from meshq.control.lanes import ControlLanes, Reach
 from meshq.core.owner import Revoked
+from meshq.errors import MeshqError
 from meshq.protocol.messages import Command
 
 # A mesh this young may not have seen all its nodes yet: mDNS takes up to 100 ms for those that are there.
@@ -36,6 +37,8 @@ class MeshControl:
         on_finish: Callable[[dict[str, str]], None],
     ) -> None:
         """Give a command, from any thread."""
+        if self._runtime.in_loop():
+            raise MeshqError("a callback of a future must not give control commands, as it runs in their thread")
         gather = time.monotonic() - self._runtime.started_at < YOUNG_S
         self._runtime.ask(
             lambda: self._open().begin(

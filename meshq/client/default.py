@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import sys
 import threading
 from typing import Any
 
-from meshq.client.mesh import DETACHED_TIMEOUT_S, Mesh
+from meshq.client.mesh import Mesh
 from meshq.client.result import AsyncResult
 from meshq.tasks.port import Call, Submitter
 
 _lock = threading.Lock()
 _mesh: Mesh | None = None
 _pid = 0
+
+
+def _forked() -> None:
+    """Give a child a lock of its own, as the parent's may have been held at the fork."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def default_mesh() -> Mesh:
@@ -24,7 +32,6 @@ def default_mesh() -> Mesh:
         with _lock:
             if _mesh is None or _pid != os.getpid() or _mesh.closed:
                 _mesh, _pid = Mesh(), os.getpid()
-                atexit.register(_leave, _mesh, _pid)
     return _mesh
 
 
@@ -44,14 +51,3 @@ _submitter = _DefaultSubmitter()
 def default_submitter() -> Submitter:
     """Return the submitter of the default mesh; ``meshq.tasks`` finds it by name."""
     return _submitter
-
-
-def _leave(mesh: Mesh, pid: int) -> None:
-    """At exit: see that detached tasks are accepted, and say how many were not."""
-    if pid != os.getpid() or mesh.closed:
-        return
-    lost = mesh.wait_accepted(DETACHED_TIMEOUT_S)
-    if lost:
-        why = mesh.explain_absence() if not mesh.nodes() else "the nodes did not answer in time"
-        print(f"meshq: {lost} detached tasks were accepted by no node, and are lost: {why}", file=sys.stderr)
-    mesh.close(cancel=True)

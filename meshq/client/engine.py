@@ -55,6 +55,7 @@ class Listener(Protocol):
     def on_withdraw_answered(self, task_id: bytes, withdrawn: bool) -> None: ...
     def on_nodes_changed(self) -> None: ...
     def on_goodbye(self, node: bytes) -> None: ...
+    def on_stopped(self) -> None: ...
 
 
 class Engine:
@@ -183,7 +184,10 @@ class Engine:
 
     def _apply(self, effects: list[SessionEffect]) -> None:
         for effect in effects:
-            self._effects[type(effect)](effect)
+            try:
+                self._effects[type(effect)](effect)
+            except Exception:  # the others must be carried out all the same: among them are results
+                log.exception("the effect %s failed", type(effect).__name__)
 
 
 _LINK_EVENTS: dict[str, Callable[[int, str], Any]] = {

@@ -2,8 +2,8 @@
 
 A script may hold a million of them, most of which nobody waits for before they are settled. So the condition
 and the lists that the standard future makes at once are made here when they are first asked for, and a future
-that nobody has looked at is settled without a lock. Rule for that: whoever settles sets the state first and
-then looks for a condition; whoever waits makes the condition first and then looks at the state.
+that nobody has looked at is settled without one. Rule for that: a condition is made, and the lack of one is acted
+upon, under one lock; where there is a condition, the state changes only under it.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class TaskHandler(Protocol):
     def withdraw(self, task_id: bytes, timeout: float) -> bool: ...
     def revoke_task(self, task_id: bytes, *, terminate: bool, signal: str) -> Any: ...
     def in_loop(self) -> bool: ...
+    def check_process(self) -> None: ...
     def turn_until(self, done: Callable[[], bool], timeout: float | None) -> None: ...
 
 
@@ -76,14 +77,17 @@ class _Lazy(concurrent.futures.Future[T]):
 
     def _finish(self, state: str, tell: str) -> None:
         """Take what was just set as final; ``tell`` is the waiters' method for it."""
-        self._state = state
-        if self._lazy_condition is not None:
-            with self._lazy_condition:
-                for waiter in self._lazy_waiters or ():
-                    getattr(waiter, tell)(self)
-                self._lazy_condition.notify_all()
-            if self._lazy_callbacks:
-                self._invoke_callbacks()  # type: ignore[attr-defined]
+        with _making:
+            if self._lazy_condition is None:
+                self._state = state
+                return
+        with self._lazy_condition:
+            self._state = state
+            for waiter in self._lazy_waiters or ():
+                getattr(waiter, tell)(self)
+            self._lazy_condition.notify_all()
+        if self._lazy_callbacks:
+            self._invoke_callbacks()  # type: ignore[attr-defined]
 
 
 class Future(_Lazy[T]):
@@ -180,6 +184,8 @@ class Future(_Lazy[T]):
             raise MeshqError(
                 "a callback of a future must not wait for another one: it runs in the thread that would settle it"
             )
+        if not self._is_settled():
+            self._handler.check_process()
         began_at = time.monotonic()
         self._handler.turn_until(self._is_settled, timeout)
         return None if timeout is None else max(0.0, timeout - (time.monotonic() - began_at))

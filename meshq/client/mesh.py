@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
-from weakref import WeakValueDictionary
 
 from meshq.client import mapping
+from meshq.client.books import TASK_OVERHEAD, Books
 from meshq.client.future import Future
 from meshq.client.nodes import NodeInfo, describe, explain_absence, explain_unknown
-from meshq.client.outcomes import error_of
 from meshq.client.result import AsyncResult
 from meshq.client.runtime import Runtime, client_settings
 from meshq.core.membership import Problem
 from meshq.core.owned import Ending, Outcome, OwnedTask, TaskState
-from meshq.errors import ConfigError, NoNodes, QueueFull
+from meshq.errors import ConfigError, MeshClosed, MeshqError, NoNodes, QueueFull
 from meshq.ids import format_id, new_task_id, parse_task_id
 from meshq.protocol.codec import serializer
 from meshq.protocol.payload import payload_size
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _PLAIN = TaskOptions()
 _SUPPORTED = frozenset({"tags", "serializer"})
-# What a queued task takes besides its arguments, for the budget's sake.
-_TASK_OVERHEAD = 600
 DETACHED_TIMEOUT_S = 10.0
 """How long an ending script waits for its detached tasks to be accepted."""
 GOODBYE_TIMEOUT_S = 0.5
@@ -61,16 +61,15 @@ class Mesh:
     ) -> None:
         given = peers if isinstance(peers, str) else tuple(peers)
         self._settings = client_settings(name, key, given, insecure)  # type: ignore[arg-type]
-        self._futures: dict[bytes, Future[Any]] = {}
-        self._known: WeakValueDictionary[bytes, Future[Any]] = WeakValueDictionary()
+        self._books = Books()
         self._withdrawals: dict[bytes, list[tuple[threading.Event, list[bool]]]] = {}
         self._changed = threading.Condition()
-        self._booking = threading.Lock()
-        self._bytes = 0
+        self._closing = threading.RLock()
         self._goodbyes = 0
         self._control: Control | None = None
         self._control_port: MeshControl | None = None
         self._runtime = Runtime(self._settings, self, role)
+        atexit.register(self._at_exit)
 
     @property
     def name(self) -> str:
@@ -172,27 +171,21 @@ class Mesh:
         if chunked:
             task.options = {**(task.options or {}), "chunk": True}
         future: Future[Any] = Future(task, self)
-        self._book(task, future)
+        self._wait_for_room(task)
+        self._books.open(task, future)
         self._runtime.engine.submit(task)
+        if self.closed:  # by another thread meanwhile, which may have looked before this task was there
+            self.on_stopped()
         return future
 
-    def _book(self, task: OwnedTask, future: Future[Any]) -> None:
-        """Note a new task; waits while the outbox is full."""
-        size = payload_size(task.payload) + _TASK_OVERHEAD
-        if self._bytes + size > self._settings.outbox_bytes:
-            self._wait_for_room(size)
-        with self._booking:
-            if task.id in self._futures:
-                raise ConfigError(f"task id {format_id(task.id)} is in use: a task of that id is unfinished here")
-            self._bytes += size
-            self._futures[task.id] = future
-        if task.detached:
-            self._known[task.id] = future
-
-    def _wait_for_room(self, size: int) -> None:
+    def _wait_for_room(self, task: OwnedTask) -> None:
+        """Wait while the outbox is full."""
+        size = payload_size(task.payload) + TASK_OVERHEAD
+        if self._books.bytes + size <= self._settings.outbox_bytes:
+            return
         if self._runtime.in_loop():
             raise QueueFull("the outbox is full, and a callback must not wait for it")
-        while self._bytes and self._bytes + size > self._settings.outbox_bytes:
+        while self._books.bytes and self._books.bytes + size > self._settings.outbox_bytes:
             with self._changed:
                 self._changed.wait(0.05)
             self._runtime.check_usable()
@@ -205,6 +198,7 @@ class Mesh:
 
     def wait_for_nodes(self, count: int = 1, timeout: float | None = 10.0) -> list[NodeInfo]:
         """Wait until at least ``count`` nodes are seen, and return them; ``NoNodes`` after ``timeout`` seconds."""
+        self._refuse_in_loop("wait_for_nodes")
         enough = self._wait(lambda: len(self.nodes()) >= count, timeout)
         nodes = self.nodes()
         if not enough:
@@ -213,7 +207,8 @@ class Mesh:
 
     def explain_absence(self) -> str:
         """Say why no node is seen, as far as that is known."""
-        return explain_absence(self.name, self.problems(), self._runtime.unsafe)
+        unsafe = self._runtime.ask(self._runtime.unsafe.copy)
+        return explain_absence(self.name, self.problems(), unsafe)
 
     def problems(self) -> list[Problem]:
         """Return why each candidate that was found does not count as a node."""
@@ -221,8 +216,6 @@ class Mesh:
 
     def _wait(self, holds: Callable[[], bool], timeout: float | None) -> bool:
         """Wait for a condition that may change when nodes or tasks do."""
-        import time
-
         end_at = None if timeout is None else time.monotonic() + timeout
         while not holds():
             left = None if end_at is None else end_at - time.monotonic()
@@ -239,13 +232,16 @@ class Mesh:
         """Withdraw a task unless it runs; return whether it was. For futures."""
         self._runtime.check_usable()
         event, answer = threading.Event(), [False]
-        self._withdrawals.setdefault(task_id, []).append((event, answer))
         if self._runtime.in_loop():
-            self._runtime.engine.withdraw([task_id])
-            return answer[0]
-        self._runtime.loop.post(self._runtime.engine.withdraw, [task_id])
-        event.wait(timeout)
+            self._ask_back(task_id, event, answer)
+        else:
+            self._runtime.loop.post(self._ask_back, task_id, event, answer)
+            event.wait(timeout)
         return answer[0]
+
+    def _ask_back(self, task_id: bytes, event: threading.Event, answer: list[bool]) -> None:
+        self._withdrawals.setdefault(task_id, []).append((event, answer))
+        self._runtime.engine.withdraw([task_id])
 
     def _withdraw_soon(self, futures: list[Future[Any]]) -> None:
         """Withdraw tasks that nobody waits for any more, without waiting for an answer."""
@@ -267,32 +263,28 @@ class Mesh:
 
     def future_of(self, task_id: bytes) -> Future[Any] | None:
         """Return the future of a detached task of this process, if it is still known."""
-        return self._known.get(task_id)
+        return self._books.find(task_id)
 
     def forget_task(self, task_id: bytes) -> None:
         """Let go of a detached task's result here."""
-        self._known.pop(task_id, None)
+        self._books.forget(task_id)
 
     # ------------------------------------------------------------------ what the engine tells (loop's thread)
 
     def on_settled(self, ended: list[tuple[OwnedTask, Outcome]]) -> None:
         """Settle the futures of tasks that have ended."""
-        freed = 0
-        futures = self._futures
-        for task, outcome in ended:
-            freed += payload_size(task.payload) + _TASK_OVERHEAD
-            task.payload = b""  # the future keeps the task, but nobody needs its arguments any more
-            future = futures.pop(task.id, None)
-            if future is None:
-                continue
-            if outcome.ending is Ending.DONE:
-                future.settle(outcome)
-            elif outcome.ending is Ending.CANCELLED:
-                future.settle_cancelled()
-            else:
-                future.settle_failed(error_of(task, outcome, self._explain(task, outcome)))
-        with self._booking:
-            self._bytes -= freed
+        self._books.settle(ended, self._explain)
+        self._notify()
+
+    def on_stopped(self) -> None:
+        """Settle what nobody will hear of any more."""
+        self._books.abandon(MeshClosed("the mesh was closed before the end of this task was known"))
+        for waiting in list(self._withdrawals.values()):
+            for event, _ in waiting:
+                event.set()
+        self._notify()
+
+    def _notify(self) -> None:
         with self._changed:
             self._changed.notify_all()
 
@@ -316,8 +308,7 @@ class Mesh:
         """Wake whoever waits for nodes."""
         if self._control_port is not None:
             self._control_port.refresh()
-        with self._changed:
-            self._changed.notify_all()
+        self._notify()
 
     def on_goodbye(self, node: bytes) -> None:
         """Count a node that has let go of this client."""
@@ -329,41 +320,62 @@ class Mesh:
     def close(self, cancel: bool = False) -> None:
         """Wait for the tasks of this mesh, then leave it; with ``cancel`` withdraw what has not started.
 
-        Detached tasks are waited for only until a node has accepted them, for at most 10 s. Idempotent.
+        Detached tasks are waited for only until a node has accepted them, for at most 10 s; how many were not is
+        said on stderr. Idempotent. A callback of a future can only close with ``cancel``.
         """
-        if not self._runtime.is_usable:
+        if self.closed:
             return
-        try:
-            if not cancel:
-                self._wait(lambda: not self._unfinished(), None)
-                self.wait_accepted(DETACHED_TIMEOUT_S)
-        finally:
-            self._leave()
+        if not cancel:
+            self._refuse_in_loop("close")
+        with self._closing:
+            if self.closed:
+                return
+            try:
+                if not cancel:
+                    self._wait(lambda: not self._books.attached(), None)
+                    self._wait_accepted()
+            finally:
+                self._leave()
 
     @property
     def closed(self) -> bool:
         """Whether the mesh can no longer be used from here."""
         return not self._runtime.is_usable
 
-    def wait_accepted(self, timeout: float) -> int:
-        """Wait until nodes have accepted the detached tasks; return how many they have not."""
-        self._wait(lambda: not self._unaccepted(), timeout)
-        return self._unaccepted()
+    def check_process(self) -> None:
+        """Raise ``MeshClosed`` in a process that was forked from the mesh's own. For futures."""
+        self._runtime.check_process()
 
-    def _unaccepted(self) -> int:
-        return sum(f.is_detached and not f.is_accepted for f in list(self._futures.values()))
-
-    def _unfinished(self) -> bool:
-        return any(not future.is_detached for future in list(self._futures.values()))
+    def _wait_accepted(self) -> None:
+        """Wait until nodes have accepted the detached tasks, and say how many they have not."""
+        if self._wait(lambda: not self._books.unaccepted(), DETACHED_TIMEOUT_S):
+            return
+        why = "the nodes did not answer in time" if self.nodes() else self.explain_absence()
+        lost = self._books.unaccepted()
+        print(f"meshq: {lost} detached tasks were accepted by no node, and are lost: {why}", file=sys.stderr)
 
     def _leave(self) -> None:
+        self._runtime.refuse()
+        atexit.unregister(self._at_exit)
+        try:
+            if self._runtime.in_loop():
+                self._runtime.engine.leave()
+            else:
+                nodes = [node for node in self.nodes() if node.state != "suspect"]
+                self._runtime.ask(self._runtime.engine.leave)
+                self._wait(lambda: self._goodbyes >= len(nodes), GOODBYE_TIMEOUT_S)
+        finally:
+            self._runtime.stop()
+
+    def _at_exit(self) -> None:
+        """At the end of the program: see that detached tasks are accepted, and leave the nodes."""
+        if not self.closed:
+            self._wait_accepted()
+            self.close(cancel=True)
+
+    def _refuse_in_loop(self, what: str) -> None:
         if self._runtime.in_loop():
-            self._runtime.engine.leave()
-        else:
-            nodes = [node for node in self.nodes() if node.state != "suspect"]
-            self._runtime.ask(self._runtime.engine.leave)
-            self._wait(lambda: self._goodbyes >= len(nodes), GOODBYE_TIMEOUT_S)
-        self._runtime.stop()
+            raise MeshqError(f"a callback of a future must not call {what}, as it runs in the mesh's own thread")
 
     def __enter__(self) -> Self:
         return self

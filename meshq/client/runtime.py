@@ -16,7 +16,7 @@ from meshq.client.turning import Turning
 from meshq.config import Settings, find_key_path
 from meshq.core.membership import Candidate as DialCandidate
 from meshq.core.timers import earliest
-from meshq.errors import ConfigError, MeshClosed
+from meshq.errors import ConfigError, MeshClosed, MeshqError
 from meshq.ids import new_id
 from meshq.protocol.messages import PROTOCOL_VERSION, Hello
 from meshq.transport.addresses import endpoint, is_loopback
@@ -30,6 +30,9 @@ log = logging.getLogger("meshq.client")
 P = ParamSpec("P")
 T = TypeVar("T")
 _ASK_TIMEOUT_S = 10.0
+CLOSED = "this Mesh is closed: make a new one"
+MAX_UNSAFE = 1_000
+"""Open nodes noted, to explain why none is seen. The threat: a spoofer who announces ever new ones."""
 
 
 def key_of(settings: Settings) -> MeshKey | None:
@@ -63,7 +66,9 @@ class Runtime:
         self.unsafe: dict[str, str] = {}
         """Candidates that are not dialled as they are open to anybody: name → where."""
         self._pid = os.getpid()
+        self._listener = listener
         self._stopping = False
+        self._closing = False
         self._discoveries: list[Discovery] = []
         self.context = make_context()
         self.loop = Loop()
@@ -81,13 +86,17 @@ class Runtime:
 
     def check_usable(self) -> None:
         """Raise ``MeshClosed`` where this process, or this state, cannot use the mesh."""
+        self.check_process()
+        if self._stopping or self._closing:
+            raise MeshClosed(CLOSED)
+
+    def check_process(self) -> None:
+        """Raise ``MeshClosed`` in a process that was forked from the one that made the mesh."""
         if os.getpid() != self._pid:
             raise MeshClosed(
                 "this Mesh was made before a fork, and its sockets stayed with the parent process: "
                 "make a new Mesh in the child"
             )
-        if self._stopping:
-            raise MeshClosed("this Mesh is closed: make a new one")
 
     @property
     def is_usable(self) -> bool:
@@ -105,7 +114,9 @@ class Runtime:
 
     def ask(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``fn`` in the loop's thread and return its value."""
-        self.check_usable()
+        self.check_process()
+        if self._stopping:
+            raise MeshClosed(CLOSED)
         if self.in_loop():
             return fn(*args, **kwargs)
         answer: concurrent.futures.Future[T] = concurrent.futures.Future()
@@ -117,7 +128,16 @@ class Runtime:
                 answer.set_exception(error)
 
         self.loop.post(call)
-        return answer.result(_ASK_TIMEOUT_S)
+        try:
+            return answer.result(_ASK_TIMEOUT_S)
+        except TimeoutError:
+            if self._stopping:
+                raise MeshClosed(CLOSED) from None
+            raise MeshqError("the thread of this Mesh does not answer: does a callback block it?") from None
+
+    def refuse(self) -> None:
+        """Take no new work from now on."""
+        self._closing = True
 
     def stop(self) -> None:
         """End the thread and close everything; idempotent. Takes well under a second."""
@@ -136,6 +156,8 @@ class Runtime:
         try:
             self._turning.serve()
         finally:
+            self._stopping = True
+            self._listener.on_stopped()
             for part in self.parts:
                 part.close()
             self.engine.close()
@@ -178,6 +200,10 @@ class Runtime:
         if not self._stopping:
             self.loop.post(self.engine.lose, instance)
 
+    def _note_unsafe(self, label: str, where: str) -> None:
+        if len(self.unsafe) < MAX_UNSAFE:
+            self.unsafe[label] = where
+
     def _convert(self, candidate: Candidate) -> DialCandidate | None:
         """Return the candidate as the machines take it, or None where it must not be dialled."""
         hosts = candidate.addresses
@@ -185,7 +211,7 @@ class Runtime:
         if self.key is None and not self.settings.insecure:
             hosts = tuple(host for host in hosts if is_loopback(host))
             if not hosts and not candidate.key:
-                self.unsafe[label] = endpoint(candidate.addresses[0], candidate.port)
+                self.loop.post(self._note_unsafe, label, endpoint(candidate.addresses[0], candidate.port))
                 return None
         endpoints = tuple(endpoint(host, candidate.port) for host in hosts or candidate.addresses)
         return DialCandidate(candidate.instance, endpoints, (), candidate.key, candidate.source, label)

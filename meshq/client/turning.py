@@ -66,7 +66,8 @@ class Turning:
                 self._stand_by()
             with self._seat:
                 self._one_turn(self._turn, None, False)
-        self._seat.acquire()  # whoever sat there has left for good
+        with self._seat:
+            pass  # whoever sat there has left, and nobody turns a loop that is stopping
 
     def wait(self, done: Callable[[], bool], timeout: float | None) -> None:
         """Turn the loop until ``done()``, or for ``timeout`` seconds; return at once where others do it."""
@@ -96,7 +97,8 @@ class Turning:
 
     def _sit(self, done: Callable[[], bool], timeout: float | None, deferral: _Deferral) -> None:
         began_at = now = time.monotonic()
-        self._one_turn(self._begin)
+        if not self.stopping:
+            self._one_turn(self._begin)
         while not done() and not self.stopping and not deferral.came:
             left = None if timeout is None else began_at + timeout - now
             if left is not None and left <= 0:

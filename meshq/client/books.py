@@ -1,0 +1,95 @@
+"""What a client has submitted and not yet heard the end of: its futures, and the room that their tasks take."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from meshq.client.future import Future
+from meshq.client.outcomes import error_of
+from meshq.core.owned import Ending, Outcome, OwnedTask
+from meshq.errors import ConfigError
+from meshq.ids import format_id
+from meshq.protocol.payload import payload_size
+
+TASK_OVERHEAD = 600
+"""What a queued task takes besides its arguments, for the budget's sake."""
+MAX_RECENT = 10_000
+"""Detached tasks that have ended and are still found by their id; the oldest are forgotten first."""
+
+
+class Books:
+    """The futures of one mesh. Any thread opens entries; the loop's thread or the end of the mesh settles them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._attached: dict[bytes, Future[Any]] = {}
+        self._detached: dict[bytes, Future[Any]] = {}
+        self._recent: dict[bytes, Future[Any]] = {}
+        self.bytes = 0
+        """The room that unfinished tasks take, arguments included."""
+
+    def open(self, task: OwnedTask, future: Future[Any]) -> None:
+        """Note a new task. Raises ``ConfigError`` for an id that is in use."""
+        books = self._detached if task.detached else self._attached
+        with self._lock:
+            if task.id in self._attached or task.id in self._detached:
+                raise ConfigError(f"task id {format_id(task.id)} is in use: a task of that id is unfinished here")
+            self.bytes += payload_size(task.payload) + TASK_OVERHEAD
+            books[task.id] = future
+
+    def attached(self) -> int:
+        """Return how many tasks that belong to this process are unfinished."""
+        return len(self._attached)
+
+    def unaccepted(self) -> int:
+        """Return how many detached tasks no node has accepted yet."""
+        return sum(not future.is_accepted for future in list(self._detached.values()))
+
+    def find(self, task_id: bytes) -> Future[Any] | None:
+        """Return the future of a detached task, unfinished or ended lately."""
+        return self._detached.get(task_id) or self._recent.get(task_id)
+
+    def forget(self, task_id: bytes) -> None:
+        """Let go of the result of a detached task."""
+        self._recent.pop(task_id, None)
+
+    def settle(self, ended: list[tuple[OwnedTask, Outcome]], explain: Callable[[OwnedTask, Outcome], str]) -> None:
+        """Settle the futures of tasks that have ended; ``explain`` says more of why some were given up."""
+        freed = 0
+        for task, outcome in ended:
+            freed += payload_size(task.payload) + TASK_OVERHEAD
+            task.payload = b""  # the future keeps the task, but nobody needs its arguments any more
+            future = self._close(task)
+            if future is None:
+                continue
+            if outcome.ending is Ending.DONE:
+                future.settle(outcome)
+            elif outcome.ending is Ending.CANCELLED:
+                future.settle_cancelled()
+            else:
+                future.settle_failed(error_of(task, outcome, explain(task, outcome)))
+        with self._lock:
+            self.bytes -= freed
+
+    def _close(self, task: OwnedTask) -> Future[Any] | None:
+        if not task.detached:
+            return self._attached.pop(task.id, None)
+        future = self._detached.get(task.id)
+        if future is not None:
+            if len(self._recent) >= MAX_RECENT:
+                del self._recent[next(iter(self._recent))]
+            self._recent[task.id] = future
+            self._detached.pop(task.id, None)  # last, so that it is found at every moment
+        return future
+
+    def abandon(self, error: BaseException) -> None:
+        """Settle all that is left with an error, as nobody will hear of its end."""
+        with self._lock:
+            left = [*self._attached.values(), *self._detached.values()]
+            self._attached.clear()
+            self._detached.clear()
+            self.bytes = 0
+        for future in left:
+            future.settle_failed(error)

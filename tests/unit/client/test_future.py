@@ -1,0 +1,124 @@
+"""The future on its own: settled by one thread while others look at it in every way they can."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from meshq.client.future import Future
+from meshq.core.owned import Ending, Outcome, OwnedTask
+from meshq.errors import MeshClosed, MeshqError
+from meshq.ids import new_task_id
+
+DONE = Outcome(Ending.DONE, "msgpack", b"\x2a")
+
+
+class Handler:
+    """A mesh that does nothing, unless told to."""
+
+    turns_here = False
+    forked = False
+
+    def withdraw(self, task_id: bytes, timeout: float) -> bool:
+        return False
+
+    def revoke_task(self, task_id: bytes, *, terminate: bool, signal: str) -> object:
+        return None
+
+    def in_loop(self) -> bool:
+        return self.turns_here
+
+    def check_process(self) -> None:
+        if self.forked:
+            raise MeshClosed("forked")
+
+    def turn_until(self, done: Callable[[], bool], timeout: float | None) -> None:
+        pass
+
+
+def make(handler: Handler | None = None) -> Future[int]:
+    """Return the future of a msgpack task."""
+    return Future(OwnedTask(new_task_id(), "f", "msgpack", b""), handler or Handler())
+
+
+@pytest.fixture
+def hasty() -> Iterator[None]:
+    """Let threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_as_completed_names_each_future_once() -> None:
+    """However settling and looking fall together, none is missed and none comes twice."""
+    for _ in range(20):
+        futures = [make() for _ in range(1_000)]
+        settler = threading.Thread(target=lambda futures=futures: [future.settle(DONE) for future in futures])
+        settler.start()
+        seen = list(concurrent.futures.as_completed(futures, timeout=10.0))
+        settler.join()
+        assert len(seen) == len(set(seen)) == len(futures)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_each_callback_is_called_once() -> None:
+    """Whether it is added before or after the future is settled."""
+    for _ in range(20):
+        futures = [make() for _ in range(500)]
+        called: list[Future[int]] = []
+        settler = threading.Thread(target=lambda futures=futures: [future.settle(DONE) for future in futures])
+        settler.start()
+        for future in futures:
+            future.add_done_callback(called.append)  # type: ignore[arg-type]
+        settler.join()
+        assert sorted(map(id, called)) == sorted(map(id, futures))
+
+
+@pytest.mark.usefixtures("hasty")
+def test_whoever_waits_is_woken() -> None:
+    """A result that comes just as somebody begins to wait for it is not missed."""
+    for _ in range(300):
+        future = make()
+        settler = threading.Thread(target=future.settle, args=(DONE,))
+        settler.start()
+        assert future.result(10.0) == 42
+        settler.join()
+
+
+def test_ends_of_each_kind() -> None:
+    """A value, an exception and a withdrawal are told apart as the standard future does."""
+    value, failed, cancelled = make(), make(), make()
+    value.settle(DONE)
+    failed.settle_failed(KeyError("x"))
+    cancelled.settle_cancelled()
+    assert (value.result(), value.exception(), value.cancelled()) == (42, None, False)
+    assert isinstance(failed.exception(), KeyError)
+    with pytest.raises(KeyError):
+        failed.result()
+    with pytest.raises(concurrent.futures.CancelledError):
+        cancelled.result()
+    assert cancelled.cancelled()
+    assert cancelled.cancel()
+    assert not value.cancel()
+    done, _ = concurrent.futures.wait([value, failed, cancelled], timeout=0)
+    assert len(done) == 3
+
+
+def test_waiting_where_it_would_never_end_is_refused() -> None:
+    """In a callback, and in a process forked from the mesh's own; what is there already can be read."""
+    handler = Handler()
+    future = make(handler)
+    handler.turns_here = True
+    with pytest.raises(MeshqError, match="callback"):
+        future.result()
+    handler.turns_here, handler.forked = False, True
+    with pytest.raises(MeshClosed):
+        future.result()
+    future.settle(DONE)
+    assert future.result() == 42
