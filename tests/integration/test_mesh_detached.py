@@ -156,3 +156,12 @@ def test_a_script_whose_tasks_no_node_accepts_says_how_many(lonely: Process) -> 
     (line,) = lonely.text().splitlines()
     assert "2 detached tasks were accepted by no node" in line
     assert "no node of the mesh" in line
+
+
+def test_a_result_is_found_by_id_when_nobody_has_kept_it(mesh: Mesh) -> None:
+    """This process answers for the tasks that it has submitted, until it is told to forget them."""
+    task_id = mesh.delay(work.add, 2, 3).id
+    wait_until(lambda: AsyncResult(task_id, mesh).ready())
+    assert AsyncResult(task_id, mesh).get(timeout=5) == 5
+    AsyncResult(task_id, mesh).forget()
+    assert AsyncResult(task_id, mesh).status == "UNKNOWN"

@@ -13,7 +13,7 @@ import pytest
 import work
 from mesh_harness import Stage, wait_until
 
-from meshq import Future, Mesh, MeshqError, TaskRevoked
+from meshq import Future, Mesh, MeshClosed, MeshqError, TaskRevoked
 
 
 @pytest.fixture
@@ -192,3 +192,48 @@ def test_task_ids_may_be_given(mesh: Mesh) -> None:
     with pytest.raises(ValueError, match="in use"):
         mesh.submit(work.nap.options(task_id=uid), 0.0)
     assert future.result(timeout=10) == "mine"
+
+
+def test_a_callback_must_not_wait_for_the_mesh(mesh: Mesh) -> None:
+    """It runs in the thread that would have to answer, so each such call is refused at once, and says why."""
+    refused: list[str] = []
+    called = threading.Event()
+
+    def callback(_: object) -> None:
+        for call in (mesh.close, mesh.wait_for_nodes, mesh.control.ping, mesh.submit(work.add, 1, 1).result):
+            try:
+                call()
+            except MeshqError as error:
+                refused.append(str(error))
+        called.set()
+
+    mesh.submit(work.add, 1, 1).add_done_callback(callback)
+    assert called.wait(10.0)
+    assert len(refused) == 4
+    assert all("callback" in text for text in refused)
+    assert mesh.submit(work.add, 2, 2).result(10) == 4
+
+
+def test_closing_leaves_no_future_without_an_end(shared: Stage) -> None:
+    """What other threads submit meanwhile, and detached tasks that go on at their node, end as closed here."""
+    mesh = shared.client(nodes=1)
+    result = mesh.delay(work.nap, 2.0)
+    futures: list[Future[int]] = []
+
+    def submit() -> None:
+        try:
+            while True:
+                futures.append(mesh.submit(work.add, 1, 1))
+        except MeshClosed:
+            pass
+
+    thread = threading.Thread(target=submit)
+    thread.start()
+    wait_until(lambda: len(futures) > 100)
+    mesh.close(cancel=True)
+    thread.join(10.0)
+    assert not thread.is_alive()
+    with pytest.raises(MeshClosed):
+        result.get(timeout=5)
+    _, open_ones = concurrent.futures.wait(futures, timeout=5)
+    assert not open_ones
