@@ -17,6 +17,7 @@ from meshq.client.future import Future
 from meshq.client.nodes import NodeInfo, describe, explain_absence, explain_unknown
 from meshq.client.result import AsyncResult
 from meshq.client.runtime import Runtime, client_settings
+from meshq.client.sources import Sources
 from meshq.core.membership import Problem
 from meshq.core.owned import Ending, Outcome, OwnedTask, TaskState
 from meshq.errors import ConfigError, MeshClosed, MeshqError, NoNodes, QueueFull
@@ -62,6 +63,7 @@ class Mesh:
         given = peers if isinstance(peers, str) else tuple(peers)
         self._settings = client_settings(name, key, given, insecure)  # type: ignore[arg-type]
         self._books = Books()
+        self._sources = Sources()
         self._withdrawals: dict[bytes, list[tuple[threading.Event, list[bool]]]] = {}
         self._changed = threading.Condition()
         self._closing = threading.RLock()
@@ -95,7 +97,7 @@ class Mesh:
         ``function`` is a task function, any function that the nodes offer, or its name. It never waits for a
         node, only for room in the outbox. Raises ``EncodingError`` for arguments that cannot travel.
         """
-        name, options = _callee(function)
+        name, options = self._callee(function)
         return self._submit(name, args, kwargs, options)
 
     def submit_call(
@@ -106,7 +108,7 @@ class Mesh:
 
     def delay(self, function: Callable[..., T] | str, /, *args: Any, **kwargs: Any) -> AsyncResult[T]:
         """Run ``function(*args, **kwargs)`` detached: the node that accepts it owns the task from then on."""
-        name, options = _callee(function)
+        name, options = self._callee(function)
         return self.submit_detached(name, args, kwargs, options)
 
     def submit_detached(
@@ -136,7 +138,7 @@ class Mesh:
         mapping.check(chunksize, timeout)
         if not iterables:
             raise ConfigError("map needs at least one iterable beside the function")
-        name, options = _callee(function)
+        name, options = self._callee(function)
         if chunksize is not None and chunksize > 1 and options.serializer == "raw":
             raise ConfigError(
                 "map cannot chunk calls with the serializer raw, which carries one value: leave chunksize"
@@ -177,6 +179,18 @@ class Mesh:
         if self.closed:  # by another thread meanwhile, which may have looked before this task was there
             self.on_stopped()
         return future
+
+    def _callee(self, function: Callable[..., Any] | str) -> tuple[str, TaskOptions]:
+        """Return the name by which nodes know the function, and its options."""
+        if not isinstance(function, TaskFunction):
+            return (normalise_name(function) if isinstance(function, str) else function_name(function)), _PLAIN
+        if not self._sources.knows(function.name):
+            self._sources.learn(function.name, function.function)
+            self._runtime.loop.post(self._compare_sources)
+        return function.name, function.settings
+
+    def _compare_sources(self) -> None:
+        self._sources.compare(self._runtime.engine.nodes())
 
     def _wait_for_room(self, task: OwnedTask) -> None:
         """Wait while the outbox is full."""
@@ -305,7 +319,8 @@ class Mesh:
             self._runtime.loop.post(event.set)
 
     def on_nodes_changed(self) -> None:
-        """Wake whoever waits for nodes."""
+        """Wake whoever waits for nodes, and look at what the nodes have."""
+        self._compare_sources()
         if self._control_port is not None:
             self._control_port.refresh()
         self._notify()
@@ -390,13 +405,6 @@ class Mesh:
 
     def __repr__(self) -> str:
         return f"<Mesh {self.name!r}>"
-
-
-def _callee(function: Callable[..., Any] | str) -> tuple[str, TaskOptions]:
-    """Return the name by which nodes know the function, and its options."""
-    if isinstance(function, TaskFunction):
-        return function.name, function.settings
-    return (normalise_name(function) if isinstance(function, str) else function_name(function)), _PLAIN
 
 
 def _apply_options(task: OwnedTask, options: TaskOptions) -> None:
