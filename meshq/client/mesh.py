@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from meshq.client import mapping
 from meshq.client.books import TASK_OVERHEAD, Books
+from meshq.client.calls import PLAIN, make_task
 from meshq.client.future import Future
 from meshq.client.nodes import NodeInfo, describe, explain_absence, explain_unknown
 from meshq.client.result import AsyncResult
 from meshq.client.runtime import Runtime, client_settings
 from meshq.client.sources import Sources
+from meshq.client.withdrawals import Withdrawals
 from meshq.core.membership import Problem
 from meshq.core.owned import Ending, Outcome, OwnedTask, TaskState
 from meshq.errors import ConfigError, MeshClosed, MeshqError, NoNodes, QueueFull
-from meshq.ids import format_id, new_task_id, parse_task_id
-from meshq.protocol.codec import serializer
+from meshq.ids import format_id
 from meshq.protocol.payload import payload_size
 from meshq.tasks import TaskFunction, function_name, normalise_name
 from meshq.tasks.options import TaskOptions
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from meshq.control.control import Control
 
 T = TypeVar("T")
-_PLAIN = TaskOptions()
-_SUPPORTED = frozenset({"tags", "serializer"})
 DETACHED_TIMEOUT_S = 10.0
 """How long an ending script waits for its detached tasks to be accepted."""
 GOODBYE_TIMEOUT_S = 0.5
@@ -64,13 +63,13 @@ class Mesh:
         self._settings = client_settings(name, key, given, insecure)  # type: ignore[arg-type]
         self._books = Books()
         self._sources = Sources()
-        self._withdrawals: dict[bytes, list[tuple[threading.Event, list[bool]]]] = {}
         self._changed = threading.Condition()
         self._closing = threading.RLock()
         self._goodbyes = 0
         self._control: Control | None = None
         self._control_port: MeshControl | None = None
         self._runtime = Runtime(self._settings, self, role)
+        self._withdrawals = Withdrawals(self._runtime.engine.withdraw, self._runtime.loop.post)
         atexit.register(self._at_exit)
 
     @property
@@ -164,14 +163,7 @@ class Mesh:
         chunked: bool = False,
     ) -> Future[Any]:
         self._runtime.check_usable()
-        encoding = options.serializer or "msgpack"
-        payload = serializer(encoding).dumps_call(args, kwargs)
-        task_id = new_task_id() if options.task_id is None else parse_task_id(options.task_id)
-        task = OwnedTask(task_id, name, encoding, payload, detached=detached)
-        if options != _PLAIN:
-            _apply_options(task, options)
-        if chunked:
-            task.options = {**(task.options or {}), "chunk": True}
+        task = make_task(name, args, kwargs, options, detached=detached, chunked=chunked)
         future: Future[Any] = Future(task, self)
         self._wait_for_room(task)
         self._books.open(task, future)
@@ -183,7 +175,7 @@ class Mesh:
     def _callee(self, function: Callable[..., Any] | str) -> tuple[str, TaskOptions]:
         """Return the name by which nodes know the function, and its options."""
         if not isinstance(function, TaskFunction):
-            return (normalise_name(function) if isinstance(function, str) else function_name(function)), _PLAIN
+            return (normalise_name(function) if isinstance(function, str) else function_name(function)), PLAIN
         if not self._sources.knows(function.name):
             self._sources.learn(function.name, function.function)
             self._runtime.loop.post(self._compare_sources)
@@ -245,17 +237,7 @@ class Mesh:
     def withdraw(self, task_id: bytes, timeout: float) -> bool:
         """Withdraw a task unless it runs; return whether it was. For futures."""
         self._runtime.check_usable()
-        event, answer = threading.Event(), [False]
-        if self._runtime.in_loop():
-            self._ask_back(task_id, event, answer)
-        else:
-            self._runtime.loop.post(self._ask_back, task_id, event, answer)
-            event.wait(timeout)
-        return answer[0]
-
-    def _ask_back(self, task_id: bytes, event: threading.Event, answer: list[bool]) -> None:
-        self._withdrawals.setdefault(task_id, []).append((event, answer))
-        self._runtime.engine.withdraw([task_id])
+        return self._withdrawals.ask(task_id, timeout, self._runtime.in_loop())
 
     def _withdraw_soon(self, futures: list[Future[Any]]) -> None:
         """Withdraw tasks that nobody waits for any more, without waiting for an answer."""
@@ -293,9 +275,7 @@ class Mesh:
     def on_stopped(self) -> None:
         """Settle what nobody will hear of any more."""
         self._books.abandon(MeshClosed("the mesh was closed before the end of this task was known"))
-        for waiting in list(self._withdrawals.values()):
-            for event, _ in waiting:
-                event.set()
+        self._withdrawals.end()
         self._notify()
 
     def _notify(self) -> None:
@@ -313,10 +293,7 @@ class Mesh:
 
     def on_withdraw_answered(self, task_id: bytes, withdrawn: bool) -> None:
         """Tell whoever waits for the withdrawal of a task."""
-        for event, answer in self._withdrawals.pop(task_id, ()):
-            answer[0] = withdrawn
-            # Not before the future is settled, which follows: who waits may look at it at once.
-            self._runtime.loop.post(event.set)
+        self._withdrawals.answered(task_id, withdrawn)
 
     def on_nodes_changed(self) -> None:
         """Wake whoever waits for nodes, and look at what the nodes have."""
@@ -348,7 +325,7 @@ class Mesh:
             try:
                 if not cancel:
                     self._wait(lambda: not self._books.attached(), None)
-                    self._wait_accepted()
+                    self._see_accepted()
             finally:
                 self._leave()
 
@@ -361,12 +338,17 @@ class Mesh:
         """Raise ``MeshClosed`` in a process that was forked from the mesh's own. For futures."""
         self._runtime.check_process()
 
-    def _wait_accepted(self) -> None:
+    def wait_accepted(self, timeout: float) -> int:
+        """Wait until nodes have accepted the detached tasks; return how many they have not."""
+        self._wait(lambda: not self._books.unaccepted(), timeout)
+        return self._books.unaccepted()
+
+    def _see_accepted(self) -> None:
         """Wait until nodes have accepted the detached tasks, and say how many they have not."""
-        if self._wait(lambda: not self._books.unaccepted(), DETACHED_TIMEOUT_S):
+        lost = self.wait_accepted(DETACHED_TIMEOUT_S)
+        if not lost:
             return
         why = "the nodes did not answer in time" if self.nodes() else self.explain_absence()
-        lost = self._books.unaccepted()
         print(f"meshq: {lost} detached tasks were accepted by no node, and are lost: {why}", file=sys.stderr)
 
     def _leave(self) -> None:
@@ -385,7 +367,7 @@ class Mesh:
     def _at_exit(self) -> None:
         """At the end of the program: see that detached tasks are accepted, and leave the nodes."""
         if not self.closed:
-            self._wait_accepted()
+            self._see_accepted()
             self.close(cancel=True)
 
     def _refuse_in_loop(self, what: str) -> None:
@@ -405,14 +387,6 @@ class Mesh:
 
     def __repr__(self) -> str:
         return f"<Mesh {self.name!r}>"
-
-
-def _apply_options(task: OwnedTask, options: TaskOptions) -> None:
-    wire = options.to_wire()
-    unsupported = sorted(set(wire) - _SUPPORTED)
-    if unsupported:
-        raise ConfigError(f"task option {unsupported[0]} has no effect in this version of meshq: leave it out")
-    task.tags = frozenset(options.tags)
 
 
 __all__ = ["Mesh", "NodeInfo", "TaskState"]

@@ -14,8 +14,9 @@ from meshq.protocol.messages import Command
 
 Answer = Callable[[dict[str, Any]], None]
 
-MAX_REVOKED_AT_ONCE = 10_000
-"""What one command may ask to revoke; a client with more sends several."""
+MAX_REVOKED_AT_ONCE = 5_000
+"""What one command may ask to revoke, so that the reply, some 64 bytes for each, can be sent. ``Control.revoke``
+makes several commands of a longer list."""
 
 
 class NodeControl(Protocol):
@@ -34,7 +35,7 @@ def _revoke(node: NodeControl, arguments: dict[str, Any], answer: Answer) -> Non
     if not isinstance(tasks, list) or not all(isinstance(t, bytes) and len(t) == ID_BYTES for t in tasks):
         raise ConfigError("revoke needs tasks, a list of ids of 16 bytes")
     if len(tasks) > MAX_REVOKED_AT_ONCE:
-        raise ConfigError(f"revoke takes at most {MAX_REVOKED_AT_ONCE} ids at a time (got {len(tasks)})")
+        raise ConfigError(f"a revoke takes at most {MAX_REVOKED_AT_ONCE} ids (got {len(tasks)}): send several")
     name = f"SIG{arguments.get('signal', 'TERM')}"
     if name not in signals.Signals.__members__:
         raise ConfigError(f"{name} is not a signal here")

@@ -7,12 +7,13 @@ import signal as signals
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import msgpack
 
+from meshq.control.commands import MAX_REVOKED_AT_ONCE
 from meshq.control.matching import check_destination
-from meshq.control.replies import Replies
+from meshq.control.replies import Replies, merge
 from meshq.errors import ConfigError, EncodingError, MeshqError
 from meshq.ids import format_id, new_id, parse_task_id
 from meshq.protocol.messages import Command
@@ -20,6 +21,9 @@ from meshq.protocol.messages import Command
 MAX_SECONDS = 86_400.0
 # How much longer than its timeout a command may take before something is plainly wrong.
 _GRACE_S = 5.0
+
+_News: TypeAlias = "queue.SimpleQueue[tuple[str, Any] | dict[str, str]]"
+"""What comes of one command: name and value of each reply, and at last the missing."""
 
 
 class ControlPort(Protocol):
@@ -74,7 +78,7 @@ class Control:
             )
         message = self._command(command, arguments, destination, pattern, reply, timeout)
         _check_limit(limit)
-        return self._run(message, timeout, limit, callback)
+        return self._run([message], timeout, limit, callback)
 
     def ping(
         self,
@@ -109,14 +113,20 @@ class Control:
 
         With ``terminate`` those that run are ended by ``signal``. Each node replies ``{"ok": {id: outcome}}``,
         an outcome being ``dropped``, ``running``, ``terminated``, ``finished`` or ``unknown, will be refused``.
+        More than 5,000 ids make several commands, given at once. A node's replies to them are one in the list, and
+        ``limit`` holds for each; a node that has answered only some says so under ``"error"``.
         """
+        control: Control = self if connection is None else connection.control
         tasks = _task_ids(task_id)
-        arguments = {"tasks": tasks, "terminate": bool(terminate), "signal": check_signal(signal)}
+        options = {"terminate": bool(terminate), "signal": check_signal(signal)}
+        _check_limit(limit)
+        commands = [
+            control._command("revoke", {"tasks": some, **options}, destination, pattern, reply, timeout)
+            for some in _cut(tasks)
+        ]
         if connection is None:
             self._port.revoke_owned(tasks)
-        return self.broadcast(
-            "revoke", arguments, destination, pattern, connection, reply, timeout, limit, callback
-        )
+        return control._run(commands, timeout, limit, callback)
 
     # ------------------------------------------------------------------ under the surface
 
@@ -146,32 +156,58 @@ class Control:
 
     def _run(
         self,
-        command: Command,
+        commands: list[Command],
         timeout: float,
         limit: int | None,
         callback: Callable[[dict[str, Any]], object] | None,
     ) -> Replies | None:
-        news: queue.SimpleQueue[tuple[str, Any] | dict[str, str]] = queue.SimpleQueue()
-        self._port.begin_command(command, timeout, limit, lambda name, value: news.put((name, value)), news.put)
-        replies, failure = Replies(), None
+        """Give the commands at once, and return the replies to all; those of several are merged by node."""
+        reporter = _Reporter(callback)
         end_at = time.monotonic() + timeout + _GRACE_S
-        while not isinstance(item := _next(news, end_at), dict):
-            reply = {item[0]: item[1]}
-            replies.append(reply)
-            if callback is not None and failure is None:
-                try:
-                    callback(reply)
-                except Exception as error:
-                    failure = error
-        replies.missing.update(item)
-        if failure is not None:
-            raise failure
-        return replies if command.reply else None
+        under_way = [self._begin(command, timeout, limit) for command in commands]
+        if len(commands) == 1:
+            replies = _collect(under_way[0], end_at, reporter)
+        else:
+            replies = merge([_collect(news, end_at, _Reporter(None)) for news in under_way])
+            for reply in replies:
+                reporter.report(reply)
+        if reporter.failure is not None:
+            raise reporter.failure
+        return replies if commands[0].reply else None
+
+    def _begin(self, command: Command, timeout: float, limit: int | None) -> _News:
+        news: _News = queue.SimpleQueue()
+        self._port.begin_command(command, timeout, limit, lambda name, value: news.put((name, value)), news.put)
+        return news
 
 
-def _next(
-    news: queue.SimpleQueue[tuple[str, Any] | dict[str, str]], end_at: float
-) -> tuple[str, Any] | dict[str, str]:
+class _Reporter:
+    """Hands replies to the user's callback; after the first time that it raises, no more."""
+
+    def __init__(self, callback: Callable[[dict[str, Any]], object] | None) -> None:
+        self._callback = callback
+        self.failure: Exception | None = None
+
+    def report(self, reply: dict[str, Any]) -> None:
+        if self._callback is None or self.failure is not None:
+            return
+        try:
+            self._callback(reply)
+        except Exception as error:
+            self.failure = error
+
+
+def _collect(news: _News, end_at: float, reporter: _Reporter) -> Replies:
+    replies = Replies()
+    while not isinstance(item := _next(news, end_at), dict):
+        reply = {item[0]: item[1]}
+        replies.append(reply)
+        reporter.report(reply)
+    replies.missing.update(item)
+    return replies
+
+
+def _next(news: _News, end_at: float) -> tuple[str, Any] | dict[str, str]:
     try:
         return news.get(timeout=max(0.0, end_at - time.monotonic()))
     except queue.Empty:
@@ -182,6 +218,12 @@ def _task_ids(value: Any) -> list[bytes]:
     if isinstance(value, str | bytes | uuid.UUID):
         return [parse_task_id(value)]
     return [parse_task_id(item) for item in value]
+
+
+def _cut(tasks: list[bytes]) -> list[list[bytes]]:
+    """Return the ids as one command takes them; none at all make one empty command."""
+    starts = range(0, max(1, len(tasks)), MAX_REVOKED_AT_ONCE)
+    return [tasks[start : start + MAX_REVOKED_AT_ONCE] for start in starts]
 
 
 def check_signal(name: object) -> str:

@@ -10,7 +10,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, assert_never
 
 import msgpack
 import zmq
@@ -33,9 +33,9 @@ from meshq.core.broadcast import (
     Subscribed,
 )
 from meshq.core.timers import earliest
+from meshq.errors import ConfigError
 from meshq.protocol.envelope import Header, Outbox
 from meshq.protocol.messages import Command, Hello, HelloAck, Message, Reply
-from meshq.transport.addresses import endpoint, parse_endpoint
 from meshq.transport.keys import MeshKey
 from meshq.transport.links import Links
 from meshq.transport.loop import Loop
@@ -45,6 +45,7 @@ log = logging.getLogger("meshq.control")
 
 TOPIC_ALL = b"all"
 _TOPIC_NODE = b"n:"
+_CLOSED = "the mesh was closed"
 
 
 def topic_of(node: bytes) -> bytes:
@@ -87,6 +88,8 @@ class ControlLanes:
         self._numbers = itertools.count(1)
         self._reach_of: dict[int, Reach] = {}
         self._link_of: dict[bytes, int] = {}
+        self._broken: set[bytes] = set()
+        """Nodes whose lane could not be opened; ``refresh`` tries again."""
         self._up: set[bytes] = set()
         self._subscribed: set[bytes] = set()
         self._running: dict[bytes, _Running] = {}
@@ -113,11 +116,13 @@ class ControlLanes:
             self._tell(running, Subscribed(node))
         for node in self._up:
             self._tell(running, LaneUp(node))
+        for node in self._broken:
+            self._tell(running, LaneProblem(node, UNREACHABLE))
 
     def refresh(self) -> None:
         """Open lanes to nodes that have come, and close those to nodes that are gone."""
         present = {reach.node: reach for reach in self._reaches()}
-        for node in [node for node in self._link_of if node not in present]:
+        for node in [node for node in self._link_of if node not in present or node in self._broken]:
             self._close_lane(node)
         for node, reach in present.items():
             if node not in self._link_of:
@@ -138,9 +143,9 @@ class ControlLanes:
         return None if due is None else max(0.0, due - time.monotonic())
 
     def close(self) -> None:
-        """Close all sockets; commands under way end without their replies."""
+        """Close all sockets; commands under way end, and miss who has not answered."""
         for running in list(self._running.values()):
-            running.on_finish({})
+            running.on_finish(dict.fromkeys(running.machine.silent, _CLOSED))
         self._running.clear()
         self._links.close()
         self._publisher.close()
@@ -151,16 +156,25 @@ class ControlLanes:
         number = next(self._numbers)
         self._reach_of[number] = reach
         self._link_of[reach.node] = number
-        self._links.dial(number, reach.endpoint)
-        self._publisher.connect(_control_endpoint(reach))
         for running in list(self._running.values()):
             if _is_meant(reach, running.command):
                 self._tell(running, Expected(reach.node, reach.name))
+        try:
+            self._links.dial(number, reach.endpoint)
+            self._publisher.connect(_control_endpoint(reach))
+        except ConfigError as error:
+            log.warning("no control lane to %s: %s", reach.name, error)
+            self._break_lane(reach.node, UNREACHABLE)
+
+    def _break_lane(self, node: bytes, reason: str) -> None:
+        self._broken.add(node)
+        self._tell_all(LaneProblem(node, reason))
 
     def _close_lane(self, node: bytes) -> None:
         number = self._link_of.pop(node)
         reach = self._reach_of.pop(number)
         self._up.discard(node)
+        self._broken.discard(node)
         self._subscribed.discard(node)
         self._links.hang_up(number)
         self._publisher.disconnect(_control_endpoint(reach))
@@ -172,6 +186,8 @@ class ControlLanes:
             return
         if event == "connected":
             self._links.greet(number)
+        elif not self._links.is_dialled(number):
+            self._break_lane(reach.node, UNREACHABLE)
         else:
             self._up.discard(reach.node)
             reason = AUTHENTICATION_REFUSED if event == "auth" else UNREACHABLE
@@ -183,6 +199,7 @@ class ControlLanes:
             if isinstance(message, HelloAck) and reach is not None and message.node == reach.node:
                 self._links.address(number, message.node, message.incarnation)
                 self._up.add(message.node)
+                self._broken.discard(message.node)
                 self._tell_all(LaneUp(message.node))
             elif isinstance(message, Reply):
                 self._on_reply(message)
@@ -227,6 +244,8 @@ class ControlLanes:
                 case Finish(missing):
                     del self._running[running.command.command]
                     running.on_finish(missing)
+                case _:
+                    assert_never(effect)
 
     def _publish(self, command: Command) -> None:
         outbox = Outbox(Header(self._hello.client))
@@ -241,5 +260,5 @@ def _is_meant(reach: Reach, command: Command) -> bool:
 
 
 def _control_endpoint(reach: Reach) -> str:
-    host, _ = parse_endpoint(reach.endpoint)
-    return endpoint(host, reach.control_port)
+    address, _, _ = reach.endpoint.rpartition(":")
+    return f"{address}:{reach.control_port}"

@@ -150,6 +150,11 @@ class Broadcast:
         """Return when ``tick`` is due, or None after the end."""
         return None if self._finished else earliest(self._sync_at, self._remind_at, self._deadline_at)
 
+    @property
+    def silent(self) -> list[str]:
+        """NAME@HOST of who has still to answer; without ``reply``, of who could not be sent the command yet."""
+        return [node.name for node in self._silent()]
+
     def tick(self, now: float) -> list[BroadcastEffect]:
         """Do what is due at ``now``."""
         return [] if self._finished else self._review(now)
@@ -269,10 +274,13 @@ class Broadcast:
 
     def _finish(self) -> Finish:
         self._finished = True
+        return Finish({node.name: self._reason(node) for node in self._silent()})
+
+    def _silent(self) -> list[_Node]:
         # A node that was started anew answers under its old name with a new id: nobody misses the old one.
         answered = {node.name for node in self._nodes.values() if node.answered}
-        silent = [self._nodes[node_id] for node_id in self._open]
-        return Finish({node.name: self._reason(node) for node in silent if node.name not in answered})
+        silent = (self._nodes[node_id] for node_id in self._open)
+        return [node for node in silent if node.name not in answered]
 
     def _reason(self, node: _Node) -> str:
         if node.problem:

@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 from meshq.protocol.messages import PROTOCOL_VERSION, Hello, Refused
 
+LANES = ("work", "control")
+"""What a connection may be for: one that names lanes of its own would make a caller of each."""
+
 MAX_CALLERS = 20_000
 """Bounds the table that a peer can grow by greeting with new ids; two lanes for each client that may be held."""
 
@@ -83,16 +86,22 @@ class Callers:
         del self._current[caller]
         return caller
 
-    def forget(self, client: bytes) -> None:
-        """Forget a client that has taken leave, so that its place is free."""
+    def forget(self, client: bytes) -> list[bytes]:
+        """Forget a client that has taken leave, so that its place is free; return its routes, of all lanes."""
         for key in [key for key in self._secrets if key[1] == client]:
             del self._secrets[key]
+        routes = [route for lane in LANES for route in self._routes.get(Caller(client, lane), ())]
+        for route in routes:
+            self.drop(route)
+        return routes
 
     def _refusal(self, user: str, hello: Hello) -> Refused | None:
         if hello.mesh != self._mesh:
             return Refused("mesh", f"this node is of the mesh {self._mesh!r}, not {hello.mesh!r}")
         if not hello.lowest <= PROTOCOL_VERSION <= hello.highest:
             return Refused("version", f"this node speaks version {PROTOCOL_VERSION} of the wire")
+        if hello.lane not in LANES:
+            return Refused("lane", f"this node knows the lanes {' and '.join(LANES)}, not {hello.lane!r}")
         known = self._secrets.get((user, hello.client))
         if known is not None and known != hello.secret:
             return Refused("owner", "this client id belongs to somebody else")

@@ -86,6 +86,15 @@ class Held:
         self.tries = 0
         self.size = payload_size(payload) if detached else 0
 
+    def renumber(self, attempt: int) -> None:
+        """Go on under a later number; whoever wanted the earlier attempt back wants this one."""
+        if attempt > self.attempt:
+            self.attempt = attempt
+            if self.result is not None:
+                self.result = self.result._replace(attempt=attempt)
+            if self.intent is Intent.WITHDRAW:
+                self.intent = Intent.REBALANCE
+
 
 class ClientAccount:
     """One client, as a node's books have it."""

@@ -17,9 +17,31 @@ Hints never count: a node is there once it has answered HELLO, and until it is s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
 
-from meshq.core.dialling import MDNS, Candidate, Dial, Dialling, DialSettings, Hangup, Problem, Rng
+from meshq.core.candidates import MDNS, Candidate, Dial, DialSettings, Hangup, Problem, Rng
+from meshq.core.dialling import Dialling
+from meshq.core.presence import (
+    Beat,
+    CandidateGone,
+    CandidateSeen,
+    Greet,
+    Heard,
+    LinkAuthFailed,
+    LinkDown,
+    LinkRefused,
+    LinkUp,
+    MembershipEffect,
+    MembershipEvent,
+    MembershipSettings,
+    NodeBack,
+    NodeChanged,
+    NodeDead,
+    NodeSuspect,
+    NodeUp,
+    NodeView,
+    Rejected,
+    Welcomed,
+)
 from meshq.core.timers import Timers, earliest
 from meshq.protocol.messages import HelloAck
 
@@ -29,150 +51,6 @@ __all__ = [
     "MembershipEvent", "MembershipSettings", "NodeBack", "NodeChanged", "NodeDead", "NodeSuspect", "NodeUp",
     "NodeView", "Problem", "Rejected", "Welcomed",
 ]  # fmt: skip
-
-
-class CandidateSeen(NamedTuple):
-    """Event: discovery has a hint, new or changed."""
-
-    candidate: Candidate
-
-
-class CandidateGone(NamedTuple):
-    """Event: discovery no longer has this hint. It never removes a node that answers."""
-
-    instance: str
-
-
-class LinkUp(NamedTuple):
-    """Event: the transport's handshake succeeded, for the first time or again."""
-
-    link: int
-
-
-class LinkDown(NamedTuple):
-    """Event: the connection broke; the transport tries to make it anew."""
-
-    link: int
-
-
-class LinkRefused(NamedTuple):
-    """Event: nobody listens at the link's endpoint."""
-
-    link: int
-
-
-class LinkAuthFailed(NamedTuple):
-    """Event: the other side refused our key."""
-
-    link: int
-    text: str
-
-
-class Heard(NamedTuple):
-    """Event: something came over the link; once a batch will do."""
-
-    link: int
-
-
-class Welcomed(NamedTuple):
-    """Event: HELLO was answered."""
-
-    link: int
-    ack: HelloAck
-
-
-class Rejected(NamedTuple):
-    """Event: HELLO was answered with REFUSED."""
-
-    link: int
-    code: str
-    text: str
-
-
-class Greet(NamedTuple):
-    """Effect: send HELLO over the link."""
-
-    link: int
-
-
-class Beat(NamedTuple):
-    """Effect: send PING over the link."""
-
-    link: int
-    sequence: int
-
-
-class NodeUp(NamedTuple):
-    """Effect: a node is there, and is reached over ``link``."""
-
-    node_id: bytes
-    incarnation: int
-    link: int
-    ack: HelloAck
-
-
-class NodeChanged(NamedTuple):
-    """Effect: the node says something else of itself than before."""
-
-    node_id: bytes
-    ack: HelloAck
-
-
-class NodeSuspect(NamedTuple):
-    """Effect: the node is silent; give it no new work."""
-
-    node_id: bytes
-
-
-class NodeBack(NamedTuple):
-    """Effect: the suspect node was heard again."""
-
-    node_id: bytes
-
-
-class NodeDead(NamedTuple):
-    """Effect: the node is gone, with all that it held. It may come up again, as new.
-
-    ``died`` where its process is known to have ended, rather than to be out of reach.
-    """
-
-    node_id: bytes
-    reason: str
-    died: bool
-
-
-MembershipEvent: TypeAlias = (
-    CandidateSeen | CandidateGone | LinkUp | LinkDown | LinkRefused | LinkAuthFailed
-    | Heard | Welcomed | Rejected
-)  # fmt: skip
-MembershipEffect: TypeAlias = (
-    Dial | Hangup | Greet | Beat | NodeUp | NodeChanged | NodeSuspect | NodeBack | NodeDead
-)  # fmt: skip
-
-
-class MembershipSettings(NamedTuple):
-    """Durations in seconds, and factors."""
-
-    beat_s: float = 0.5
-    suspect_s: float = 1.5
-    dead_s: float = 3.0
-    lag_s: float = 0.5
-    """A tick that is later than this was held up."""
-    max_stretch: float = 8.0
-    together_stretch: float = 2.0
-    dial: DialSettings = DialSettings()
-
-
-class NodeView(NamedTuple):
-    """A node as others may see it. ``state`` is ``alive`` or ``suspect``; ``heard_at`` when it was last heard."""
-
-    node_id: bytes
-    incarnation: int
-    ack: HelloAck
-    link: int
-    endpoint: str
-    state: str
-    heard_at: float
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ reported as any other, under the node's own client id.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import assert_never
 
 from meshq.client.outcomes import error_of
 from meshq.core.accounts import NodeJoined
@@ -88,6 +89,8 @@ class Entrusted:
                     clients = self._clients.pop(task_id, ()) if withdrawn else self._clients.get(task_id, ())
                     for client in clients:
                         self._tell_holder(EntrustedWithdrawn(client, task_id, withdrawn))
+                case _:
+                    assert_never(effect)
 
     def _settle(self, task: OwnedTask, outcome: Outcome) -> None:
         self._last_attempt = max(self._last_attempt, task.attempt)

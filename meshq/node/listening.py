@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("meshq.node")
 
+MAX_EARLY = 10_000
+"""The threat: peers that greet over ever more connections while a node still loads its modules. Who is not noted
+down gets no answer, and greets again over its next connection."""
+
 OPEN_HINT = (
     "make a key with 'meshq key new' and copy it to each host, or pass --insecure to let anybody "
     "who reaches the port run tasks"
@@ -72,9 +76,13 @@ class Listening:
         self._on_greeted = on_greeted
         self._on_lost = on_lost
         self._callers = Callers(settings.mesh)
-        self._routes = Routes(Header(identity.node, b"", identity.incarnation), self._on_gone)
-        self._early: list[tuple[bytes, str, Hello]] = []
-        """Greetings that came before the node was ready."""
+        self._routes = Routes(
+            Header(identity.node, b"", identity.incarnation),
+            self._on_gone,
+            lambda route: self._callers.who(route) is not None,
+        )
+        self._early: dict[bytes, tuple[str, Hello]] = {}
+        """Greetings that came before the node was ready, by route."""
         self._ready = False
         self._announcer: MdnsAnnouncer | None = None
         self._authenticator = None if key is None else Authenticator(context, key)
@@ -101,8 +109,8 @@ class Listening:
         """Answer greetings from now on, and announce the node."""
         self.ack = ack._replace(control_port=self._sockets.control_port)
         self._ready = True
-        early, self._early = self._early, []
-        for route, user, hello in early:
+        early, self._early = self._early, {}
+        for route, (user, hello) in early.items():
             self._greet(route, user, hello)
         if self._settings.mdns:
             self._announce()
@@ -154,8 +162,9 @@ class Listening:
         return self._routes.blocked
 
     def forget(self, client: bytes) -> None:
-        """Forget a client that has left."""
-        self._callers.forget(client)
+        """Forget a client that has left, and its connections as soon as what it is told has been sent."""
+        for route in self._callers.forget(client):
+            self._routes.leave(route)
 
     def _on_gone(self, route: bytes) -> None:
         caller = self._callers.drop(route)
@@ -193,7 +202,11 @@ class Listening:
 
     def _greet(self, route: bytes, user: str, hello: Hello) -> None:
         if not self._ready:
-            self._early.append((route, user, hello))
+            if route in self._early or len(self._early) < MAX_EARLY:
+                self._early[route] = (user, hello)
+            return
+        if not self._routes.has_room(route):
+            log.warning("ignored a client on %s: there are as many connections as this node takes", hello.host)
             return
         refusal = self._callers.greet(route, user, hello)
         if refusal is not None:

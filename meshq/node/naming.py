@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import fcntl
-import itertools
 from pathlib import Path
 from typing import IO
 
 from meshq.errors import ConfigError
 
 _MOST = 10_000
+"""No host runs more nodes of one name: something is wrong, which looking on would only hide."""
 
 
 class NameClaim:
@@ -26,11 +26,13 @@ class NameClaim:
         self.name = self._claim(directory, mesh, wanted)
 
     def _claim(self, directory: Path, mesh: str, wanted: str) -> str:
-        for number in itertools.count(1):
+        for number in range(1, _MOST + 1):
             name = wanted if number == 1 else f"{wanted}-{number}"
-            if number > _MOST or self._lock(directory / f"{mesh}.{name}.lock"):
+            if self._lock(directory / f"{mesh}.{name}.lock"):
                 return name
-        raise AssertionError  # pragma: no cover - count() does not end
+        raise ConfigError(
+            f"the names {wanted} to {wanted}-{_MOST} are all taken in {directory}: give another --name, or --state"
+        )
 
     def _lock(self, path: Path) -> bool:
         try:

@@ -5,19 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import msgpack
-
 from meshq.client.runtime import key_of
 from meshq.config import Settings, state_dir
-from meshq.control.commands import carry_out
-from meshq.control.inbox import CommandInbox
-from meshq.control.matching import matches
 from meshq.core.events import Received, Send
 from meshq.core.holder import Holder
 from meshq.core.holding import (
@@ -38,13 +32,16 @@ from meshq.core.holding import (
 from meshq.core.session import joined
 from meshq.core.timers import earliest
 from meshq.core.work import WorkerEvent, WorkerGone, WorkerReady
-from meshq.errors import ConfigError, MeshqError
+from meshq.errors import ConfigError
 from meshq.ids import format_id, new_id
+from meshq.node.commanded import Commanded
 from meshq.node.entrusted import Entrusted
+from meshq.node.environment import task_environment
 from meshq.node.listening import OPEN_HINT, Listening, identity
 from meshq.node.naming import NameClaim
 from meshq.node.restarts import Restarts
-from meshq.protocol.messages import Bye, Command, Message, Reply
+from meshq.node.thread import NodeThread as NodeThread
+from meshq.protocol.messages import Bye, Message
 from meshq.transport.addresses import endpoint, is_loopback
 from meshq.transport.context import make_context
 from meshq.transport.loop import Loop
@@ -55,7 +52,6 @@ task_log = logging.getLogger("meshq.task")
 
 RETRY_FULL_S = 0.01
 """How soon a route that was full is tried again: a ROUTER does not tell which of its peers has room."""
-MAX_REPLY_BYTES = 512 * 1024
 _FAREWELL_S = 0.3
 """How long results on their way out are given at the end."""
 
@@ -77,22 +73,19 @@ class Node:
         self._inbox: deque[HolderEvent] = deque()
         self._due: float | None = None
         """When some machine wants its ``tick``."""
-        self._commands = CommandInbox()
         self._claim = NameClaim(state_dir(settings), settings.mesh, settings.name)
         self.ack = identity(settings, self._claim.name, socket.gethostname(), self._key, new_id())
         self._loop = Loop()
         self._context = make_context()
         self._listening = self._listen()
+        self._commanded = Commanded(self, self._listening.send)
         own_client = new_id()
         self._holder = Holder(settings.slots, own_client)
         self._entrusted = Entrusted(own_client, time.monotonic(), self._inbox.append)
         spec = WorkerSpec(
-            settings.modules,
-            settings.allow,
-            node=self.name,
-            max_tasks=settings.max_tasks_per_child or 0,
-            env=_environment(settings),
-        )
+            settings.modules, settings.allow, node=self.name, max_tasks=settings.max_tasks_per_child or 0,
+            env=task_environment(settings, self._listening.host, self._listening.port),
+        )  # fmt: skip
         self._pool = Pool(self._loop, spec, self._on_worker, self._on_output, self._on_failed)
         self._restarts = Restarts(settings.slots, self._pool.start)
         self._effects: dict[type[Any], Callable[[Any], None]] = {
@@ -115,7 +108,7 @@ class Node:
                 self._key,
                 self.ack,
                 on_work=self._on_work,
-                on_command=self._on_command,
+                on_command=lambda command: self._commanded.take(command),
                 on_greeted=lambda client: self._inbox.append(ClientGreeted(client)),
                 on_lost=lambda client: self._inbox.append(ClientUnreachable(client)),
             )
@@ -188,7 +181,10 @@ class Node:
 
     def _apply(self, effects: list[Any]) -> None:
         for effect in effects:
-            self._effects[type(effect)](effect)
+            try:
+                self._effects[type(effect)](effect)
+            except Exception:  # the other effects, and the node's other tasks, must not go with it
+                log.exception("could not apply %s", type(effect).__name__, extra={"node": self.name})
 
     def _send(self, effect: Send) -> None:
         if effect.peer == self._entrusted.client:
@@ -204,25 +200,6 @@ class Node:
             self._run_inbox()  # the answer still finds the client
             self._listening.flush()
             self._listening.forget(client)
-
-    def _on_command(self, command: Command) -> None:
-        if not matches(self.name, command.destination, command.pattern):
-            return
-        if not self._commands.is_new(command):
-            reply = self._commands.reply_to(command)
-            if reply is not None:
-                self._listening.send(command.client, [reply], "control")
-            return
-        carry_out(self, command, lambda value: self._answer(command, value))
-
-    def _answer(self, command: Command, value: dict[str, Any]) -> None:
-        packed = msgpack.packb(value, default=str)
-        if len(packed) > MAX_REPLY_BYTES:
-            packed = msgpack.packb({"error": f"the reply takes {len(packed)} bytes, more than can be sent"})
-        reply = Reply(command.command, self.ack.node, self.name, packed)
-        self._commands.keep(reply)
-        if command.reply:
-            self._listening.send(command.client, [reply], "control")
 
     def describe(self) -> dict[str, Any]:
         """Return what ``ping`` says of the node, besides that it is there."""
@@ -251,7 +228,7 @@ class Node:
         elif isinstance(event, WorkerGone):
             if not event.retired:
                 log.warning("worker %d is gone: %s", event.slot, event.reason, extra={"node": self.name})
-            self._restarts.gone(event.slot, time.monotonic(), event.retired)
+            self._restarts.gone(event.slot, time.monotonic())
 
     def _on_failed(self, slot: int, text: str) -> None:
         if self._restarts.is_ready:
@@ -320,55 +297,3 @@ class Node:
         self._context.destroy(linger=int(_FAREWELL_S * 1000))
         self._claim.close()
         log.info("node %s has stopped", self.name, extra={"node": self.name})
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    """Return what a task needs to reach, by its default mesh, the mesh that it runs on."""
-    environment = {"MESHQ_MESH": settings.mesh}
-    if settings.key is not None:
-        environment["MESHQ_KEY"] = str(settings.key)
-    if settings.insecure:
-        environment["MESHQ_INSECURE"] = "1"
-    if settings.peers:
-        environment["MESHQ_PEERS"] = ",".join(settings.peers)
-    return environment
-
-
-class NodeThread:
-    """A node inside a program: serves in a thread of its own, from ``start`` until ``stop``."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._ready = threading.Event()
-        self._error: BaseException | None = None
-        self.node = Node(settings, lambda _: self._ready.set())
-        self._thread = threading.Thread(target=self._run, name="meshq-node", daemon=True)
-
-    def start(self, timeout: float = 30.0) -> Node:
-        """Start the node and wait until it is ready. Raises what kept it from that."""
-        self._thread.start()
-        ready = self._ready.wait(timeout)
-        if self._error is not None:
-            raise self._error
-        if not ready:
-            self.stop(drain=False)
-            raise MeshqError(f"the node {self.node.name} was not ready within {timeout} s")
-        return self.node
-
-    def stop(self, drain: bool = True, timeout: float = 30.0) -> None:
-        """Stop the node, letting it finish what runs unless ``drain`` is False."""
-        if drain:
-            self.node.drain()
-        else:
-            self.node.stop()
-        self._thread.join(timeout)
-        if self._thread.is_alive():
-            self.node.stop()
-            self._thread.join(5.0)
-
-    def _run(self) -> None:
-        try:
-            self.node.run()
-        except BaseException as error:
-            self._error = error
-        finally:
-            self._ready.set()

@@ -40,7 +40,7 @@ class Restarts:
         self._pauses.pop(slot, None)
         return self.is_ready and not before
 
-    def gone(self, slot: int, now: float, retired: bool) -> None:
+    def gone(self, slot: int, now: float) -> None:
         """Replace a worker that was ready."""
         self._timers.set(slot, now)
 

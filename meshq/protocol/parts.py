@@ -16,8 +16,9 @@ from meshq.protocol.payload import Buffer, Payload, cut_payload, payload_size
 INLINE_BYTES = 16 * 1024
 PIECE_BYTES = 1024 * 1024
 MAX_PAYLOAD_BYTES = 4 * 1024**3
-# What one peer may leave unfinished here; a peer that announces more loses its oldest transfers.
-UNFINISHED_BYTES = 8 * 1024**3
+# The threat: a peer that fills the memory with payloads it never ends. This is room for one payload of the largest
+# size, and a quarter of that for others meanwhile; a peer that announces more loses its oldest transfers.
+UNFINISHED_BYTES = MAX_PAYLOAD_BYTES + MAX_PAYLOAD_BYTES // 4
 # A peer could otherwise open transfers without end, at no cost to itself.
 UNFINISHED_TRANSFERS = 1024
 

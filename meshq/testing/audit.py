@@ -24,27 +24,27 @@ def owner_faults(owner: Owner) -> Iterator[str]:
             yield f"{account.name}: has a task in flight that is elsewhere"
         if account.lost_at is not None and account.in_flight:
             yield f"{account.name}: is lost and has tasks in flight"
-    if in_flight + len(waiting) != owner.unsettled():
-        yield f"{owner.unsettled()} unsettled, but {in_flight} in flight and {len(waiting)} waiting"
+    if in_flight + len(waiting) != len(owner._tasks):
+        yield f"{len(owner._tasks)} unsettled, but {in_flight} in flight and {len(waiting)} waiting"
 
 
 def holder_faults(holder: Holder) -> Iterator[str]:
     """Yield what does not add up in a holder's books."""
     dispatch = holder._dispatch
     ringed = list(dispatch._ring)
-    queueing = [client for client in holder._clients.values() if client.queue]
+    queueing = [client for client in holder._accounts.values() if client.queue]
     if len(ringed) != len(queueing) or set(map(id, ringed)) != set(map(id, queueing)):
         yield f"{len(queueing)} clients have attempts queued, and {len(ringed)} take turns"
     placed = {run: held for slot in dispatch.slots for run, held in slot.runs.items()}
     if placed != dispatch._runs:
         yield f"{len(placed)} runs on slots, {len(dispatch._runs)} in the books"
     size = 0
-    for client in holder._clients.values():
+    for client in holder._accounts.values():
         yield from _client_faults(client)
         entrusted = [held for held in client.held.values() if held.state is HeldState.ENTRUSTED]
         size += sum(held.size + 1024 for held in entrusted)
-    if size != holder._entrusted_bytes:
-        yield f"{size} bytes entrusted, {holder._entrusted_bytes} in the books"
+    if size != holder._entrusting.bytes:
+        yield f"{size} bytes entrusted, {holder._entrusting.bytes} in the books"
 
 
 def _client_faults(client: ClientAccount) -> Iterator[str]:
@@ -64,7 +64,7 @@ def leftovers(holder: Holder, gone: set[bytes], left: set[bytes]) -> Iterator[st
     Clients that are ``gone`` without a word may have results here, and so may those that ``left`` where a
     HELLO of a connection made anew came after their BYE; else only of detached tasks.
     """
-    for client in holder._clients.values():
+    for client in holder._accounts.values():
         for held in client.held.values():
             has_left = client.client in left
             is_kept = client.client in gone or (has_left and (held.detached or not client.leaving))

@@ -44,6 +44,10 @@ class _WatchedOwner(Owner):
             if node.used > max(used, node.cap):
                 self._on_over_credit(node)
 
+    def unaccepted(self) -> int:
+        """Return how many detached tasks no node has accepted yet."""
+        return sum(task.detached and not task.accepted for task in self._tasks.values())
+
 
 class SimClient(Process):
     """One client, from its start to its end."""

@@ -204,7 +204,7 @@ class Ledger:
 
     def ended(self, node: SimNode) -> None:
         """Note the end of a node: what it held may be charged with it."""
-        clients: Iterable[Any] = node.holder._clients.values()
+        clients: Iterable[Any] = node.holder._accounts.values()
         for task in {task: None for client in clients for task in client.held}:
             self.records[task].blames += 1
             self.note(task, node.name, "the node ends")

@@ -105,7 +105,7 @@ class SimMesh(Stage):
     def _end_left(self, client: SimClient) -> None:
         if client.alive:
             client_id = client.hello.client
-            accounts = [node.holder._clients.get(client_id) for node in self.living_nodes()]
+            accounts = [node.holder._accounts.get(client_id) for node in self.living_nodes()]
             # A BYE may be lost, or be followed by a HELLO where a connection breaks just then.
             heard = all(account is None or account.leaving for account in accounts)
             if any(account is not None and account.leaving and account.queue for account in accounts):
@@ -161,5 +161,5 @@ class SimMesh(Stage):
 
     def _held(self) -> Iterable[bytes]:
         for node in self.living_nodes():
-            for client in node.holder._clients.values():
+            for client in node.holder._accounts.values():
                 yield from client.held

@@ -243,7 +243,7 @@ class SimNode(Process, Observer):
             if self._restarts.ready(event.slot):
                 self._become_ready()
         elif isinstance(event, WorkerGone):
-            self._restarts.gone(event.slot, self.agenda.now, event.retired)
+            self._restarts.gone(event.slot, self.agenda.now)
 
     def _become_ready(self) -> None:
         self.ack = self.ack._replace(functions=dict.fromkeys(self.functions, ""))

@@ -37,6 +37,7 @@ class Dealer:
     - ``"unreachable"``: no answer, no route, or a peer that accepts and stays silent; it may well live.
     - ``"auth"``: the keys do not match. This dealer dials no more: close it, and make another one later.
 
+    Raises ``ConfigError`` where the endpoint cannot be dialled, ``zmq.ZMQError`` where no more sockets can be had.
     ``endpoint`` should hold a numeric address: libzmq resolves names in its I/O thread, where a slow name
     server holds up all other connections.
     """
@@ -59,7 +60,11 @@ class Dealer:
         # Refuses what cannot be sent now, instead of keeping it for whoever takes over the port.
         self._socket.setsockopt(zmq.IMMEDIATE, 1)
         secure_client(self._socket, key)
-        self._monitor = ConnectionMonitor(loop, context, self._socket, endpoint, key is not None, self._event)
+        try:
+            self._monitor = ConnectionMonitor(loop, context, self._socket, endpoint, key is not None, self._event)
+        except zmq.ZMQError:  # no more sockets for this process; the context waits for all that are open
+            self._socket.close()
+            raise
         loop.register(self._socket, self._drain)
         try:
             self._socket.connect(endpoint)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import zmq
 
-from meshq.errors import RemoteProtocolError
+from meshq.errors import ConfigError, RemoteProtocolError
 from meshq.protocol.envelope import Frames, Header, Outbox, decode
 from meshq.protocol.messages import Hello, Message
 from meshq.protocol.parts import Joiner
@@ -15,6 +15,7 @@ from meshq.protocol.payload import Buffer
 from meshq.transport.dealer import Dealer
 from meshq.transport.keys import MeshKey
 from meshq.transport.loop import Loop
+from meshq.transport.monitor import REFUSED
 
 log = logging.getLogger("meshq.transport")
 
@@ -81,16 +82,31 @@ class Links:
         self._patient: set[int] = set()
 
     def dial(self, number: int, endpoint: str) -> None:
-        """Connect a new link."""
+        """Connect a new link; one that cannot be dialled is told of as refused, in the loop's next turn."""
         link = self._links[number] = Link(number, endpoint, self._hello.client)
-        link.dealer = Dealer(
-            self._loop,
-            self._context,
-            endpoint,
-            self._key,
-            lambda _, frames: self._receive(link, frames),
-            lambda _, event, text: self._on_event(number, event, text),
-        )
+        try:
+            link.dealer = Dealer(
+                self._loop,
+                self._context,
+                endpoint,
+                self._key,
+                lambda _, frames: self._receive(link, frames),
+                lambda _, event, text: self._on_event(number, event, text),
+            )
+        except ConfigError as error:
+            self._loop.post(self._fail, link, str(error))
+        except zmq.ZMQError as error:  # this process has as many sockets open as it may
+            self._loop.post(self._fail, link, f"{endpoint} cannot be dialled: {error.strerror}")
+
+    def _fail(self, link: Link, text: str) -> None:
+        if self._links.get(link.number) is link:  # it may have been hung up meanwhile
+            log.warning("%s", text)
+            self._on_event(link.number, REFUSED, text)
+
+    def is_dialled(self, number: int) -> bool:
+        """Whether there is such a link, and it could be dialled."""
+        link = self._links.get(number)
+        return link is not None and link.dealer is not None
 
     def hang_up(self, number: int) -> None:
         """Close a link, with all that waits on it."""
@@ -115,10 +131,6 @@ class Links:
             link.address(node, incarnation)
             self._dirty.add(number)
 
-    def endpoint(self, number: int) -> str:
-        """Return where the link leads to."""
-        return self._links[number].endpoint
-
     def send(self, number: int, messages: Sequence[Message], *, patient: bool = False) -> None:
         """Queue messages for a link; ``flush`` sends them, ``patient`` ones when others go, or when told to."""
         link = self._links.get(number)
@@ -140,7 +152,8 @@ class Links:
 
     def _flush(self, link: Link) -> None:
         dealer = link.dealer
-        assert dealer is not None
+        if dealer is None:  # it could not be dialled
+            return
         while (frames := link.unsent or link.outbox.take()) is not None:
             if not dealer.send(frames):
                 link.unsent, link.blocked = frames, True

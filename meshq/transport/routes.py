@@ -15,7 +15,8 @@ from meshq.transport.server import NodeSockets
 log = logging.getLogger("meshq.transport")
 
 MAX_ROUTES = 40_000
-"""A keyed peer could open connections without end; the oldest that never greeted goes first."""
+"""The threat: a peer with the key that opens connections without end. Those without a caller make room, never a
+live client's; where all have one, the newcomer is ignored."""
 
 
 class _Route:
@@ -28,25 +29,35 @@ class _Route:
 
 
 class Routes:
-    """All routes of a node, flushed once a turn of the loop. ``on_gone`` is told of a route that leads nowhere."""
+    """All routes of a node, flushed once a turn of the loop. ``on_gone`` is told of a route that leads nowhere.
 
-    def __init__(self, header: Header, on_gone: Callable[[bytes], None]) -> None:
+    ``has_caller`` tells whether somebody has greeted over a route. One without a caller is kept only until what
+    it is told has been sent, and large payloads that come over it are not joined: a stranger costs no memory.
+    """
+
+    def __init__(
+        self, header: Header, on_gone: Callable[[bytes], None], has_caller: Callable[[bytes], bool]
+    ) -> None:
         self._header = header
         self._on_gone = on_gone
+        self._has_caller = has_caller
         self._routes: dict[bytes, _Route] = {}
         self._dirty: set[bytes] = set()
 
     def decode(self, route: bytes, frames: Sequence[Buffer]) -> Incoming | None:
         """Return what came over a route, or None for what is malformed, which is logged."""
         try:
-            return decode(frames, self._route(route).joiner)
+            return decode(frames, self._joiner(route))
         except RemoteProtocolError as error:
             log.warning("dropped a message from %s: %s", route.hex(), error)
             return None
 
     def send(self, route: bytes, messages: Sequence[Message]) -> None:
-        """Queue messages for a route; ``flush`` sends them."""
-        add = self._route(route).outbox.add
+        """Queue messages for a route; ``flush`` sends them. They are dropped where there is no room for it."""
+        known = self._route(route)
+        if known is None:
+            return
+        add = known.outbox.add
         for message in messages:
             add(message)
         self._dirty.add(route)
@@ -61,6 +72,8 @@ class Routes:
             if verdict == "gone":
                 self.drop(number)
                 self._on_gone(number)
+            elif verdict == "sent" and not self._has_caller(number):
+                self.drop(number)
 
     @property
     def blocked(self) -> bool:
@@ -72,11 +85,26 @@ class Routes:
         self._routes.pop(number, None)
         self._dirty.discard(number)
 
-    def _route(self, number: bytes) -> _Route:
+    def leave(self, number: bytes) -> None:
+        """Drop a route whose caller has left, as soon as what waits on it has been sent."""
+        if number not in self._dirty:
+            self.drop(number)
+
+    def has_room(self, number: bytes) -> bool:
+        """Whether a route has a place in the table, or there is one for it."""
+        if number in self._routes or len(self._routes) < MAX_ROUTES:
+            return True
+        for other in [other for other in self._routes if not self._has_caller(other)]:
+            self.drop(other)
+        return len(self._routes) < MAX_ROUTES
+
+    def _joiner(self, number: bytes) -> Joiner:
+        route = self._route(number) if self._has_caller(number) else None
+        return Joiner() if route is None else route.joiner
+
+    def _route(self, number: bytes) -> _Route | None:
         route = self._routes.get(number)
-        if route is None:
-            if len(self._routes) >= MAX_ROUTES:
-                self.drop(next(iter(self._routes)))
+        if route is None and self.has_room(number):
             route = self._routes[number] = _Route(self._header)
         return route
 

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from meshq.workers.link import WorkerSpec
@@ -80,12 +81,13 @@ def spawn(spec: WorkerSpec) -> Process:
 
     The kernel kills it when the *thread* that called this ends, so that thread must be one that lasts.
     """
-    data, data_far = socket.socketpair()
-    control, control_far = socket.socketpair()
-    out, out_far = os.pipe()
-    err, err_far = os.pipe()
-    slate = _make_slate()
-    try:
+    with ExitStack() as ours, ExitStack() as theirs:
+        data, data_far = _pair(ours, theirs)
+        control, control_far = _pair(ours, theirs)
+        out, out_far = _pipe(ours, theirs)
+        err, err_far = _pipe(ours, theirs)
+        slate = _make_slate()
+        ours.callback(os.close, slate)
         far = (data_far.fileno(), control_far.fileno(), slate)
         popen = subprocess.Popen(
             [sys.executable, "-m", "meshq.workers.child", *map(str, far), str(os.getpid())],
@@ -97,20 +99,22 @@ def spawn(spec: WorkerSpec) -> Process:
             env={**os.environ, **(spec.env or {}), "MESHQ_WORKER": "1"},
             start_new_session=True,  # Ctrl-C in the terminal is for the node
         )
-    except OSError:
-        data.close()
-        control.close()
-        for fd in (out, err, slate):
-            os.close(fd)
-        raise
-    finally:
-        data_far.close()
-        control_far.close()
-        os.close(out_far)
-        os.close(err_far)
+        ours.pop_all()  # they stay open: nothing has failed
     for fd in (out, err):
         os.set_blocking(fd, False)
     return Process(popen, data, control, {1: out, 2: err}, slate, _open_pidfd(popen.pid))
+
+
+def _pair(ours: ExitStack, theirs: ExitStack) -> tuple[socket.socket, socket.socket]:
+    near, far = socket.socketpair()
+    return ours.enter_context(near), theirs.enter_context(far)
+
+
+def _pipe(ours: ExitStack, theirs: ExitStack) -> tuple[int, int]:
+    near, far = os.pipe()
+    ours.callback(os.close, near)
+    theirs.callback(os.close, far)
+    return near, far
 
 
 def _make_slate() -> int:

@@ -12,10 +12,12 @@ from meshq.core.dispatch import Dispatch
 from meshq.core.events import Send
 from meshq.core.held import Held
 from meshq.core.holder import Holder
+from meshq.core.losses import Losses
 from meshq.core.owned import Ending, Outcome
 from meshq.core.owner import Owner
 from meshq.core.reporting import Reports
 from meshq.core.tombs import Tombs
+from meshq.core.withdrawals import Withdrawals
 from meshq.protocol.messages import Rack, Submit
 from meshq.testing import SimFailure, SimMesh, chaos
 from meshq.testing.chaos import Chaos
@@ -106,11 +108,11 @@ def worker_lost_is_final(patch: Patch) -> None:
 def lost_node_keeps_its_tasks(patch: Patch) -> None:
     """The owner does not send elsewhere what a lost node had."""
 
-    def on_node_lost(self: Owner, event: Any, now: float) -> None:
+    def on_lost(self: Losses, event: Any, now: float) -> None:
         if event.node in self._nodes:
             self._nodes[event.node].lost_at = now
 
-    patch.setattr(Owner, "_on_node_lost", on_node_lost)
+    patch.setattr(Losses, "on_lost", on_lost)
 
 
 @mutant("settled twice")
@@ -143,10 +145,10 @@ def dead_worker_keeps_its_runs(patch: Patch) -> None:
 def leave_taken_for_silence(patch: Patch) -> None:
     """The node keeps all that a client that said BYE had there."""
 
-    def on_bye(self: Holder, client: Any, message: Any, now: float) -> None:
+    def on_bye(self: Withdrawals, client: Any, message: Any, now: float) -> None:
         client.leaving = True
 
-    patch.setattr(Holder, "_on_bye", on_bye)
+    patch.setattr(Withdrawals, "on_bye", on_bye)
 
 
 @pytest.mark.parametrize("name", _MUTANTS)

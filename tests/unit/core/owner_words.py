@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from conversation import Conversation
+
 from meshq.core.accounts import NodeJoined
 from meshq.core.events import Received, Send
 from meshq.core.owned import Ending, Outcome, OwnedTask
-from meshq.core.owner import Settle
+from meshq.core.owning import Settle, Submitted
 from meshq.protocol.messages import Message, Rack, Result, Status, Submit
 
 A, B, C = b"a" * 16, b"b" * 16, b"c" * 16
@@ -75,3 +77,25 @@ def rack(task: OwnedTask, attempt: int = 1) -> Rack:
 def settle(task: OwnedTask, outcome: Outcome = DONE) -> Settle:
     """Return the effect that ends one task."""
     return Settle([(task, outcome)])
+
+
+def start(talk: Conversation, task: OwnedTask, *nodes: bytes) -> None:
+    """Let nodes join, then send the task to the first of them."""
+    for node in nodes or (A,):
+        talk.say(joined(node))
+    talk.say(Submitted([task]))
+    talk.expect(send(submit(task), to=nodes[0] if nodes else A))
+
+
+def sent(talk: Conversation) -> dict[bytes, list[Submit]]:
+    """Take the attempts just sent, by node."""
+    return {effect.peer: effect.messages for effect in talk.take()}
+
+
+def teach(talk: Conversation, seconds: float, function: str = "f") -> None:
+    """Let the node A show how long a function takes."""
+    task = make_task(900_000, function)
+    talk.say(Submitted([task]))
+    talk.expect(send(submit(task)))
+    talk.say(said(result(task, seconds=seconds)))
+    talk.expect(send(rack(task)), settle(task))

@@ -258,3 +258,13 @@ def test_the_table_of_nodes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     feed(run, Subscribed(B), Expected(C, "node@c"), Answered(C, "node@c", 3), Subscribed(A))
     assert run.handle(LaneUp(A), 0.0) == [Publish()]
     assert run.handle(Answered(A, "node@a", 1), 0.1) == [Deliver(A, "node@a", 1), Finish({})]
+
+
+def test_who_has_still_to_answer_is_known_all_along() -> None:
+    """Whoever ends a command before its time can say who is missing."""
+    run = start(NAMES)
+    assert run.silent == ["node@a", "node@b"]
+    feed(run, *ready(A), LaneUp(B))
+    assert run.handle(Subscribed(B), 0.0) == [Publish()]
+    assert run.handle(Answered(A, "node@a", 1), 0.1) == [Deliver(A, "node@a", 1)]
+    assert run.silent == ["node@b"]

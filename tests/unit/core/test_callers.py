@@ -134,11 +134,16 @@ def test_ids_belong_to_the_key_that_was_proved(book: Callers) -> None:
 
 
 def test_a_client_that_has_left_is_forgotten(book: Callers) -> None:
-    """Its id is free again, while the others' stay theirs; its route answers until it goes."""
-    book.greet(b"1", "", hello())
+    """Its id is free again, while the others' stay theirs; all its connections are strangers' from then on."""
+    for route in (b"1", b"5"):
+        book.greet(route, "", hello())
+    book.greet(b"6", "", hello(lane="control"))
     book.greet(b"2", "", hello(B))
-    book.forget(A)
-    assert book.route(A, "work") == b"1"
+    assert sorted(book.forget(A)) == [b"1", b"5", b"6"]
+    assert book.route(A, "work") is book.route(A, "control") is None
+    assert [book.who(route) for route in (b"1", b"5", b"6")] == [None] * 3
+    assert book.who(b"2") == Caller(B, "work")
+    assert book.forget(A) == []
     assert code(book, b"3", hello(secret=b"x" * 16)) == ""
     assert code(book, b"4", hello(B, secret=b"x" * 16)) == "owner"
 
@@ -150,6 +155,12 @@ def test_another_mesh_is_refused(book: Callers) -> None:
     assert refusal.code == "mesh"
     assert "'m'" in refusal.text
     assert "'other'" in refusal.text
+
+
+def test_a_lane_that_is_unknown_is_refused(book: Callers) -> None:
+    """Else a client could fill the table with lanes of its own invention."""
+    assert code(book, b"1", hello(lane="lane 17")) == "lane"
+    assert book.who(b"1") is None
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from meshq.core.held import ClientAccount, Held, HeldState, Intent
-from meshq.protocol.messages import Submit
+from meshq.protocol.messages import Result, Status, Submit
 from meshq.protocol.payload import Payload
 
 CLIENT = b"a" * 16
@@ -41,3 +41,17 @@ def test_what_a_client_has_here() -> None:
     client.unacknowledged[b"\0" * 16] = client.held[b"\0" * 16]
     client.entrusted = 3
     assert (client.unfinished, client.to_run) == (4, 1)
+
+
+def test_an_attempt_goes_on_under_a_later_number() -> None:
+    """Its result too; a withdrawal of the earlier one is called off, and an earlier number changes nothing."""
+    held = Held(ClientAccount(CLIENT, now=1.0), *Submit(b"t" * 16, 2, "f", "msgpack", b""))
+    held.renumber(1)
+    held.renumber(3)
+    assert (held.attempt, held.intent) == (3, Intent.NONE)
+    held.intent = Intent.WITHDRAW
+    held.result = Result(b"t" * 16, 3, Status.OK, "msgpack", b"value", 0.0)
+    held.renumber(3)
+    assert held.intent is Intent.WITHDRAW
+    held.renumber(4)
+    assert (held.attempt, held.intent, held.result.attempt) == (4, Intent.REBALANCE, 4)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from holder_conversation import (
-    OWN,
     SHORT_S,
     A,
     B,
@@ -21,10 +20,11 @@ from holder_conversation import (
     to,
 )
 
+from meshq.core import entrusting
 from meshq.core import holder as module
-from meshq.core.holding import ClientGreeted, ClientUnreachable, FunctionsKnown, StartRuns
+from meshq.core.holding import ClientUnreachable, FunctionsKnown, StartRuns
 from meshq.core.work import WorkerReady
-from meshq.protocol.messages import Accepted, Credit, Nack, Ping, Pong, Refused, Started, Submit
+from meshq.protocol.messages import Accepted, Credit, Nack, Ping, Pong, Started, Submit
 
 
 def test_there_and_back() -> None:
@@ -196,29 +196,6 @@ def test_a_silent_client_is_sent_nothing_again_until_it_is_heard() -> None:
     talk.wait(0.6, to(A, result(1)))
 
 
-def test_a_client_out_of_reach_gets_everything_when_it_greets() -> None:
-    """Nothing is sent while the connection is gone; on the next one come the credit and all results at once."""
-    talk = Conversation(slots=2)
-    talk.say(A, [submit(1), submit(2)], start(run(1, 1)), start(run(2, 2), slot=1))
-    talk.hear(done(1), to(A, result(1)))
-    talk.hear(ClientUnreachable(A))
-    talk.hear(done(2, slot=1))
-    talk.wait(10.0)
-    talk.hear(ClientGreeted(A), to(A, Credit(2, 4), result(1), result(2)))
-    talk.wait(0.6, to(A, result(2)))
-
-
-def test_started_is_said_again_on_a_new_connection() -> None:
-    """STARTED may have been lost with the connection, or have come due without one."""
-    talk = Conversation()
-    talk.say(A, submit(1), start(run(1, 1)))
-    talk.hear(ClientUnreachable(A))
-    talk.wait(0.1)
-    talk.hear(ClientGreeted(A), to(A, Credit(2, 2)))
-    talk.wait(0.0, to(A, Started(task(1), 1, about(0.1))))
-    talk.wait(1.0)
-
-
 def test_clients_take_turns() -> None:
     """The one task of a client starts next, though another has 1,000 queued."""
     talk = Conversation(clients=(A, B))
@@ -279,6 +256,16 @@ def test_a_client_that_exceeds_its_credit_is_refused(monkeypatch: pytest.MonkeyP
     talk.say(A, [rack(1), submit(3)])
 
 
+def test_a_node_full_of_detached_tasks_refuses_more_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client hears why; what is not detached is taken all the same."""
+    monkeypatch.setattr(entrusting, "ENTRUSTED_BYTES", 1_000)
+    talk = Conversation()
+    talk.do_quietly(A, submit(1, detached=True))
+    refusal = Nack(task(2), 1, "full", "detached tasks take up 1025 bytes here")
+    talk.say(A, submit(2, detached=True), to(A, refusal))
+    talk.say(A, submit(3), start(run(1, 3)))
+
+
 def test_heartbeats_are_answered() -> None:
     """A PING is answered with its number at once."""
     talk = Conversation()
@@ -301,32 +288,6 @@ def test_words_of_workers_on_unknown_runs_are_ignored() -> None:
     talk.hear(done(1), to(A, result(1)))
     talk.hear(done(1))
     talk.hear(gone(1))
-
-
-def test_a_full_table_of_clients_refuses_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The newcomer hears why it is not served, and known clients are not disturbed."""
-    monkeypatch.setattr(module, "MAX_CLIENTS", 1)
-    talk = Conversation(clients=(A,))
-    talk.hear(ClientGreeted(B), to(B, Refused("full", "the node has 1 clients")))
-    talk.say(B, submit(1))
-    talk.hear(ClientGreeted(A), to(A, Credit(2, 2)))
-
-
-def test_a_full_table_of_clients_gives_up_one_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of clients out of reach and without work here, the one not heard for longest makes room; never our own."""
-    monkeypatch.setattr(module, "MAX_CLIENTS", 4)
-    talk = Conversation(clients=(OWN, A, B, b"c" * 16))
-    talk.hear(ClientUnreachable(OWN))
-    talk.wait(1.0)
-    talk.say(A, submit(1), start(run(1, 1)))
-    for client in (A, B, b"c" * 16):
-        talk.hear(ClientUnreachable(client))
-    talk.hear(ClientGreeted(b"d" * 16), to(b"d" * 16, Credit(1, 2)))
-    talk.hear(ClientGreeted(OWN), to(OWN, Credit(2, 2)))
-    talk.hear(done(1))
-    talk.hear(ClientGreeted(A), to(A, Credit(2, 2), result(1)))
-    talk.hear(ClientGreeted(b"c" * 16), to(b"c" * 16, Credit(2, 2)))
-    talk.hear(ClientGreeted(B), to(B, Refused("full", "the node has 4 clients")))
 
 
 def test_an_unknown_event_is_an_error() -> None:

@@ -56,17 +56,6 @@ def test_a_task_handed_back_is_refused_again_should_it_come_again() -> None:
     talk.say(A, submit(2), to(A, Nack(task(2), *HANDED_BACK)))
 
 
-def test_a_client_out_of_reach_has_its_queue_handed_back_when_it_greets() -> None:
-    """It would wait for ever for what was accepted and then dropped without a word."""
-    talk = Conversation()
-    talk.say(A, [submit(1), submit(2)], start(run(1, 1)))
-    talk.hear(ClientUnreachable(A))
-    talk.hear(DrainAsked())
-    talk.hear(ClientGreeted(A), to(A, Credit(2, 2), Nack(task(2), *HANDED_BACK)))
-    talk.hear(done(1), to(A, result(1)))
-    talk.say(A, rack(1), Drained())
-
-
 def test_what_is_ahead_is_finished_here() -> None:
     """Runs in the hands of a worker stay, even where it dies under one of them."""
     talk = Conversation()

@@ -204,7 +204,7 @@ class World:
             assert slot.ready or not slot.runs, "runs on a slot without a worker"
             assert set(slot.runs) == set(self.workers[slot.number].runs)
             assert all(held.slot == slot.number and held.run == run for run, held in slot.runs.items())
-        accounts = holder._clients.values()
+        accounts = holder._accounts.values()
         assert set(map(id, dispatch._ring)) == {id(client) for client in accounts if client.queue}
         assert len(dispatch._ring) == len(set(map(id, dispatch._ring)))
         for client in accounts:
@@ -367,7 +367,7 @@ class World:
         self.apply(self.talk.pass_time(6.0))
 
     def _of_foe(self) -> list[tuple[bytes, int]]:
-        account = self.talk.holder._clients.get(FOE)
+        account = self.talk.holder._accounts.get(FOE)
         return [(held.task, held.attempt) for held in account.held.values()] if account is not None else []
 
 
@@ -390,8 +390,12 @@ def test_a_random_life(seed: int) -> None:
 def _check_empty(world: World) -> None:
     holder = world.talk.holder
     assert holder.counts() == {"queued": 0, "running": 0, "finished": 0, "clients": 2}
-    for client in holder._clients.values():
+    for client in holder._accounts.values():
         assert (client.held, client.lapsed, list(client.queue), client.entrusted) == ({}, [], [], 0)
-    assert holder._entrusted_bytes == 0
+    assert holder._entrusting.bytes == 0
     assert all((slot.load_s, slot.runs) == (0.0, {}) for slot in holder._dispatch.slots)
-    assert (holder._recalls._revokes, list(holder._reports._fresh), holder._reports._out) == ([], [], {})
+    assert (holder._recalls._revokes, list(holder._reports._fresh), holder._reports._out) == (
+        [],
+        [],
+        {},
+    )

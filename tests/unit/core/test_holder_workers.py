@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from holder_conversation import (
-    LONG_S,
     SHORT_S,
     A,
     B,
@@ -25,8 +24,7 @@ from holder_conversation import (
     withdraw,
 )
 
-from meshq.core.events import Send
-from meshq.core.holding import HolderEffect, RecallRuns
+from meshq.core.holding import RecallRuns
 from meshq.core.work import WorkerReady
 from meshq.protocol.messages import Accepted, Credit, Started, Status, Withdrawn
 
@@ -200,47 +198,6 @@ def test_a_failure_is_a_result() -> None:
     talk = Conversation()
     talk.say(A, submit(1), start(run(1, 1)))
     talk.hear(done(1, status=Status.FAILURE), to(A, result(1)._replace(status=Status.FAILURE)))
-
-
-def test_credit_grows_with_short_means() -> None:
-    """A client whose runs take 2 ms may have more at the node; long ones bring it back to the least, in steps."""
-    talk = Conversation()
-    talk.say(A, submit(1), start(run(1, 1)))
-    talk.hear(done(1, seconds=0.002), to(A, result(1, seconds=0.002), Credit(2, 7)))
-    talk.say(A, [rack(1), submit(2)], start(run(2, 2)))
-    talk.hear(done(2, seconds=0.0021), to(A, result(2, seconds=0.0021)))
-    talk.say(A, [rack(2), submit(3)], start(run(3, 3)))
-    talk.hear(done(3, seconds=LONG_S), to(A, result(3), Credit(3, 4)))
-
-
-def test_credit_is_shared_among_those_who_have_work() -> None:
-    """Within 50 ms of a second client's first task both hear of their share, and of each other's load, once."""
-    talk = Conversation(clients=(A, B))
-    n = talk.teach("f", SHORT_S)
-    talk.teach("g", 1.0, client=B)
-    n += 1
-    talk.say(A, [submit(i, function="g") for i in range(8)], start(run(n, 0, function="g")))
-    talk.say(B, submit(20, function="g"))
-    assert credits(talk.pass_time(0.051)) == [to(A, Credit(3, 11, 1)), to(B, Credit(2, 2, 8))]
-    assert credits(talk.pass_time(60.0)) == []
-
-
-def test_a_client_does_not_hear_of_its_own_work_as_of_others() -> None:
-    """However its own attempts come and go between two surveys, a client alone is told of no other."""
-    talk = Conversation()
-    n = talk.teach("f", SHORT_S)
-    talk.say(A, [submit(i) for i in range(40)], start(*[run(n + i, i) for i in range(4)]))
-    talk.pass_time(0.051)
-    for _ in range(40):
-        effects = talk.do(short(n))
-        assert credits(effects) == []
-        n += 1
-
-
-def credits(effects: list[HolderEffect]) -> list[Send]:
-    """Return the CREDIT messages among these effects."""
-    sends = [effect for effect in effects if isinstance(effect, Send)]
-    return [to(send.peer, message) for send in sends for message in send.messages if isinstance(message, Credit)]
 
 
 def test_the_attempt_after_a_death_is_run() -> None:

@@ -205,7 +205,7 @@ class RandomOwner(RuleBasedStateMachine):
         for _ in range(5):
             self.now += 1.0
             self.quietly(self.owner.tick(self.now))
-        assert self.owner.unsettled() == 0
+        assert self.owner._tasks == {}
         assert self.settled == {task.id for task in self.tasks}
         assert all(self.asked.values())
         assert all(account.used == 0 and not account.in_flight for account in self.owner._nodes.values())

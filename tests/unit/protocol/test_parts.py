@@ -79,3 +79,13 @@ def test_the_oldest_unfinished_transfer_makes_room() -> None:
         joiner.feed(Part(number, 0, 1, b"x"))
     assert joiner.take(0) is None
     assert joiner.take(1) is not None
+
+
+def test_one_payload_of_the_largest_size_has_room_and_two_have_not() -> None:
+    """A connection holds what one honest payload needs, and some more, but not the memory of the host."""
+    for second, first_is_kept in ((PIECE_BYTES, True), (MAX_PAYLOAD_BYTES, False)):
+        joiner = Joiner()
+        joiner.feed(Part(1, 0, MAX_PAYLOAD_BYTES, b"x"))
+        joiner.feed(Part(2, 0, second, b"x"))
+        assert (1 in joiner._transfers) == first_is_kept
+        assert 2 in joiner._transfers

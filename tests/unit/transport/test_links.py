@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import zmq
+from transport_harness import Net
 
 from meshq.protocol.envelope import Header, Incoming, decode
-from meshq.protocol.messages import Ping
+from meshq.protocol.messages import Hello, Ping
 from meshq.protocol.parts import Joiner
-from meshq.transport.links import Link
+from meshq.transport.links import Link, Links
 
 SOURCE, NODE, OTHER = b"s" * 16, b"n" * 16, b"o" * 16
 
@@ -63,3 +65,24 @@ def test_nothing_of_a_lost_connection_is_continued(link: Link) -> None:
     assert sent(link) == []
     link.address(NODE, 7)
     assert sent(link) == []
+
+
+@pytest.mark.parametrize(("endpoint", "sockets"), [("tcp://127.0.0.1:0", 64), ("tcp://127.0.0.1:9", 1)])
+def test_a_link_that_cannot_be_dialled_is_told_of_as_refused(net: Net, endpoint: str, sockets: int) -> None:
+    """Be the endpoint wrong, or no socket to be had: an event of that link, and never in the midst of ``dial``."""
+    events: list[tuple[int, str]] = []
+    links = Links(
+        net.loop, net.context, None, Hello(SOURCE, b"s" * 16, "m", "work", "client", 1, 1),
+        lambda *_: None, lambda number, word, text: events.append((number, word)),
+    )  # fmt: skip
+    net.context.set(zmq.MAX_SOCKETS, sockets)  # a link needs two
+    links.dial(1, endpoint)
+    links.dial(2, endpoint)
+    links.hang_up(2)
+    links.greet(1)
+    links.flush()
+    assert events == []
+    net.loop.turn(0)
+    assert events == [(1, "refused")]
+    assert not links.is_dialled(1)
+    links.close()

@@ -1,4 +1,4 @@
-"""The holder and revokes: what each finds, what it does there, and what it answers."""
+"""Revokes at a node: what each finds, what it does there, and what it answers."""
 
 from __future__ import annotations
 
@@ -58,6 +58,13 @@ def test_a_detached_task_is_refused_as_well() -> None:
     talk = Conversation()
     talk.hear(revoke(1), answer({1: UNKNOWN}))
     talk.say(A, submit(1, detached=True), to(A, revoked(1)))
+
+
+def test_a_detached_task_that_is_here_already_is_revoked_where_it_runs() -> None:
+    """It is not ended here, since it runs as an attempt of this node's own owner."""
+    talk = Conversation()
+    talk.do_quietly(A, submit(1, detached=True))
+    talk.hear(revoke(1), answer({1: UNKNOWN}))
 
 
 def test_a_full_table_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

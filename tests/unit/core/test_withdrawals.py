@@ -1,10 +1,9 @@
-"""The holder when a client wants a task back (WITHDRAW) or leaves (BYE)."""
+"""A client wants a task back from a node (WITHDRAW), or leaves (BYE)."""
 
 from __future__ import annotations
 
 import pytest
 from holder_conversation import (
-    OWN,
     SHORT_S,
     A,
     B,
@@ -14,7 +13,6 @@ from holder_conversation import (
     gone,
     lost,
     quick,
-    rack,
     recalled,
     result,
     revoked,
@@ -27,9 +25,17 @@ from holder_conversation import (
     withdraw,
 )
 
-from meshq.core.holding import ClientGreeted, ClientUnreachable, RecallRuns, RevokeAnswered, RevokeAsked
+from meshq.core.holding import (
+    ClientGreeted,
+    Disown,
+    EntrustedDone,
+    EntrustedWithdrawn,
+    RecallRuns,
+    RevokeAnswered,
+    RevokeAsked,
+)
 from meshq.core.work import WorkerReady
-from meshq.protocol.messages import Accepted, Bye, ByeAck, Credit, Nack, Started, Withdrawn
+from meshq.protocol.messages import Accepted, Bye, ByeAck, Credit, Started, Status, Withdrawn
 
 
 def withdrawn(number: int, outcome: str, attempt: int = 1) -> Withdrawn:
@@ -145,6 +151,15 @@ def test_a_revoke_outdoes_a_withdrawal() -> None:
     talk.hear(recalled([1], []))
 
 
+def test_a_detached_task_is_our_own_owner_s_to_give_back() -> None:
+    """It is asked, once, and answers for the task."""
+    talk = Conversation()
+    talk.do_quietly(A, submit(1, detached=True))
+    talk.say(A, withdraw(1), Disown(A, task(1)))
+    talk.say(A, withdraw(1))
+    talk.hear(EntrustedWithdrawn(A, task(1), True), to(A, withdrawn(1, "dropped")))
+
+
 # ---------------------------------------------------------------------- BYE
 
 
@@ -202,6 +217,16 @@ def test_bye_drops_results() -> None:
     assert talk.holder.counts()["finished"] == 0
 
 
+def test_bye_leaves_detached_tasks_alone() -> None:
+    """They go on, and what has ended of them is kept for a client that comes back."""
+    talk = Conversation()
+    talk.do_quietly(A, submit(1, detached=True), submit(2, detached=True))
+    talk.do(EntrustedDone(A, task(1), Status.OK, "msgpack", b"value"))
+    talk.say(A, Bye(), to(A, ByeAck(0)))
+    talk.do(EntrustedDone(A, task(2), Status.OK, "msgpack", b"value"))
+    assert talk.holder.counts()["finished"] == 2
+
+
 def test_a_client_may_come_back_after_bye() -> None:
     """It is served as before, and what was called back for its leave runs on for it."""
     talk = Conversation()
@@ -210,68 +235,3 @@ def test_a_client_may_come_back_after_bye() -> None:
     talk.hear(ClientGreeted(A), to(A, Credit(2, 2)))
     talk.hear(recalled([1], [1]), start(run(2, 1)))
     talk.hear(done(2), to(A, result(1)))
-
-
-def test_a_client_that_left_is_forgotten() -> None:
-    """Within seconds of its BYE and its last run a client takes up no room."""
-    talk = Conversation()
-    talk.say(A, submit(1), start(run(1, 1)))
-    talk.say(A, Bye(), RecallRuns(0, [1]), to(A, ByeAck(0)))
-    talk.hear(recalled([1], []))
-    talk.pass_time(6.0)
-    assert len(talk.holder._clients) == 1
-    talk.hear(short(1))
-    talk.wait(6.0)
-    assert len(talk.holder._clients) == 0
-    assert talk.holder.next_deadline() is None
-
-
-# ---------------------------------------------------------------------- clients that vanish
-
-
-def test_a_queue_outlives_its_client_by_15_minutes() -> None:
-    """Then it is dropped; the client, should it come back, hears of each, and may send it again."""
-    talk = Conversation()
-    talk.say(A, [submit(1), submit(2)], start(run(1, 1)))
-    talk.hear(ClientUnreachable(A))
-    talk.wait(890.0)
-    assert talk.holder.counts()["queued"] == 1
-    talk.wait(20.0)
-    assert talk.holder.counts()["queued"] == 0
-    talk.hear(done(1))
-    talk.say(A, [])
-    text = "dropped, since nothing was heard of the client for 900 s"
-    talk.hear(ClientGreeted(A), to(A, Credit(2, 2), Nack(task(2), 1, "full", text), result(1)))
-    talk.say(A, submit(2, 2), start(run(2, 2, 2)))
-
-
-def test_results_outlive_their_client_by_an_hour() -> None:
-    """They are there for a client that comes back in time, counted from the end of its last task."""
-    talk = Conversation()
-    talk.say(A, submit(1), start(run(1, 1)))
-    talk.hear(ClientUnreachable(A))
-    talk.wait(5_000.0)
-    talk.hear(done(1))
-    talk.wait(3_590.0)
-    assert talk.holder.counts()["finished"] == 1
-    talk.wait(20.0)
-    assert talk.holder.counts()["finished"] == 0
-    talk.hear(ClientGreeted(A), to(A, Credit(1, 2)))
-
-
-def test_a_client_without_work_is_forgotten_after_an_hour() -> None:
-    """An idle node with no client left has nothing to wait for."""
-    talk = Conversation()
-    talk.say(A, [submit(1), rack(9)], start(run(1, 1)))
-    talk.hear(done(1), to(A, result(1)))
-    talk.say(A, rack(1))
-    talk.wait(3_610.0)
-    assert talk.holder.next_deadline() is None
-
-
-def test_our_own_owner_is_never_forgotten() -> None:
-    """It says nothing for hours while it has nothing to do, and does not greet again."""
-    talk = Conversation(clients=(OWN,))
-    talk.say(OWN, [submit(1), submit(2)], start(run(1, 1)))
-    talk.pass_time(10_000.0)
-    talk.hear(done(1), start(run(2, 2)), to(OWN, result(1)))

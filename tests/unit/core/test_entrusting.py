@@ -1,4 +1,4 @@
-"""The holder and detached tasks, which this node's own owner takes over."""
+"""Detached tasks at a node, whose own owner takes them over."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from holder_conversation import (
     withdraw,
 )
 
-from meshq.core import holder as module
+from meshq.core import entrusting, holder
 from meshq.core.holding import (
     ClientGreeted,
     ClientUnreachable,
@@ -107,7 +107,7 @@ def test_a_later_attempt_takes_over() -> None:
 
 def test_past_the_byte_budget_they_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Arguments and a little for each task count; what has ended makes room."""
-    monkeypatch.setattr(module, "ENTRUSTED_BYTES", 3_000)
+    monkeypatch.setattr(entrusting, "ENTRUSTED_BYTES", 3_000)
     talk = Conversation()
     talk.say(A, submit(1, detached=True), entrust(1), to(A, Accepted(task(1), 1)))
     large: Payload = [b"x" * 1_000, memoryview(b"x" * 1_000)]
@@ -130,7 +130,7 @@ def test_past_the_byte_budget_they_are_refused(monkeypatch: pytest.MonkeyPatch) 
 
 def test_they_do_not_count_as_work_of_this_node(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a client's bound nor anybody's credit is touched by what may run elsewhere."""
-    monkeypatch.setattr(module, "_MAX_KEPT", 2)
+    monkeypatch.setattr(holder, "_MAX_KEPT", 2)
     talk = Conversation(clients=(A, B))
     n = talk.teach("g", SHORT_S)
     for number in range(10, 20):
@@ -143,7 +143,7 @@ def test_they_do_not_count_as_work_of_this_node(monkeypatch: pytest.MonkeyPatch)
 
 def test_what_is_no_longer_entrusted_frees_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many detached tasks have come and gone, a client's other attempts are bounded as ever."""
-    monkeypatch.setattr(module, "_MAX_KEPT", 1)
+    monkeypatch.setattr(holder, "_MAX_KEPT", 1)
     talk = Conversation()
     for number, withdrawn in ((1, False), (2, True)):
         talk.say(A, submit(number, detached=True), entrust(number), to(A, Accepted(task(number), 1)))

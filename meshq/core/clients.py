@@ -1,0 +1,165 @@
+"""The clients of a node: who is served, with how much credit, and how long one is waited for that vanished."""
+
+from __future__ import annotations
+
+from meshq.core.credits import REFRESH_S, Credits
+from meshq.core.dispatch import Dispatch
+from meshq.core.endings import Endings
+from meshq.core.events import Send
+from meshq.core.held import ClientAccount
+from meshq.core.holding import ClientGreeted, ClientUnreachable, HolderEffect
+from meshq.core.reporting import Reports
+from meshq.core.timers import earliest
+from meshq.protocol.messages import Draining, Nack, Refused
+
+QUEUE_LEASE_S = 900.0
+RESULT_LEASE_S = 3600.0
+"""What a client that vanished without BYE leaves behind: its queue for 15 min, its results for an hour."""
+_LEASE_CHECK_S = 5.0
+MAX_CLIENTS = 10_000
+DRAINS = "draining", "the node finishes what it has and takes nothing new"
+_LAPSED = "full", f"dropped, since nothing was heard of the client for {QUEUE_LEASE_S:g} s"
+
+
+class Clients:
+    """The accounts of all clients.
+
+    ``own_client`` is the id that this node's own owner goes by; ``effects`` is where the holder gathers what it
+    asks for.
+    """
+
+    def __init__(
+        self,
+        slots: int,
+        own_client: bytes,
+        dispatch: Dispatch,
+        reports: Reports,
+        endings: Endings,
+        effects: list[HolderEffect],
+    ) -> None:
+        self.accounts: dict[bytes, ClientAccount] = {}
+        self._own_client = own_client
+        self._credits = Credits(slots)
+        self._dispatch = dispatch
+        self._reports = reports
+        self._endings = endings
+        self._effects = effects
+        self._why_dropped = _LAPSED
+        self._refresh_at: float | None = None
+        self._lease_at: float | None = None
+
+    def next_deadline(self) -> float | None:
+        """Return when ``tick`` is due."""
+        return earliest(self._refresh_at, self._lease_at)
+
+    def tick(self, now: float) -> None:
+        """Share out credit anew and end leases, where that is due."""
+        if self._refresh_at is not None and self._refresh_at <= now:
+            self._refresh_at = None
+            self._credits.survey(self.accounts.values())
+            for client in self.accounts.values():
+                self.grant(client)
+        if self._lease_at is not None and self._lease_at <= now:
+            self._end_leases(now)
+            self._lease_at = now + _LEASE_CHECK_S if self.accounts else None
+
+    def present(self) -> int:
+        """Return how many clients are within reach, but for this node's own owner."""
+        return sum(
+            client.connected and not client.leaving and client.client != self._own_client
+            for client in self.accounts.values()
+        )
+
+    # ------------------------------------------------------------------ who comes and goes
+
+    def on_greeted(self, event: ClientGreeted, now: float) -> None:
+        """Serve a client, with all that is kept for it."""
+        client = self.accounts.get(event.client)
+        if client is None:
+            if len(self.accounts) >= MAX_CLIENTS and not self._give_up_an_absent_one():
+                refused = Refused("full", f"the node has {MAX_CLIENTS} clients")
+                self._effects.append(Send(event.client, [refused]))
+                return
+            client = self.accounts[event.client] = ClientAccount(event.client, now)
+            if self._lease_at is None:
+                self._lease_at = now + _LEASE_CHECK_S
+        client.connected, client.leaving = True, False
+        self.grant(client, force=True)
+        self.heard(client, now)
+        for held in client.held.values():
+            held.reported = False  # whatever was said may have been lost with the old connection
+            self._reports.send_result(held, now)
+
+    def _give_up_an_absent_one(self) -> bool:
+        """Let go of the results of the client that was not heard for longest, if one is out of reach and idle."""
+        absent = [
+            client
+            for client in self.accounts.values()
+            if not (client.connected or client.unfinished or client.client == self._own_client)
+        ]
+        if absent:
+            del self.accounts[min(absent, key=lambda client: client.heard_at).client]
+        return bool(absent)
+
+    def on_unreachable(self, event: ClientUnreachable, now: float) -> None:
+        """Say nothing to the client until it greets again."""
+        client = self.accounts.get(event.client)
+        if client is not None:
+            client.connected = False
+
+    def heard(self, client: ClientAccount, now: float) -> None:
+        """Take note of a sign of life."""
+        client.heard_at = now
+        if client.lapsed:
+            self._hand_back(client)
+
+    # ------------------------------------------------------------------ credit
+
+    def grant(self, client: ClientAccount, *, force: bool = False) -> None:
+        """Tell the client its credit where that has changed, or in any case."""
+        if client.connected and not client.leaving:
+            credit = self._credits.update(client, force=force)
+            if credit is not None:
+                self._reports.say(client, credit)
+
+    def refresh_soon(self, now: float) -> None:
+        """Share out credit anew before long."""
+        if self._refresh_at is None:
+            self._refresh_at = now + REFRESH_S
+
+    # ------------------------------------------------------------------ what is handed back
+
+    def drain(self) -> None:
+        """Hand back what waits, and tell the clients that nothing new is taken."""
+        self._why_dropped = DRAINS
+        for client in self.accounts.values():
+            if client.client == self._own_client:
+                continue  # what was entrusted to this node is its own, and is finished here
+            self._drop_queue(client)
+            self._hand_back(client)
+            self._reports.say(client, Draining())
+
+    def _end_leases(self, now: float) -> None:
+        for client in list(self.accounts.values()):
+            if client.client == self._own_client:
+                continue
+            left = client.leaving and not client.held
+            last_at = max(client.heard_at, client.ended_at)
+            if left or (now > last_at + RESULT_LEASE_S and client.unfinished == 0):
+                del self.accounts[client.client]
+            elif now > client.heard_at + QUEUE_LEASE_S:
+                self._drop_queue(client)
+
+    def _drop_queue(self, client: ClientAccount) -> None:
+        """Drop what the client has queued, to be handed back."""
+        dropped = self._dispatch.clear(client)
+        for held in dropped:
+            self._endings.drop(held)
+        client.lapsed += dropped
+
+    def _hand_back(self, client: ClientAccount) -> None:
+        """Tell the client, once it is within reach, what was dropped, so that it sends that elsewhere or again."""
+        if client.connected:
+            for held in client.lapsed:
+                self._reports.say(client, Nack(held.task, held.attempt, *self._why_dropped))
+            client.lapsed.clear()

@@ -1,0 +1,43 @@
+"""How a held attempt ends at a node: with a result to be acknowledged, or forgotten, never to run again."""
+
+from __future__ import annotations
+
+from meshq.core.held import ClientAccount, Held, HeldState
+from meshq.core.reporting import Reports
+from meshq.core.tombs import Tombs
+from meshq.protocol.messages import Rack
+from meshq.protocol.payload import Payload
+
+
+class Endings:
+    """The last step of each attempt, with the memory of those that are over."""
+
+    def __init__(self, reports: Reports) -> None:
+        self.tombs = Tombs()
+        self._reports = reports
+
+    def end(self, held: Held, status: int, serializer: str, payload: Payload, seconds: float, now: float) -> None:
+        """End an attempt that ran or was queued; nobody hears of it where its client has left."""
+        if held.client.leaving:
+            self.forget(held)
+        else:
+            self._reports.finished(held, status, serializer, payload, seconds, now)
+
+    def forget(self, held: Held) -> None:
+        """Let go of an attempt, never to run it again."""
+        self.drop(held)
+        self.tombs.bury(held.client.client, held.task, held.attempt)
+
+    def drop(self, held: Held) -> None:
+        """Let go of an attempt, which may come again."""
+        held.state = HeldState.DONE
+        del held.client.held[held.task]
+        held.client.unacknowledged.pop(held.task, None)
+
+    def on_rack(self, client: ClientAccount, message: Rack, now: float) -> None:
+        """Let go of a result that the client has."""
+        held = client.unacknowledged.get(message.task)
+        # That of an earlier attempt comes from before this one was sent; its own is still to come.
+        if held is not None and held.attempt == message.attempt:
+            del client.unacknowledged[message.task], client.held[message.task]
+            self.tombs.bury(client.client, message.task, message.attempt)

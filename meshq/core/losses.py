@@ -1,0 +1,113 @@
+"""Nodes that come and go, and what becomes of the attempts there: sent elsewhere, or charged with a death."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from meshq.core.accounts import NodeAccount, NodeJoined
+from meshq.core.events import Send
+from meshq.core.owned import Ending, Outcome, OwnedTask, TaskState
+from meshq.core.owning import NodeLost, NodeReturned, NodeSuspected, OwnerEffect
+from meshq.core.patience import Patience
+from meshq.core.routing import Router
+from meshq.protocol.messages import Message, Withdraw
+
+MAX_DEATHS = 3
+"""Workers that a task may kill (as dask's ``allowed-failures``; RabbitMQ allows 20 deliveries)."""
+# A node that was lost is kept this long, so that attempts re-sent elsewhere are withdrawn when it comes back.
+_FORGET_S = 900.0
+
+
+class Losses:
+    """Keeps ``nodes``, and takes tasks back from them; ``effects`` is where the owner gathers what it asks for."""
+
+    def __init__(
+        self,
+        nodes: dict[bytes, NodeAccount],
+        router: Router,
+        patience: Patience,
+        settle: Callable[[OwnedTask, Outcome], None],
+        effects: list[OwnerEffect],
+    ) -> None:
+        self._nodes = nodes
+        self._router = router
+        self._patience = patience
+        self._settle = settle
+        self._effects = effects
+
+    def on_joined(self, event: NodeJoined, now: float) -> None:
+        """Take a node in, or what it says anew; one that was restarted has lost everything."""
+        node = self._nodes.get(event.node)
+        if node is None:
+            self._nodes[event.node] = NodeAccount(event)
+            return
+        same = node.incarnation == event.incarnation
+        if not same and node.lost_at is None:
+            self.on_lost(NodeLost(event.node, "it was restarted", died=True), now)
+        node.update(event)
+        if same and node.moved:
+            withdrawals: list[Message] = [Withdraw(task, attempt) for task, attempt in node.moved.items()]
+            self._effects.append(Send(event.node, withdrawals))
+        node.moved.clear()
+
+    def on_suspected(self, event: NodeSuspected, now: float) -> None:
+        """Give a silent node nothing new for now."""
+        node = self._nodes.get(event.node)
+        if node is not None:
+            node.suspect = True
+
+    def on_returned(self, event: NodeReturned, now: float) -> None:
+        """Use a node again that was silent."""
+        node = self._nodes.get(event.node)
+        if node is not None:
+            node.suspect = False
+
+    def on_lost(self, event: NodeLost, now: float) -> None:
+        """Have sent elsewhere what the node had."""
+        node = self._nodes.get(event.node)
+        if node is None or node.lost_at is not None:
+            return
+        node.lost_at = self._patience.node_seen_at = now
+        for task in list(node.in_flight.values()):
+            if event.died and task.state is TaskState.STARTED:
+                self.charge(task, node, f"the node was lost ({event.reason})", now)
+        again = list(node.in_flight.values())
+        node.moved = {task.id: task.attempt for task in again}
+        self.wait_again(node, again, now)
+
+    def forget(self, now: float) -> None:
+        """Forget the nodes that were lost long ago."""
+        for node in list(self._nodes.values()):
+            if node.lost_at is not None and now - node.lost_at > _FORGET_S:
+                del self._nodes[node.node]
+
+    def charge(self, task: OwnedTask, node: NodeAccount, story: str, now: float) -> None:
+        """Charge a death under the task, and try again while it may."""
+        task.deaths = [*(task.deaths or ()), f"attempt {task.attempt} on {node.name}: {story}"]
+        self.wait_again(node, [task], now)
+
+    def wait_again(self, node: NodeAccount, tasks: list[OwnedTask], now: float) -> None:
+        """Take tasks back from a node, to send them out anew; those that must not go again end."""
+        again: list[OwnedTask] = []
+        for task in tasks:
+            outcome = _last_word(task)
+            if outcome is not None:
+                self._settle(task, outcome)
+                continue
+            node.take(task)
+            task.node = None
+            task.accepted = task.recalled = False
+            task.state = TaskState.RETRY if task.deaths else TaskState.PENDING
+            again.append(task)
+        self._router.wait_first(again, now)
+
+
+def _last_word(task: OwnedTask) -> Outcome | None:
+    """Return how a task ends that its node no longer has, or None where it may go out again."""
+    if task.withdrawing:
+        return Outcome(Ending.CANCELLED)
+    if task.revoked:
+        return Outcome(Ending.REVOKED)
+    if task.deaths is not None and len(task.deaths) >= MAX_DEATHS:
+        return Outcome(Ending.WORKER_LOST, text="; ".join(task.deaths))
+    return None

@@ -1,0 +1,219 @@
+"""The clients of a node: greetings, the table of them, credit, leases, and what is handed back."""
+
+from __future__ import annotations
+
+import pytest
+from holder_conversation import (
+    LONG_S,
+    OWN,
+    SHORT_S,
+    A,
+    B,
+    Conversation,
+    about,
+    done,
+    rack,
+    recalled,
+    result,
+    run,
+    short,
+    start,
+    submit,
+    task,
+    to,
+)
+
+from meshq.core import clients as module
+from meshq.core.events import Send
+from meshq.core.holding import ClientGreeted, ClientUnreachable, DrainAsked, Drained, HolderEffect, RecallRuns
+from meshq.protocol.messages import Bye, ByeAck, Credit, Draining, Nack, Refused, Started
+
+HANDED_BACK = (1, "draining", "the node finishes what it has and takes nothing new")
+
+
+def test_a_client_out_of_reach_gets_everything_when_it_greets() -> None:
+    """Nothing is sent while the connection is gone; on the next one come the credit and all results at once."""
+    talk = Conversation(slots=2)
+    talk.say(A, [submit(1), submit(2)], start(run(1, 1)), start(run(2, 2), slot=1))
+    talk.hear(done(1), to(A, result(1)))
+    talk.hear(ClientUnreachable(A))
+    talk.hear(done(2, slot=1))
+    talk.wait(10.0)
+    talk.hear(ClientGreeted(A), to(A, Credit(2, 4), result(1), result(2)))
+    talk.wait(0.6, to(A, result(2)))
+
+
+def test_started_is_said_again_on_a_new_connection() -> None:
+    """STARTED may have been lost with the connection, or have come due without one."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.hear(ClientUnreachable(A))
+    talk.wait(0.1)
+    talk.hear(ClientGreeted(A), to(A, Credit(2, 2)))
+    talk.wait(0.0, to(A, Started(task(1), 1, about(0.1))))
+    talk.wait(1.0)
+
+
+def test_a_full_table_of_clients_refuses_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newcomer hears why it is not served, and known clients are not disturbed."""
+    monkeypatch.setattr(module, "MAX_CLIENTS", 1)
+    talk = Conversation(clients=(A,))
+    talk.hear(ClientGreeted(B), to(B, Refused("full", "the node has 1 clients")))
+    talk.say(B, submit(1))
+    talk.hear(ClientGreeted(A), to(A, Credit(2, 2)))
+
+
+def test_a_full_table_of_clients_gives_up_one_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of clients out of reach and without work here, the one not heard for longest makes room; never our own."""
+    monkeypatch.setattr(module, "MAX_CLIENTS", 4)
+    talk = Conversation(clients=(OWN, A, B, b"c" * 16))
+    talk.hear(ClientUnreachable(OWN))
+    talk.wait(1.0)
+    talk.say(A, submit(1), start(run(1, 1)))
+    for client in (A, B, b"c" * 16):
+        talk.hear(ClientUnreachable(client))
+    talk.hear(ClientGreeted(b"d" * 16), to(b"d" * 16, Credit(1, 2)))
+    talk.hear(ClientGreeted(OWN), to(OWN, Credit(2, 2)))
+    talk.hear(done(1))
+    talk.hear(ClientGreeted(A), to(A, Credit(2, 2), result(1)))
+    talk.hear(ClientGreeted(b"c" * 16), to(b"c" * 16, Credit(2, 2)))
+    talk.hear(ClientGreeted(B), to(B, Refused("full", "the node has 4 clients")))
+
+
+def test_a_stranger_s_lost_connection_means_nothing() -> None:
+    """A connection may go before anybody greeted over it."""
+    talk = Conversation()
+    talk.hear(ClientUnreachable(B))
+    talk.say(A, submit(1), start(run(1, 1)))
+
+
+# ---------------------------------------------------------------------- credit
+
+
+def test_credit_grows_with_short_means() -> None:
+    """A client whose runs take 2 ms may have more at the node; long ones bring it back to the least, in steps."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.hear(done(1, seconds=0.002), to(A, result(1, seconds=0.002), Credit(2, 7)))
+    talk.say(A, [rack(1), submit(2)], start(run(2, 2)))
+    talk.hear(done(2, seconds=0.0021), to(A, result(2, seconds=0.0021)))
+    talk.say(A, [rack(2), submit(3)], start(run(3, 3)))
+    talk.hear(done(3, seconds=LONG_S), to(A, result(3), Credit(3, 4)))
+
+
+def test_credit_is_shared_among_those_who_have_work() -> None:
+    """Within 50 ms of a second client's first task both hear of their share, and of each other's load, once."""
+    talk = Conversation(clients=(A, B))
+    n = talk.teach("f", SHORT_S)
+    talk.teach("g", 1.0, client=B)
+    n += 1
+    talk.say(A, [submit(i, function="g") for i in range(8)], start(run(n, 0, function="g")))
+    talk.say(B, submit(20, function="g"))
+    assert credits(talk.pass_time(0.051)) == [to(A, Credit(3, 11, 1)), to(B, Credit(2, 2, 8))]
+    assert credits(talk.pass_time(60.0)) == []
+
+
+def test_a_client_does_not_hear_of_its_own_work_as_of_others() -> None:
+    """However its own attempts come and go between two surveys, a client alone is told of no other."""
+    talk = Conversation()
+    n = talk.teach("f", SHORT_S)
+    talk.say(A, [submit(i) for i in range(40)], start(*[run(n + i, i) for i in range(4)]))
+    talk.pass_time(0.051)
+    for _ in range(40):
+        effects = talk.do(short(n))
+        assert credits(effects) == []
+        n += 1
+
+
+def credits(effects: list[HolderEffect]) -> list[Send]:
+    """Return the CREDIT messages among these effects."""
+    sends = [effect for effect in effects if isinstance(effect, Send)]
+    return [to(send.peer, message) for send in sends for message in send.messages if isinstance(message, Credit)]
+
+
+# ---------------------------------------------------------------------- clients that leave or vanish
+
+
+def test_a_client_that_left_is_forgotten() -> None:
+    """Within seconds of its BYE and its last run a client takes up no room."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.say(A, Bye(), RecallRuns(0, [1]), to(A, ByeAck(0)))
+    talk.hear(recalled([1], []))
+    talk.pass_time(6.0)
+    assert len(talk.holder._accounts) == 1
+    talk.hear(short(1))
+    talk.wait(6.0)
+    assert len(talk.holder._accounts) == 0
+    assert talk.holder.next_deadline() is None
+
+
+def test_a_queue_outlives_its_client_by_15_minutes() -> None:
+    """Then it is dropped; the client, should it come back, hears of each, and may send it again."""
+    talk = Conversation()
+    talk.say(A, [submit(1), submit(2)], start(run(1, 1)))
+    talk.hear(ClientUnreachable(A))
+    talk.wait(890.0)
+    assert talk.holder.counts()["queued"] == 1
+    talk.wait(20.0)
+    assert talk.holder.counts()["queued"] == 0
+    talk.hear(done(1))
+    talk.say(A, [])
+    text = "dropped, since nothing was heard of the client for 900 s"
+    talk.hear(ClientGreeted(A), to(A, Credit(2, 2), Nack(task(2), 1, "full", text), result(1)))
+    talk.say(A, submit(2, 2), start(run(2, 2, 2)))
+
+
+def test_results_outlive_their_client_by_an_hour() -> None:
+    """They are there for a client that comes back in time, counted from the end of its last task."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.hear(ClientUnreachable(A))
+    talk.wait(5_000.0)
+    talk.hear(done(1))
+    talk.wait(3_590.0)
+    assert talk.holder.counts()["finished"] == 1
+    talk.wait(20.0)
+    assert talk.holder.counts()["finished"] == 0
+    talk.hear(ClientGreeted(A), to(A, Credit(1, 2)))
+
+
+def test_a_client_without_work_is_forgotten_after_an_hour() -> None:
+    """An idle node with no client left has nothing to wait for."""
+    talk = Conversation()
+    talk.say(A, [submit(1), rack(9)], start(run(1, 1)))
+    talk.hear(done(1), to(A, result(1)))
+    talk.say(A, rack(1))
+    talk.wait(3_610.0)
+    assert talk.holder.next_deadline() is None
+
+
+def test_our_own_owner_is_never_forgotten() -> None:
+    """It says nothing for hours while it has nothing to do, and does not greet again."""
+    talk = Conversation(clients=(OWN,))
+    talk.say(OWN, [submit(1), submit(2)], start(run(1, 1)))
+    talk.pass_time(10_000.0)
+    talk.hear(done(1), start(run(2, 2)), to(OWN, result(1)))
+
+
+# ---------------------------------------------------------------------- draining
+
+
+def test_a_client_out_of_reach_has_its_queue_handed_back_when_it_greets() -> None:
+    """It would wait for ever for what was accepted and then dropped without a word."""
+    talk = Conversation()
+    talk.say(A, [submit(1), submit(2)], start(run(1, 1)))
+    talk.hear(ClientUnreachable(A))
+    talk.hear(DrainAsked())
+    talk.hear(ClientGreeted(A), to(A, Credit(2, 2), Nack(task(2), *HANDED_BACK)))
+    talk.hear(done(1), to(A, result(1)))
+    talk.say(A, rack(1), Drained())
+
+
+def test_our_own_owner_keeps_its_queue_while_the_node_drains() -> None:
+    """Other clients have theirs handed back and are told; what was entrusted to the node is finished there."""
+    talk = Conversation(clients=(A, OWN))
+    talk.say(OWN, [submit(1), submit(2)], start(run(1, 1)))
+    talk.say(A, submit(3))
+    talk.hear(DrainAsked(), to(A, Nack(task(3), *HANDED_BACK), Draining()))
+    talk.hear(done(1), start(run(2, 2)), to(OWN, result(1)))

@@ -1,0 +1,70 @@
+"""How a held attempt ends at a node: its result kept until it is acknowledged, and no copy of it run again."""
+
+from __future__ import annotations
+
+import pytest
+from holder_conversation import A, rack, result, task
+
+from meshq.core.endings import Endings
+from meshq.core.events import Send
+from meshq.core.held import ClientAccount, Held, HeldState
+from meshq.core.reporting import Reports
+from meshq.protocol.messages import Status
+
+
+class Scene:
+    """One attempt of one client."""
+
+    def __init__(self) -> None:
+        self.reports = Reports()
+        self.endings = Endings(self.reports)
+        self.client = ClientAccount(A, 0.0)
+        self.held = Held(self.client, task(1), 2, "f", "msgpack", b"x", False, None)
+        self.client.held[task(1)] = self.held
+
+    def end(self) -> None:
+        """Let the attempt end with a value."""
+        self.endings.end(self.held, Status.OK, "msgpack", b"value", 0.02, 1.0)
+
+    def is_over(self, attempt: int = 2) -> bool:
+        """Return whether a copy of the attempt would be ignored."""
+        return self.endings.tombs.covers(A, task(1), attempt)
+
+
+@pytest.fixture
+def scene() -> Scene:
+    """An attempt with the number 2."""
+    return Scene()
+
+
+def test_a_result_is_kept_until_it_is_acknowledged(scene: Scene) -> None:
+    """Then nothing is left of the attempt but the memory that it is over; a second RACK changes nothing."""
+    scene.end()
+    assert scene.reports.flush() == [Send(A, [result(1, 2)])]
+    assert (scene.held.state, scene.is_over()) == (HeldState.DONE, False)
+    for _ in range(2):
+        scene.endings.on_rack(scene.client, rack(1, 2), 1.0)
+        assert (scene.client.held, scene.client.unacknowledged, scene.is_over()) == ({}, {}, True)
+
+
+def test_the_acknowledgement_of_another_attempt_does_not_count(scene: Scene) -> None:
+    """The result stays."""
+    scene.end()
+    scene.endings.on_rack(scene.client, rack(1, 1), 1.0)
+    assert task(1) in scene.client.unacknowledged
+
+
+def test_nobody_hears_of_the_end_where_the_client_has_left(scene: Scene) -> None:
+    """No result is made, and none kept."""
+    scene.client.leaving = True
+    scene.end()
+    assert (scene.reports.flush(), scene.client.held, scene.is_over()) == ([], {}, True)
+
+
+def test_what_is_forgotten_is_never_run_and_what_is_dropped_may_come_again(scene: Scene) -> None:
+    """The two ways to let go of an attempt; a later attempt is new work in either case."""
+    scene.endings.drop(scene.held)
+    assert (scene.client.held, scene.is_over()) == ({}, False)
+    scene.client.held[task(1)] = scene.held
+    scene.endings.forget(scene.held)
+    assert (scene.client.held, scene.is_over(), scene.is_over(3)) == ({}, True, False)

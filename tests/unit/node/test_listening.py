@@ -1,0 +1,154 @@
+"""The network side of a node: who it remembers, and for how long."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meshq.config import load_settings
+from meshq.node import listening as listening_module
+from meshq.node.listening import Listening, identity
+from meshq.protocol.envelope import Header, Outbox, decode
+from meshq.protocol.messages import Bye, ByeAck, Hello, HelloAck, Message, Refused, Submit
+from meshq.protocol.parts import Joiner
+from meshq.transport.context import make_context
+from meshq.transport.dealer import Dealer
+from meshq.transport.loop import Loop
+
+NODE = b"n" * 16
+
+
+class Listener:
+    """A node's listening side, which answers each BYE, and its clients, on one loop."""
+
+    def __init__(self, directory: Path) -> None:
+        flags = {"mesh": "listening", "slots": 1, "mdns": False}
+        settings = load_settings(flags, environ={}, cwd=directory)
+        self.loop = Loop()
+        self.context = make_context()
+        self.work: list[Message] = []
+        self.side = Listening(
+            self.loop, self.context, settings, None, identity(settings, "node", socket.gethostname(), None, NODE),
+            on_work=self._on_work, on_command=lambda _: None, on_greeted=lambda _: None, on_lost=lambda _: None,
+        )  # fmt: skip
+        self._dealers: list[Dealer] = []
+
+    def _on_work(self, client: bytes, messages: list[Message]) -> None:
+        self.work += messages
+        if any(isinstance(message, Bye) for message in messages):
+            self.side.send(client, [ByeAck(0)])
+            self.side.flush()
+            self.side.forget(client)
+
+    def dial(self) -> tuple[Dealer, list[Message]]:
+        """Connect a client; return it with what it is told from now on."""
+        told: list[Message] = []
+        up: list[str] = []
+        dealer = Dealer(
+            self.loop, self.context, f"tcp://127.0.0.1:{self.side.port}", None,
+            lambda _, frames: told.extend(decode(frames, Joiner()).messages), lambda _, word, __: up.append(word),
+        )  # fmt: skip
+        self._dealers.append(dealer)
+        self.until(lambda: "connected" in up)
+        return dealer, told
+
+    def until(self, condition: Callable[[], Any]) -> None:
+        """Turn the loop until the condition holds."""
+        end_at = time.monotonic() + 10
+        while not condition():
+            assert time.monotonic() < end_at, "it did not come to pass"
+            self.loop.turn(0.02)
+            self.side.flush()
+
+    def close(self) -> None:
+        """Close all that is open."""
+        for dealer in self._dealers:
+            dealer.close()
+        self.side.close()
+        self.loop.close()
+        self.context.term()
+
+
+@pytest.fixture
+def listener(tmp_path: Path) -> Iterator[Listener]:
+    """Listen, without being ready yet."""
+    made = Listener(tmp_path)
+    yield made
+    made.close()
+
+
+def hello(number: int, lane: str = "work") -> Hello:
+    """Return a client's greeting."""
+    return Hello(bytes([number]) * 16, b"s" * 16, "listening", lane, "client", 1, 1)
+
+
+def frames_of(message: Message, header: Header) -> list[list[Any]]:
+    """Return a message as it comes over a connection."""
+    outbox = Outbox(header)
+    outbox.add(message)
+    return list(iter(outbox.take, None))
+
+
+def test_clients_that_have_left_leave_nothing_behind(listener: Listener) -> None:
+    """A command in cron is a new client each minute, for years."""
+    listener.side.open(listener.side.ack)
+    for number in range(1, 4):
+        told: list[Message] = []
+        for lane in ("control", "work"):
+            dealer, told = listener.dial()
+            assert dealer.send(frames_of(hello(number, lane), Header(hello(number).client))[0])
+            listener.until(lambda told=told: any(isinstance(message, HelloAck) for message in told))
+        header = Header(hello(number).client, NODE, listener.side.ack.incarnation)
+        assert dealer.send(frames_of(Bye(), header)[0])
+        listener.until(lambda told=told: ByeAck(0) in told)
+    assert listener.side._routes._routes == {}
+    assert (listener.side._callers._callers, listener.side._callers._current) == ({}, {})
+    assert (listener.side._callers._routes, listener.side._callers._secrets) == ({}, {})
+
+
+def test_parts_from_a_stranger_are_dropped(listener: Listener) -> None:
+    """Who has not greeted is told to do so, and what he sent before is never joined to what he sends after."""
+    listener.side.open(listener.side.ack)
+    dealer, told = listener.dial()
+    header = Header(hello(1).client, NODE, listener.side.ack.incarnation)
+    parts = frames_of(Submit(b"t" * 16, 1, "f", "raw", bytes(3 * 1024 * 1024)), header)
+    assert dealer.send(parts[0])
+    listener.until(lambda: told)
+    assert isinstance(told[0], Refused)
+    assert told[0].code == "stale"
+    assert listener.side._routes._routes == {}
+    assert dealer.send(frames_of(hello(1), header)[0])
+    for frames in [*parts[1:], *frames_of(Bye(), header)]:
+        assert dealer.send(frames)
+    listener.until(lambda: ByeAck(0) in told)
+    assert listener.work == [Bye()]
+
+
+def test_early_greetings_are_bounded(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that still loads its modules notes each connection once, and not without end."""
+    monkeypatch.setattr(listening_module, "MAX_EARLY", 2)
+    for number in (1, 1, 2, 3):
+        listener.side._on_frames(bytes([number]), frames_of(hello(number), Header(b"c" * 16))[0], "")
+    assert list(listener.side._early) == [b"\1", b"\2"]
+
+
+def test_a_node_with_all_its_connections_taken_ignores_the_next(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those who are there stay; the newcomer gets no answer, and is tried again by its client."""
+    monkeypatch.setattr("meshq.transport.routes.MAX_ROUTES", 1)
+    listener.side.open(listener.side.ack)
+    (first, told), (second, ignored) = listener.dial(), listener.dial()
+    assert first.send(frames_of(hello(1), Header(b"c" * 16))[0])
+    listener.until(lambda: told)
+    assert second.send(frames_of(hello(2), Header(b"d" * 16))[0])
+    listener.until(lambda: "ignored a client on" in caplog.text)
+    header = Header(hello(1).client, NODE, listener.side.ack.incarnation)
+    assert first.send(frames_of(Bye(), header)[0])
+    listener.until(lambda: ByeAck(0) in told)
+    assert ignored == []
