@@ -14,6 +14,7 @@ from meshq.cli.output import note, print_json, print_table
 from meshq.cli.values import named_values
 from meshq.control.control import check_signal
 from meshq.control.matching import matches
+from meshq.control.replies import UNFOUND
 from meshq.errors import NoNodes
 from meshq.ids import parse_task_id
 
@@ -95,20 +96,17 @@ def _command(flags: dict[str, Any], as_json: bool, give: Callable[[Mesh, dict[st
         if as_json:
             print_json({"replies": None, "missing": {}})
         return OK
-    _note_strangers(replies, seen, asked)
+    _check_asked(replies, seen, asked)
     _print(replies, as_json)
     return _exit_code(replies, asked["limit"])
 
 
-def _note_strangers(replies: Replies, seen: list[str], asked: dict[str, Any]) -> None:
-    """Count as missing who was asked for by name and is not there. Raises ``NoNodes`` if nobody was asked."""
-    names = {*seen, *replies.by_node(), *replies.missing}
+def _check_asked(replies: Replies, seen: list[str], asked: dict[str, Any]) -> None:
+    """Raise ``NoNodes`` if nobody was asked."""
+    names = {*seen, *replies.by_node(), *(name for name, why in replies.missing.items() if why != UNFOUND)}
     if not any(matches(name, asked["destination"], asked["pattern"] or "") for name in names):
         whom = " ".join([*asked["destination"], *filter(None, [asked["pattern"]])])
         raise NoNodes(f"no node matches {whom}; seen: {', '.join(sorted(names))}")
-    for wanted in asked["destination"]:
-        if not any(matches(name, [wanted], "") for name in names):
-            replies.missing[wanted] = "no node of that name was found"
 
 
 def _exit_code(replies: Replies, limit: int | None) -> int:

@@ -6,6 +6,7 @@ in memory, and the results of a slow consumer do not pile up.
 
 from __future__ import annotations
 
+import concurrent.futures
 import itertools
 import queue
 import time
@@ -15,7 +16,7 @@ from typing import Any
 
 from meshq.client.future import Future
 from meshq.core.pace import MAX_CREDIT
-from meshq.errors import ConfigError, RemoteProtocolError
+from meshq.errors import ConfigError, EncodingError, RemoteProtocolError
 from meshq.protocol.failures import load_failure
 
 AHEAD = 2 * MAX_CREDIT
@@ -23,7 +24,8 @@ AHEAD = 2 * MAX_CREDIT
 _MIN_TASKS_AHEAD = 64
 
 Submit = Callable[[tuple[Any, ...], bool], "Future[Any]"]
-Cancel = Callable[["list[Future[Any]]"], None]
+Pending = concurrent.futures.Future[Any]
+Cancel = Callable[["list[Pending]"], None]
 
 
 def check(chunksize: int | None, timeout: float | None) -> None:
@@ -59,7 +61,7 @@ class Mapping(Iterator[Any]):
         self._ordered = ordered
         self._return_exceptions = return_exceptions
         self._end_at = None if timeout is None else time.monotonic() + timeout
-        self._pending: dict[Future[Any], int] = {}
+        self._pending: dict[Pending, int] = {}
         """What is submitted and not consumed, in order, with the number of items of each."""
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._chunk: deque[tuple[bool, Any]] = deque()
@@ -96,15 +98,37 @@ class Mapping(Iterator[Any]):
             batch = tuple(itertools.islice(self._calls, self._chunksize))
             if not batch:
                 return
-            future = self._submit(batch[0], False) if self._chunksize == 1 else self._submit(batch, True)
-            self._pending[future] = len(batch)
-            if not self._ordered:
-                future.add_done_callback(self._done.put)
+            try:
+                self._add(
+                    self._submit(batch[0], False) if self._chunksize == 1 else self._submit(batch, True),
+                    len(batch),
+                )
+            except EncodingError as error:
+                if not self._return_exceptions:
+                    raise
+                self._add_each(batch, error)
+
+    def _add(self, future: Pending, count: int) -> None:
+        self._pending[future] = count
+        if not self._ordered:
+            future.add_done_callback(self._done.put)
+
+    def _add_each(self, batch: tuple[Any, ...], error: EncodingError) -> None:
+        """Submit the items of a chunk on their own, as one of them cannot travel: its error takes its place."""
+        for item in batch:
+            try:
+                if len(batch) == 1:
+                    raise error
+                self._add(self._submit((item,), True), 1)
+            except EncodingError as own_error:
+                failed: Pending = concurrent.futures.Future()
+                failed.set_exception(own_error)
+                self._add(failed, 1)
 
     def _left(self) -> float | None:
         return None if self._end_at is None else max(0.0, self._end_at - time.monotonic())
 
-    def _next_future(self) -> tuple[Future[Any], int]:
+    def _next_future(self) -> tuple[Pending, int]:
         if self._ordered:
             future = next(iter(self._pending))
         else:
@@ -114,7 +138,7 @@ class Mapping(Iterator[Any]):
                 raise self._over() from None
         return future, self._pending.pop(future)
 
-    def _values(self, future: Future[Any], count: int) -> list[tuple[bool, Any]]:
+    def _values(self, future: Pending, count: int) -> list[tuple[bool, Any]]:
         try:
             value = future.result(self._left())
         except Exception as error:

@@ -239,10 +239,10 @@ class Mesh:
         self._runtime.check_usable()
         return self._withdrawals.ask(task_id, timeout, self._runtime.in_loop())
 
-    def _withdraw_soon(self, futures: list[Future[Any]]) -> None:
+    def _withdraw_soon(self, futures: list[mapping.Pending]) -> None:
         """Withdraw tasks that nobody waits for any more, without waiting for an answer."""
         if futures and self._runtime.is_usable:
-            ids = [future.id for future in futures if not future.done()]
+            ids = [future.id for future in futures if isinstance(future, Future) and not future.done()]
             self._runtime.loop.post(self._runtime.engine.withdraw, ids)
 
     def revoke_task(self, task_id: bytes, *, terminate: bool, signal: str) -> Any:

@@ -13,7 +13,7 @@ import msgpack
 
 from meshq.control.commands import MAX_REVOKED_AT_ONCE
 from meshq.control.matching import check_destination
-from meshq.control.replies import Replies, merge
+from meshq.control.replies import Replies, merge, name_unfound
 from meshq.errors import ConfigError, EncodingError, MeshqError
 from meshq.ids import format_id, new_id, parse_task_id
 from meshq.protocol.messages import Command
@@ -171,6 +171,7 @@ class Control:
             replies = merge([_collect(news, end_at, _Reporter(None)) for news in under_way])
             for reply in replies:
                 reporter.report(reply)
+        name_unfound(replies, commands[0].destination)
         if reporter.failure is not None:
             raise reporter.failure
         return replies if commands[0].reply else None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from meshq.control.matching import matches
 from meshq.core.broadcast import NOT_WAITED_FOR
 
 
@@ -48,3 +49,14 @@ def merge(parts: Sequence[Replies]) -> Replies:
             values[name].setdefault("error", f"some of the ids were not answered: {reason}")
     replies.extend({name: value} for name, value in values.items())
     return replies
+
+
+UNFOUND = "no node of that name was found"
+
+
+def name_unfound(replies: Replies, destination: Iterable[str]) -> None:
+    """Count as missing who was asked for by name and is not among the nodes that were seen."""
+    names = {*replies.by_node(), *replies.missing}
+    for wanted in destination:
+        if not any(matches(name, [wanted], "") for name in names):
+            replies.missing[wanted] = UNFOUND

@@ -36,7 +36,19 @@ from meshq.core.reporting import Reports
 from meshq.core.timers import earliest
 from meshq.core.withdrawals import Withdrawals
 from meshq.core.work import WorkerDone, WorkerGone, WorkerReady, WorkerRecalled
-from meshq.protocol.messages import Accepted, Bye, Nack, Ping, Pong, Rack, Started, Status, Submit, Withdraw
+from meshq.protocol.messages import (
+    Accepted,
+    Bye,
+    Nack,
+    Ping,
+    Pong,
+    Rack,
+    Started,
+    Status,
+    Submit,
+    Withdraw,
+    Withdrawn,
+)
 
 # A client keeps to its credit, and acknowledges; one that does not is refused before it fills our memory.
 _MAX_KEPT = 2 * MAX_CREDIT
@@ -156,8 +168,12 @@ class Holder:
         elif held is not None:
             self._on_submit_again(held, message, now)
             return
-        if client.leaving or self._tombs.covers(client.client, message.task, message.attempt):
-            return  # a late copy: of what was taken back, or is over
+        if client.leaving:
+            return  # a late copy of what was taken back
+        if self._tombs.covers(client.client, message.task, message.attempt):
+            # A late copy, whose owner takes no notice of this; or a new task of an old id, which then comes anew.
+            self._reports.say(client, Withdrawn(message.task, message.attempt, "unknown"))
+            return
         reason = self._refusal(client, message)
         if reason:
             self._reports.say(client, Nack(message.task, message.attempt, *reason))

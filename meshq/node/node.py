@@ -189,8 +189,8 @@ class Node:
     def _send(self, effect: Send) -> None:
         if effect.peer == self._entrusted.client:
             self._entrusted.receive(self.ack.node, effect.messages, time.monotonic())
-        else:
-            self._listening.send(effect.peer, effect.messages)
+        elif not self._listening.send(effect.peer, effect.messages):
+            self._inbox.append(ClientUnreachable(effect.peer))  # it has left, and no connection is there to break
 
     # ------------------------------------------------------------------ clients
 
@@ -261,6 +261,10 @@ class Node:
             self.name, self.settings.mesh, self.settings.slots, count, self.address,
             extra={"node": self.name},
         )  # fmt: skip
+        if self._claim.name != self.settings.name and "name" in self.settings.origins:
+            log.warning(
+                "another node of this host is called %s: this one is %s", self.settings.name, self._claim.name
+            )
         if not count:
             log.warning("this node offers no function: name modules, as in 'meshq node photos'")
         if self._key is None and is_loopback(self._listening.host):

@@ -273,3 +273,10 @@ def test_a_signal_that_does_not_exist_is_refused(mesh: Mesh) -> None:
     """The error names it and those that are meant."""
     with pytest.raises(ConfigError, match=r"NOSUCH.*TERM"):
         mesh.control.revoke(str(uuid.uuid4()), terminate=True, signal="NOSUCH")
+
+
+def test_a_destination_that_does_not_exist_is_missing(mesh: Mesh) -> None:
+    """Silence is not taken for success: who was asked for by name and is not there is named."""
+    replies = mesh.control.ping(destination=["east", "nope"])
+    assert len(replies) == 1
+    assert replies.missing == {"nope": "no node of that name was found"}

@@ -11,7 +11,7 @@ import pytest
 import work
 from mesh_harness import Stage, wait_until
 
-from meshq import Mesh, MeshqError
+from meshq import EncodingError, Mesh, MeshqError
 
 
 class Counted:
@@ -164,3 +164,14 @@ def test_an_error_of_the_iterable_is_raised(mesh: Mesh) -> None:
     with pytest.raises(LookupError, match="the source is broken"):
         list(mesh.map(work.add, items(), itertools.repeat(1)))
     wait_until(lambda: idle(mesh), what="what was submitted is withdrawn")
+
+
+@pytest.mark.parametrize(("chunksize", "ordered"), [(1, True), (1, False), (2, True)])
+def test_an_item_that_cannot_travel_is_an_error_in_its_place(mesh: Mesh, chunksize: int, ordered: bool) -> None:
+    """With ``return_exceptions`` the others are not lost for it, nor those of its own chunk."""
+    items = [1, object(), 3, 4]
+    got = list(mesh.map(work.echo, items, chunksize=chunksize, ordered=ordered, return_exceptions=True))
+    assert sorted(item for item in got if isinstance(item, int)) == [1, 3, 4]
+    assert sum(isinstance(item, EncodingError) for item in got) == 1
+    if ordered:
+        assert isinstance(got[1], EncodingError)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -181,3 +182,10 @@ def test_nodes_are_listed_with_what_they_offer(mesh: Mesh, shared: Stage) -> Non
     assert node.state == "alive"
     assert "work.add" in node.functions
     assert "work.plain" not in node.functions
+
+
+def test_a_task_id_may_be_used_again(mesh: Mesh) -> None:
+    """Once the task of that id has ended it stands for a new one, attached or detached."""
+    add = work.add.options(task_id=str(uuid.uuid4()))
+    assert [mesh.submit(add, 1, n).result(timeout=10) for n in range(3)] == [1, 2, 3]
+    assert [mesh.delay(add, 2, n).get(timeout=10) for n in range(3)] == [2, 3, 4]

@@ -164,7 +164,7 @@ def test_withdrawing() -> None:
         talk.say(A, withdraw(number), Disown(A, task(number)))
         talk.say(A, withdraw(number))
     talk.hear(EntrustedWithdrawn(A, task(1), True), to(A, Withdrawn(task(1), 1, "dropped")))
-    talk.say(A, submit(1, detached=True))
+    talk.say(A, submit(1, detached=True), to(A, Withdrawn(task(1), 1, "unknown")))
     talk.hear(EntrustedWithdrawn(A, task(2), False), to(A, Withdrawn(task(2), 1, "running")))
     talk.hear(entrusted_done(2), to(A, detached_result(2)))
     talk.hear(EntrustedWithdrawn(A, task(2), True))

@@ -24,7 +24,7 @@ from meshq.core import entrusting
 from meshq.core import holder as module
 from meshq.core.holding import ClientUnreachable, FunctionsKnown, StartRuns
 from meshq.core.work import WorkerReady
-from meshq.protocol.messages import Accepted, Credit, Nack, Ping, Pong, Started, Submit
+from meshq.protocol.messages import Accepted, Credit, Nack, Ping, Pong, Started, Submit, Withdrawn
 
 
 def test_there_and_back() -> None:
@@ -98,7 +98,7 @@ def test_a_copy_is_answered_and_not_run_again() -> None:
     talk.hear(done(1), start(run(2, 2)), to(A, result(1)))
     talk.say(A, submit(1), to(A, result(1)))
     talk.say(A, rack(1))
-    talk.say(A, submit(1))
+    talk.say(A, submit(1), to(A, Withdrawn(task(1), 1, "unknown")))
 
 
 def test_a_copy_after_started_has_it_said_again() -> None:
@@ -128,7 +128,7 @@ def test_an_earlier_attempt_is_ignored() -> None:
     talk.say(A, submit(1, 2))
     talk.hear(done(1), to(A, result(1, 3)))
     talk.say(A, [submit(1, 2), rack(1, 3)])
-    talk.say(A, submit(1, 2))
+    talk.say(A, submit(1, 2), to(A, Withdrawn(task(1), 2, "unknown")))
 
 
 def test_the_acknowledgement_of_an_earlier_attempt_does_not_count() -> None:
@@ -294,3 +294,13 @@ def test_an_unknown_event_is_an_error() -> None:
     """The shell learns at once when it passes on what the holder does not know."""
     with pytest.raises(KeyError):
         Conversation().do(object())  # type: ignore[arg-type]
+
+
+def test_a_new_task_of_an_old_id_is_asked_for_under_a_new_number() -> None:
+    """Its first attempt looks like a copy of what is over; told that it is unknown, its owner sends the next."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.hear(done(1), to(A, result(1)))
+    talk.say(A, rack(1))
+    talk.say(A, submit(1), to(A, Withdrawn(task(1), 1, "unknown")))
+    talk.say(A, submit(1, 2), start(run(2, 1, 2)))

@@ -48,7 +48,7 @@ def test_a_queued_task_is_dropped() -> None:
     talk = Conversation()
     talk.say(A, [submit(1), submit(2), submit(3)], start(run(1, 1)))
     talk.say(A, withdraw(2), to(A, withdrawn(2, "dropped")))
-    talk.say(A, submit(2))
+    talk.say(A, submit(2), to(A, Withdrawn(task(2), 1, "unknown")))
     talk.wait(0.011, to(A, Started(task(1), 1, about(0.010)), Accepted(task(3), 1)))
     talk.say(A, withdraw(3), to(A, withdrawn(3, "dropped")))
     talk.hear(done(1), to(A, result(1)))
@@ -62,7 +62,7 @@ def test_a_task_ahead_of_its_slot_is_fetched_back() -> None:
     talk.say(A, withdraw(2), RecallRuns(0, [n + 1]))
     talk.say(A, withdraw(2))
     talk.hear(recalled([n + 1], [n + 1]), to(A, withdrawn(2, "dropped")))
-    talk.say(A, submit(2))
+    talk.say(A, submit(2), to(A, Withdrawn(task(2), 1, "unknown")))
     talk.hear(short(n, n + 2), to(A, quick(1), quick(3)))
 
 
@@ -97,7 +97,7 @@ def test_a_withdrawal_that_overtakes_its_task() -> None:
     """A task that is not known is answered for, and refused when it comes; a later attempt is not."""
     talk = Conversation()
     talk.say(A, withdraw(1), to(A, withdrawn(1, "unknown")))
-    talk.say(A, submit(1))
+    talk.say(A, submit(1), to(A, Withdrawn(task(1), 1, "unknown")))
     talk.say(A, submit(1, 2), start(run(1, 1, 2)))
 
 
@@ -114,7 +114,7 @@ def test_the_withdrawal_of_a_later_attempt_counts_for_what_is_here() -> None:
     talk = Conversation()
     talk.say(A, [submit(1), submit(2)], start(run(1, 1)))
     talk.say(A, withdraw(2, 2), to(A, withdrawn(2, "dropped", 2)))
-    talk.say(A, submit(2, 2))
+    talk.say(A, submit(2, 2), to(A, Withdrawn(task(2), 2, "unknown")))
     talk.say(A, withdraw(1, 2), RecallRuns(0, [1]))
     talk.hear(recalled([1], []), to(A, withdrawn(1, "running", 2)))
 
