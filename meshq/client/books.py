@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +27,7 @@ class Books:
         self._lock = threading.Lock()
         self._attached: dict[bytes, Future[Any]] = {}
         self._detached: dict[bytes, Future[Any]] = {}
-        self._recent: dict[bytes, Future[Any]] = {}
+        self._recent: OrderedDict[bytes, Future[Any]] = OrderedDict()
         self.bytes = 0
         """The room that unfinished tasks take, arguments included."""
 
@@ -79,7 +80,7 @@ class Books:
         future = self._detached.get(task.id)
         if future is not None:
             if len(self._recent) >= MAX_RECENT:
-                del self._recent[next(iter(self._recent))]
+                self._recent.popitem(last=False)
             self._recent[task.id] = future
             self._detached.pop(task.id, None)  # last, so that it is found at every moment
         return future

@@ -63,6 +63,8 @@ class Mapping(Iterator[Any]):
         self._end_at = None if timeout is None else time.monotonic() + timeout
         self._pending: dict[Pending, int] = {}
         """What is submitted and not consumed, in order, with the number of items of each."""
+        self._order: deque[Pending] = deque()
+        """The same in the order of the items, where that counts; a dict would be slow to find its oldest."""
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._chunk: deque[tuple[bool, Any]] = deque()
         """What is left of the chunk being consumed: whether it is a failure as data, and the value, of each."""
@@ -110,7 +112,9 @@ class Mapping(Iterator[Any]):
 
     def _add(self, future: Pending, count: int) -> None:
         self._pending[future] = count
-        if not self._ordered:
+        if self._ordered:
+            self._order.append(future)
+        else:
             future.add_done_callback(self._done.put)
 
     def _add_each(self, batch: tuple[Any, ...], error: EncodingError) -> None:
@@ -130,7 +134,7 @@ class Mapping(Iterator[Any]):
 
     def _next_future(self) -> tuple[Pending, int]:
         if self._ordered:
-            future = next(iter(self._pending))
+            future = self._order.popleft()
         else:
             try:
                 future = self._done.get(timeout=self._left())

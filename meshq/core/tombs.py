@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 # Some 20 MB. A copy of a SUBMIT can arrive late by the time of a few resends, in which far fewer tasks pass.
 LIMIT = 100_000
 
@@ -15,7 +17,8 @@ class Tombs:
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
-        self._attempts: dict[bytes, int] = {}
+        # Not a plain dict, which looks past all that was taken from its front to find the oldest: 30 µs each here.
+        self._attempts: OrderedDict[bytes, int] = OrderedDict()
         """Client id + task id → attempt; both of 16 bytes, and joined cheaper to keep than a tuple."""
 
     def bury(self, client: bytes, task: bytes, attempt: int) -> None:
@@ -23,7 +26,7 @@ class Tombs:
         attempts, key = self._attempts, client + task
         last = attempts.pop(key, attempt)
         if len(attempts) >= self._limit:
-            del attempts[next(iter(attempts))]
+            attempts.popitem(last=False)
         attempts[key] = attempt if attempt > last else last
 
     def covers(self, client: bytes, task: bytes, attempt: int) -> bool:

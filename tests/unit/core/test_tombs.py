@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from meshq.core.tombs import Tombs
 
 A, B = b"a" * 16, b"b" * 16
@@ -39,3 +41,15 @@ def test_the_oldest_makes_room() -> None:
     assert not tombs.covers(A, U, 1)
     assert tombs.covers(A, T, 5)
     assert tombs.covers(A, V, 1)
+
+
+def test_a_full_table_is_as_quick_as_an_empty_one() -> None:
+    """To find the oldest must not take longer the more have gone before it; a node buries each of its tasks."""
+    tombs = Tombs()
+    ids = [number.to_bytes(16, "big") for number in range(200_000)]
+    for task in ids[:100_000]:
+        tombs.bury(A, task, 1)
+    began_at = time.perf_counter()
+    for task in ids[100_000:]:
+        tombs.bury(A, task, 1)
+    assert time.perf_counter() - began_at < 1.0
