@@ -218,6 +218,7 @@ def test_closing_leaves_no_future_without_an_end(shared: Stage) -> None:
     """What other threads submit meanwhile, and detached tasks that go on at their node, end as closed here."""
     mesh = shared.client(nodes=1)
     result = mesh.delay(work.nap, 2.0)
+    wait_until(lambda: result.status in ("QUEUED", "STARTED"))
     futures: list[Future[int]] = []
 
     def submit() -> None:
