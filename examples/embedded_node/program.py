@@ -12,7 +12,7 @@ import os
 
 from meshq import Mesh
 from meshq.config import load_settings
-from meshq.node.node import NodeThread
+from meshq.node.thread import NodeThread
 
 from chores import wash
 

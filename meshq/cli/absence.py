@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from meshq.errors import AuthenticationError, MeshqError, NoNodes
 
 if TYPE_CHECKING:
-    from meshq.client.mesh import Mesh, NodeInfo
+    from meshq.client.mesh import Mesh
+    from meshq.client.nodes import NodeInfo
 
 FIND_S = 2.0
 """How long nodes are looked for where the user does not say."""

@@ -13,7 +13,7 @@ from meshq.cli.flags import json_flag, mesh_flags, open_mesh
 from meshq.cli.output import note, print_json, print_table
 
 if TYPE_CHECKING:
-    from meshq.client.mesh import NodeInfo
+    from meshq.client.nodes import NodeInfo
     from meshq.core.membership import Problem
 
 _MOST_FUNCTIONS = 6

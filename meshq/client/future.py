@@ -112,11 +112,6 @@ class Future(_Lazy[T]):
         return format_id(self._task.id)
 
     @property
-    def is_detached(self) -> bool:
-        """Whether the task outlives this process, once a node has accepted it."""
-        return self._task.detached
-
-    @property
     def is_accepted(self) -> bool:
         """Whether a node has accepted the task."""
         return self._task.accepted

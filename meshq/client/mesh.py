@@ -21,7 +21,7 @@ from meshq.client.runtime import Runtime, client_settings
 from meshq.client.sources import Sources
 from meshq.client.withdrawals import Withdrawals
 from meshq.core.membership import Problem
-from meshq.core.owned import Ending, Outcome, OwnedTask, TaskState
+from meshq.core.owned import Ending, Outcome, OwnedTask
 from meshq.errors import ConfigError, MeshClosed, MeshqError, NoNodes, QueueFull
 from meshq.ids import format_id
 from meshq.protocol.payload import payload_size
@@ -387,6 +387,3 @@ class Mesh:
 
     def __repr__(self) -> str:
         return f"<Mesh {self.name!r}>"
-
-
-__all__ = ["Mesh", "NodeInfo", "TaskState"]

@@ -15,7 +15,7 @@ from meshq.control.commands import MAX_REVOKED_AT_ONCE
 from meshq.control.matching import check_destination
 from meshq.control.replies import Replies, merge, name_unfound
 from meshq.errors import ConfigError, EncodingError, MeshqError
-from meshq.ids import format_id, new_id, parse_task_id
+from meshq.ids import new_id, parse_task_id
 from meshq.protocol.messages import Command
 
 MAX_SECONDS = 86_400.0
@@ -246,6 +246,3 @@ def _pack(arguments: Mapping[str, Any] | None) -> bytes:
     except (TypeError, ValueError, OverflowError) as error:
         raise EncodingError(f"the arguments of a control command must be plain data: {error}") from error
     return packed
-
-
-__all__ = ["Control", "ControlPort", "check_signal", "format_id"]

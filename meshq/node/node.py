@@ -40,7 +40,6 @@ from meshq.node.environment import task_environment
 from meshq.node.listening import OPEN_HINT, Listening, identity
 from meshq.node.naming import NameClaim
 from meshq.node.restarts import Restarts
-from meshq.node.thread import NodeThread as NodeThread
 from meshq.protocol.messages import Bye, Message
 from meshq.transport.addresses import endpoint, is_loopback
 from meshq.transport.context import make_context

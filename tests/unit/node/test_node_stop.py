@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from meshq.config import load_settings
-from meshq.node.node import NodeThread
+from meshq.node.thread import NodeThread
 
 
 def test_an_idle_node_that_is_drained_ends_at_once(tmp_path: Path) -> None:
