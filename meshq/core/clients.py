@@ -8,6 +8,7 @@ from meshq.core.endings import Endings
 from meshq.core.events import Send
 from meshq.core.held import ClientAccount
 from meshq.core.holding import ClientGreeted, ClientUnreachable, HolderEffect
+from meshq.core.parking import Parking
 from meshq.core.reporting import Reports
 from meshq.core.timers import earliest
 from meshq.protocol.messages import Draining, Nack, Refused
@@ -33,6 +34,7 @@ class Clients:
         slots: int,
         own_client: bytes,
         dispatch: Dispatch,
+        parking: Parking,
         reports: Reports,
         endings: Endings,
         effects: list[HolderEffect],
@@ -41,6 +43,7 @@ class Clients:
         self._own_client = own_client
         self._credits = Credits(slots)
         self._dispatch = dispatch
+        self._parking = parking
         self._reports = reports
         self._endings = endings
         self._effects = effects

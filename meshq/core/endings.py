@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from meshq.core.held import ClientAccount, Held, HeldState
+from meshq.core.kept import Kept
 from meshq.core.reporting import Reports
 from meshq.core.tombs import Tombs
 from meshq.protocol.messages import Rack
@@ -12,8 +13,9 @@ from meshq.protocol.payload import Payload
 class Endings:
     """The last step of each attempt, with the memory of those that are over."""
 
-    def __init__(self, reports: Reports) -> None:
+    def __init__(self, reports: Reports, kept: Kept) -> None:
         self.tombs = Tombs()
+        self._kept = kept
         self._reports = reports
 
     def end(self, held: Held, status: int, serializer: str, payload: Payload, seconds: float, now: float) -> None:

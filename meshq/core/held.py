@@ -20,6 +20,8 @@ class HeldState(IntEnum):
     """Detached: this node's own owner has taken it over."""
     DONE = 3
     """Finished; the result is kept until the client has acknowledged it."""
+    PARKED = 4
+    """Waits for its time, or for its function's rate limit."""
 
 
 class Intent(IntEnum):
@@ -29,6 +31,8 @@ class Intent(IntEnum):
     REBALANCE = 1
     WITHDRAW = 2
     REVOKE = 3
+    TIME_LIMIT = 4
+    """Not called back: its worker is being killed, as it has run for too long."""
 
 
 class Held:

@@ -17,6 +17,7 @@ from meshq.core.dispatch import Dispatch
 from meshq.core.endings import Endings
 from meshq.core.entrusting import Entrusting
 from meshq.core.events import Received
+from meshq.core.gossip import Gossip
 from meshq.core.held import ClientAccount, Held, HeldState, Intent
 from meshq.core.holding import (
     ClientGreeted,
@@ -29,10 +30,21 @@ from meshq.core.holding import (
     FunctionsKnown,
     HolderEffect,
     HolderEvent,
+    PurgeAsked,
+    RateLimitSet,
+    ResizeAsked,
+    RevocationsHeard,
     RevokeAsked,
+    TimeLimitSet,
 )
+from meshq.core.kept import Kept
+from meshq.core.limits import Limits
 from meshq.core.pace import MAX_CREDIT
+from meshq.core.parking import Parking
+from meshq.core.purging import Purging
 from meshq.core.reporting import Reports
+from meshq.core.resizing import Resizing
+from meshq.core.survey import Survey
 from meshq.core.timers import earliest
 from meshq.core.withdrawals import Withdrawals
 from meshq.core.work import WorkerDone, WorkerGone, WorkerReady, WorkerRecalled
@@ -43,6 +55,9 @@ from meshq.protocol.messages import (
     Ping,
     Pong,
     Rack,
+    Relayed,
+    RevokedDigest,
+    RevokedIds,
     Started,
     Status,
     Submit,
@@ -62,13 +77,25 @@ class Holder:
         self._effects: list[HolderEffect] = []
         self._dispatch = Dispatch(slots)
         self._reports = Reports()
-        self._endings = Endings(self._reports)
-        self._clients = Clients(slots, own_client, self._dispatch, self._reports, self._endings, self._effects)
+        self._kept = Kept()
+        self._endings = Endings(self._reports, self._kept)
+        self._parking = Parking(self._dispatch, self._reports, self._endings)
+        self._limits = Limits(self._dispatch, self._effects)
+        self._clients = Clients(
+            slots, own_client, self._dispatch, self._parking, self._reports, self._endings, self._effects
+        )
         self._accounts = self._clients.accounts
         self._entrusting = Entrusting(self._accounts, self._reports, self._endings, self._effects)
         self._withdrawals = Withdrawals(
-            self._accounts, self._dispatch, self._reports, self._endings, self._entrusting, self._effects
+            self._accounts, self._dispatch, self._parking, self._reports, self._endings, self._entrusting,
+            self._effects,
+        )  # fmt: skip
+        self._gossip = Gossip(self._accounts, self._withdrawals, self._reports, self._effects)
+        self._purging = Purging(
+            self._accounts, own_client, self._dispatch, self._parking, self._reports, self._endings, self._effects
         )
+        self._resizing = Resizing(self._dispatch, self._clients, self._effects)
+        self.survey = Survey(self._clients, self._dispatch, self._parking, self._kept)
         self._tombs = self._endings.tombs
         self._recalls = self._withdrawals.recalls
         self._revocations = self._withdrawals.revocations
@@ -85,6 +112,11 @@ class Holder:
             EntrustedWithdrawn: self._entrusting.on_withdrawn,
             RevokeAsked: self._withdrawals.on_revoke,
             DrainAsked: self._on_drain,
+            RevocationsHeard: self._gossip.on_heard,
+            PurgeAsked: self._purging.on_asked,
+            RateLimitSet: self._parking.on_rate_limit_set,
+            TimeLimitSet: self._limits.on_time_limit_set,
+            ResizeAsked: self._resizing.on_resize,
             WorkerReady: self._on_worker_ready,
             WorkerDone: self._on_worker_done,
             WorkerRecalled: self._withdrawals.on_worker_recalled,
@@ -95,6 +127,9 @@ class Holder:
             Withdraw: self._withdrawals.on_withdraw,
             Ping: self._on_ping,
             Bye: self._withdrawals.on_bye,
+            Relayed: self._purging.on_relayed,
+            RevokedDigest: self._gossip.on_digest,
+            RevokedIds: self._gossip.on_ids,
         }
 
     # ------------------------------------------------------------------ the machine's face
@@ -110,14 +145,18 @@ class Holder:
             self._reports.say(held.client, Started(held.task, held.attempt, seconds))
         self._reports.tick(self._accounts.values(), now)
         self._effects.extend(self._dispatch.recall_behind(now))
+        self._parking.tick(now)
+        self._limits.tick(now)
+        self._purging.tick(now)
         self._clients.tick(now)
         return self._finish(now)
 
     def next_deadline(self) -> float | None:
         """Return when ``tick`` is due, or None while there is nothing to wait for."""
         return earliest(
-            self._reports.next_deadline(), self._dispatch.next_deadline(), self._clients.next_deadline()
-        )
+            self._reports.next_deadline(), self._dispatch.next_deadline(), self._clients.next_deadline(),
+            self._parking.next_deadline(), self._limits.next_deadline(), self._purging.next_deadline(),
+        )  # fmt: skip
 
     def counts(self) -> dict[str, int]:
         """Return how many attempts are queued, running and kept, and how many clients there are."""
@@ -130,9 +169,9 @@ class Holder:
         }
 
     def _finish(self, now: float) -> list[HolderEffect]:
-        effects = [
-            *self._effects, *self._dispatch.fill(now), *self._reports.flush(), *self._recalls.answered()
-        ]  # fmt: skip
+        starts = self._dispatch.fill(now)
+        self._limits.watch(now)
+        effects = [*self._effects, *starts, *self._reports.flush(), *self._recalls.answered()]
         self._effects.clear()
         if self._draining and not self._drained and self._is_idle():
             self._drained = True
@@ -184,7 +223,7 @@ class Holder:
             self._reports.finished(held, Status.REVOKED, "", b"", 0.0, now)
         elif message.detached:
             self._entrusting.take(held)
-        else:
+        elif not self._parking.take(held, now):
             self._dispatch.queue(held)
             taken.append(held)
 
@@ -218,6 +257,8 @@ class Holder:
 
     def _on_functions(self, event: FunctionsKnown, now: float) -> None:
         self._functions, self._serializers = event.functions, event.serializers
+        self._parking.declare(event.options)
+        self._limits.declare(event.options)
 
     def _on_worker_ready(self, event: WorkerReady, now: float) -> None:
         self._dispatch.slots.all[event.slot].ready = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from meshq.core.events import Received, Send
@@ -10,9 +11,14 @@ from meshq.protocol.payload import Payload
 
 
 class ClientGreeted(NamedTuple):
-    """Event: a client has said HELLO, for the first time or on a new connection."""
+    """Event: a client has said HELLO, for the first time or on a new connection.
+
+    ``role`` is that of its HELLO; ``label`` names it to people, as ``pid 123 on HOST``.
+    """
 
     client: bytes
+    role: str = "client"
+    label: str = ""
 
 
 class ClientUnreachable(NamedTuple):
@@ -22,10 +28,14 @@ class ClientUnreachable(NamedTuple):
 
 
 class FunctionsKnown(NamedTuple):
-    """Event: the functions that the workers offer, and the serializers that the node takes."""
+    """Event: the functions that the workers offer, and the serializers that the node takes.
+
+    ``options`` has what functions declare with ``@task``, as ``TaskOptions.to_wire`` gives it, by name.
+    """
 
     functions: frozenset[str]
     serializers: frozenset[str]
+    options: Mapping[str, dict[str, Any]] = {}
 
 
 class EntrustedStarted(NamedTuple):
@@ -57,12 +67,48 @@ class EntrustedWithdrawn(NamedTuple):
 class RevokeAsked(NamedTuple):
     """Event: refuse these tasks from now on. ``signal`` is the number to end running ones with, 0 to let them run.
 
-    Answered with ``RevokeAnswered`` under the same ``token``.
+    Answered with ``RevokeAnswered`` under the same ``token``. Clients are told under the id ``command``.
     """
 
     token: Any
     tasks: list[bytes]
     signal: int
+    command: bytes = b""
+
+
+class RevocationsHeard(NamedTuple):
+    """Event: a peer, or this node in an earlier life, refuses these ids, each for so many seconds still."""
+
+    ids: list[tuple[bytes, float]]
+
+
+class PurgeAsked(NamedTuple):
+    """Event: discard all tasks that have not started. Answered with ``PurgeAnswered`` within ``seconds``."""
+
+    token: Any
+    command: bytes
+    seconds: float
+
+
+class RateLimitSet(NamedTuple):
+    """Event: from now on so many runs of a function start here in a second; 0: as many as may be."""
+
+    function: str
+    rate: float
+
+
+class TimeLimitSet(NamedTuple):
+    """Event: from now on runs of a function may take so many seconds; None: as long as they like."""
+
+    function: str
+    soft: float | None
+    hard: float | None
+
+
+class ResizeAsked(NamedTuple):
+    """Event: have so many slots, at least one."""
+
+    slots: int
 
 
 class DrainAsked(NamedTuple):
@@ -79,6 +125,11 @@ HolderEvent: TypeAlias = (
     | EntrustedWithdrawn
     | RevokeAsked
     | DrainAsked
+    | RevocationsHeard
+    | PurgeAsked
+    | RateLimitSet
+    | TimeLimitSet
+    | ResizeAsked
     | WorkerReady
     | WorkerDone
     | WorkerRecalled
@@ -132,10 +183,67 @@ class RevokeAnswered(NamedTuple):
     outcome: dict[bytes, str]
 
 
+class RevocationsAdded(NamedTuple):
+    """Effect: these ids are refused as of now, each for so many seconds: keep that, and tell the peers."""
+
+    ids: list[tuple[bytes, float]]
+
+
+class PurgeAnswered(NamedTuple):
+    """Effect: what the purge did.
+
+    ``own`` is the number of tasks discarded here whose owner is absent or is this node; ``clients`` what each
+    client says of its own; ``silent`` the labels of the clients that did not answer in time.
+    """
+
+    token: Any
+    own: int
+    clients: dict[bytes, int]
+    silent: list[str]
+
+
+class SoftLimit(NamedTuple):
+    """Effect: let the slot's worker raise ``SoftTimeLimitExceeded`` inside this run, if it still runs."""
+
+    slot: int
+    run: int
+
+
+class KillWorker(NamedTuple):
+    """Effect: kill the slot's worker: its run is past its hard time limit."""
+
+    slot: int
+
+
+class StartWorker(NamedTuple):
+    """Effect: a slot is new: start a worker for it."""
+
+    slot: int
+
+
+class StopWorker(NamedTuple):
+    """Effect: a slot is gone: let its worker end after its run, and start no other."""
+
+    slot: int
+
+
 class Drained(NamedTuple):
     """Effect: nothing runs or waits any more, and every result is acknowledged."""
 
 
 HolderEffect: TypeAlias = (
-    Send | StartRuns | RecallRuns | SignalWorker | Entrust | Disown | RevokeAnswered | Drained
+    Send
+    | StartRuns
+    | RecallRuns
+    | SignalWorker
+    | SoftLimit
+    | KillWorker
+    | StartWorker
+    | StopWorker
+    | Entrust
+    | Disown
+    | RevokeAnswered
+    | RevocationsAdded
+    | PurgeAnswered
+    | Drained
 )

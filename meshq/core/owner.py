@@ -23,6 +23,8 @@ from meshq.core.owning import (
     NodeSuspected,
     OwnerEffect,
     OwnerEvent,
+    PurgeAnswered,
+    PurgeAsked,
     Revoked,
     Settle,
     Submitted,
@@ -52,7 +54,7 @@ from meshq.protocol.payload import join_payload
 
 __all__ = [
     "MAX_DEATHS", "Leaving", "NodeLost", "NodeReturned", "NodeSuspected", "Owner", "OwnerEffect", "OwnerEvent",
-    "Revoked", "Settle", "Submitted", "WithdrawAnswered", "WithdrawAsked",
+    "PurgeAnswered", "PurgeAsked", "Revoked", "Settle", "Submitted", "WithdrawAnswered", "WithdrawAsked",
 ]  # fmt: skip
 
 RESEND_S = 1.0

@@ -47,12 +47,27 @@ class Revoked(NamedTuple):
     tasks: list[bytes]
 
 
+class PurgeAsked(NamedTuple):
+    """Event: discard all tasks that have not started. Answered with ``PurgeAnswered``; carried out once."""
+
+    command: bytes
+
+
 class Leaving(NamedTuple):
     """Event: the owner goes; every unsettled task but the entrusted ones is cancelled."""
 
 
 OwnerEvent: TypeAlias = (
-    Submitted | Received | NodeJoined | NodeSuspected | NodeReturned | NodeLost | WithdrawAsked | Revoked | Leaving
+    Submitted
+    | Received
+    | NodeJoined
+    | NodeSuspected
+    | NodeReturned
+    | NodeLost
+    | WithdrawAsked
+    | Revoked
+    | PurgeAsked
+    | Leaving
 )
 
 
@@ -62,6 +77,13 @@ class Settle(NamedTuple):
     ended: list[tuple[OwnedTask, Outcome]]
 
 
+class PurgeAnswered(NamedTuple):
+    """Effect: how many tasks the purge has discarded, all in all, once the nodes have answered for theirs."""
+
+    command: bytes
+    discarded: int
+
+
 class WithdrawAnswered(NamedTuple):
     """Effect: the task was withdrawn before it started, or was not."""
 
@@ -69,4 +91,4 @@ class WithdrawAnswered(NamedTuple):
     withdrawn: bool
 
 
-OwnerEffect: TypeAlias = Send | Settle | WithdrawAnswered
+OwnerEffect: TypeAlias = Send | Settle | WithdrawAnswered | PurgeAnswered

@@ -34,6 +34,7 @@ from meshq.core.owner import (
     Owner,
     OwnerEffect,
     OwnerEvent,
+    PurgeAnswered,
     Settle,
     WithdrawAnswered,
 )
@@ -61,7 +62,9 @@ class NodesChanged(NamedTuple):
     """Effect: a node has come or gone, or says something else of itself."""
 
 
-SessionEffect: TypeAlias = Dial | Hangup | Greet | SendLink | Settle | WithdrawAnswered | Goodbye | NodesChanged
+SessionEffect: TypeAlias = (
+    Dial | Hangup | Greet | SendLink | Settle | WithdrawAnswered | PurgeAnswered | Goodbye | NodesChanged
+)
 
 
 class Session:

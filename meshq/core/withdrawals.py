@@ -13,6 +13,7 @@ from meshq.core.endings import Endings
 from meshq.core.entrusting import Entrusting
 from meshq.core.held import ClientAccount, Held, HeldState, Intent
 from meshq.core.holding import HolderEffect, RecallRuns, RevokeAsked, SignalWorker
+from meshq.core.parking import Parking
 from meshq.core.recalls import NOT_REMEMBERED, UNKNOWN, Recalls, Revoke
 from meshq.core.reporting import Reports
 from meshq.core.revocations import Revocations
@@ -27,6 +28,7 @@ class Withdrawals:
         self,
         clients: Mapping[bytes, ClientAccount],
         dispatch: Dispatch,
+        parking: Parking,
         reports: Reports,
         endings: Endings,
         entrusting: Entrusting,
@@ -36,6 +38,7 @@ class Withdrawals:
         self.recalls = Recalls()
         self._clients = clients
         self._dispatch = dispatch
+        self._parking = parking
         self._reports = reports
         self._endings = endings
         self._entrusting = entrusting

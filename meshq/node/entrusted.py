@@ -14,7 +14,16 @@ from meshq.core.accounts import NodeJoined
 from meshq.core.events import Received, Send
 from meshq.core.holding import Entrust, EntrustedDone, EntrustedStarted, EntrustedWithdrawn, HolderEvent
 from meshq.core.owned import Ending, Outcome, OwnedTask
-from meshq.core.owner import Owner, OwnerEffect, Revoked, Settle, Submitted, WithdrawAnswered, WithdrawAsked
+from meshq.core.owner import (
+    Owner,
+    OwnerEffect,
+    PurgeAnswered,
+    Revoked,
+    Settle,
+    Submitted,
+    WithdrawAnswered,
+    WithdrawAsked,
+)
 from meshq.protocol.failures import dump_failure
 from meshq.protocol.messages import Message, Started, Status
 
@@ -89,6 +98,8 @@ class Entrusted:
                     clients = self._clients.pop(task_id, ()) if withdrawn else self._clients.get(task_id, ())
                     for client in clients:
                         self._tell_holder(EntrustedWithdrawn(client, task_id, withdrawn))
+                case PurgeAnswered():
+                    pass
                 case _:
                     assert_never(effect)
 

@@ -31,7 +31,8 @@ class Hello(NamedTuple):
     """Client → node, first on every connection and again on each reconnection.
 
     Tables at the node key on the authenticated key and ``client``; only who knows ``secret`` takes one over.
-    ``lane`` is ``"work"`` or ``"control"``: the connection that this HELLO opens.
+    ``lane`` is ``"work"`` or ``"control"``: the connection that this HELLO opens. ``role`` is ``client``,
+    ``controller`` or ``node``.
     """
 
     client: bytes
@@ -124,10 +125,22 @@ class Rack(NamedTuple):
     attempt: int
 
 
+class Parked(NamedTuple):
+    """Node → client: the attempt is held, and waits for its time or its rate limit; it takes no credit meanwhile.
+
+    It implies ACCEPTED. ``seconds`` is how long that is expected to last, 0 where it is not known.
+    """
+
+    task: bytes
+    attempt: int
+    seconds: float = 0.0
+
+
 class Nack(NamedTuple):
     """Node → client: the attempt is not taken.
 
-    ``reason`` is one of ``full``, ``draining``, ``unknown-task``, ``serializer``.
+    ``reason`` is one of ``full``, ``draining``, ``unknown-task``, ``serializer``, ``parked`` (no more may be
+    parked there).
     """
 
     task: bytes
@@ -223,6 +236,41 @@ class Reply(NamedTuple):
     value: bytes
 
 
+class Relay(NamedTuple):
+    """Node → client: a control command that concerns the owner of tasks, once for each node that it is connected to.
+
+    ``name`` is ``revoke`` (of ``tasks``; not answered) or ``purge`` (of all tasks that have not started;
+    answered with RELAYED, to each node that relays it). It is carried out once, by ``command``.
+    """
+
+    command: bytes
+    name: str
+    tasks: list[bytes]
+
+
+class Relayed(NamedTuple):
+    """Client → node, in answer to RELAY(purge): how many tasks of its own it has discarded, all in all."""
+
+    command: bytes
+    discarded: int
+
+
+class RevokedDigest(NamedTuple):
+    """Node ↔ node: stands for the ids that the sender refuses; 16 bytes, equal where the ids are.
+
+    Sent over the work lane by the node that is the other's client, on each greeting and every 10 s. A node that
+    refuses other ids answers with REVOKED-IDS and with a digest of its own; the client then tells its ids too.
+    """
+
+    digest: bytes
+
+
+class RevokedIds(NamedTuple):
+    """Node ↔ node: ids that the sender refuses, each with the seconds for which it does so still."""
+
+    ids: list[list[Any]]
+
+
 class Part(NamedTuple):
     """Either way: a piece of a payload above the inline limit, before the message that refers to it.
 
@@ -237,14 +285,15 @@ class Part(NamedTuple):
 
 Message: TypeAlias = (
     Hello | HelloAck | Refused | Submit | Accepted | Started | Result | Rack | Nack | Withdraw | Withdrawn
-    | Credit | Ping | Pong | Bye | ByeAck | Draining | Command | Reply | Part
+    | Credit | Ping | Pong | Bye | ByeAck | Draining | Command | Reply | Part | Parked | Relay | Relayed
+    | RevokedDigest | RevokedIds
 )  # fmt: skip
 
 
 MESSAGE_OF_VERB: dict[int, type[Any]] = {
     1: Hello, 2: HelloAck, 3: Refused, 4: Submit, 5: Accepted, 6: Started, 7: Result, 8: Rack, 9: Nack,
     10: Withdraw, 11: Withdrawn, 12: Credit, 13: Ping, 14: Pong, 15: Bye, 16: ByeAck, 17: Draining,
-    18: Command, 19: Reply, 20: Part,
+    18: Command, 19: Reply, 20: Part, 21: Parked, 22: Relay, 23: Relayed, 24: RevokedDigest, 25: RevokedIds,
 }  # fmt: skip
 """The verb numbers; fixed for ever, one a message."""
 

@@ -36,6 +36,8 @@ def _container_check(hint: Any) -> Callable[[Any], bool] | None:
         return lambda value: all(type(k) is str and type(v) is str for k, v in value.items())
     if "dict[str" in text:
         return lambda value: value is None or all(type(key) is str for key in value)
+    if "list[bytes]" in text:
+        return lambda value: all(type(item) is bytes and len(item) == ID_BYTES for item in value)
     if "list[str]" in text:
         return lambda value: all(type(item) is str for item in value)
     if "list[list" in text:
