@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import reprlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgpack
@@ -185,21 +186,29 @@ def decode(frames: Sequence[Buffer], joiner: Joiner) -> Incoming:
     for group in _unpack(frames[2], MAX_BATCH_BYTES, list):
         if type(group) is not list or not group or type(group[0]) is not int:
             raise RemoteProtocolError("a batch is not made of groups that begin with a verb")
-        read = READER_OF_VERB.get(group[0])
-        if read is None:
+        reader = READER_OF_VERB.get(group[0])
+        if reader is None:
             unknown.append(group[0])
-        elif group[0] in _VERBS_WITH_PAYLOADS:
-            _read_payloads(map(read, group[1:]), pieces, joiner, messages)
+            continue
+        read = reader.read_all(group[1:])
+        payload = _PAYLOAD_OF_VERB.get(group[0])
+        if payload is not None and (payload < 0 or int in set(map(type, map(itemgetter(payload), read)))):
+            _read_payloads(read, pieces, joiner, messages)
         else:
-            messages.extend(map(read, group[1:]))
+            messages += read
     return Incoming(header, messages, unknown)
 
 
-_VERBS_WITH_PAYLOADS = frozenset(VERB_OF_MESSAGE[kind] for kind in (Part, Submit, Result))
+_PAYLOAD_OF_VERB = {
+    VERB_OF_MESSAGE[Submit]: Submit._fields.index("payload"),
+    VERB_OF_MESSAGE[Result]: Result._fields.index("payload"),
+    VERB_OF_MESSAGE[Part]: -1,
+}
+"""Where messages have their payload, which may be the number of a transfer; that of a part is a frame."""
 
 
 def _read_payloads(
-    group: Iterator[Any], pieces: Iterator[Buffer], joiner: Joiner, messages: list[Message]
+    group: Iterable[Any], pieces: Iterator[Buffer], joiner: Joiner, messages: list[Message]
 ) -> None:
     """Gather the pieces of large payloads; a message that refers to pieces which are lost is lost with them."""
     for message in group:

@@ -1,15 +1,17 @@
-"""Reading one message from what msgpack unpacked, so that nothing of a wrong shape gets further.
+"""Reading messages from what msgpack unpacked, so that nothing of a wrong shape gets further.
 
-The check is quick for what was seen before: a message whose items have the same types as an earlier good one
-needs no second look, other than at its ids and containers.
+Messages of one verb come in groups. A few are checked one by one, quickly where one of the same types was good
+before; many are checked by column, all ids at once, all payloads at once, at a third of the cost.
 """
 
 from __future__ import annotations
 
 import reprlib
 import types
-from collections.abc import Callable
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import repeat
+from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from meshq.errors import RemoteProtocolError
 from meshq.ids import ID_BYTES
@@ -18,18 +20,29 @@ from meshq.protocol.messages import MESSAGE_OF_VERB, Message, Part
 _ID_FIELDS = frozenset({"task", "node", "client", "command", "secret"})
 # A payload on the wire is inline bytes or the number of a transfer; the list form never crosses it.
 _WIRE_PAYLOAD = (bytes, int)
+_MANY = 8
+"""From so many messages on, columns are quicker to check than rows."""
+
+Check = Callable[[Any], bool]
 
 
-def _wire_types(name: str, hint: Any) -> tuple[Any, ...]:
-    """Return the Python types that msgpack may give for a field."""
+class _Column(NamedTuple):
+    """One field: the types that msgpack may give for it, and what a container there may hold."""
+
+    types: frozenset[type]
+    is_id: bool
+    check: Check | None
+
+
+def _wire_types(name: str, hint: Any) -> frozenset[type]:
     if name == "payload":
-        return _WIRE_PAYLOAD
+        return frozenset(_WIRE_PAYLOAD)
     options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    plain = tuple(get_origin(option) or option for option in options)
-    return (*plain, int) if float in plain else plain
+    plain = frozenset(get_origin(option) or option for option in options)
+    return plain | {int} if float in plain else plain
 
 
-def _container_check(hint: Any) -> Callable[[Any], bool] | None:
+def _container_check(hint: Any) -> Check | None:
     """Return the check of what a container holds, or None where the field is not one."""
     text = str(hint)
     if "dict[str, str]" in text:
@@ -45,41 +58,78 @@ def _container_check(hint: Any) -> Callable[[Any], bool] | None:
     return None
 
 
-def _make_reader(cls: type[Any]) -> Callable[[list[Any]], Message]:
-    fields = cls._fields if cls is not Part else cls._fields[:-1]  # a part's data is a frame of its own
-    hints = get_type_hints(cls)
-    allowed = [_wire_types(name, hints[name]) for name in fields]
-    required = sum(name not in cls._field_defaults for name in fields)
-    id_positions = tuple(index for index, name in enumerate(fields) if name in _ID_FIELDS)
-    checks = [(i, check) for i, name in enumerate(fields) if (check := _container_check(hints[name]))]
-    known: set[tuple[type, ...]] = set()
-    width = len(fields)
+class Reader:
+    """Reads the items of one verb."""
 
-    def refuse(item: object) -> RemoteProtocolError:
-        return RemoteProtocolError(f"a {cls.__name__} message has the wrong shape: {reprlib.repr(item)}")
+    def __init__(self, cls: type[Any]) -> None:
+        self._cls = cls
+        fields = cls._fields if cls is not Part else cls._fields[:-1]  # a part's data is a frame of its own
+        hints = get_type_hints(cls)
+        self._columns = [
+            _Column(_wire_types(name, hints[name]), name in _ID_FIELDS, _container_check(hints[name]))
+            for name in fields
+        ]
+        self._defaults = [cls._field_defaults.get(name) for name in fields]
+        self._required = sum(name not in cls._field_defaults for name in fields)
+        self._ids = tuple(index for index, column in enumerate(self._columns) if column.is_id)
+        self._checks = [(i, column.check) for i, column in enumerate(self._columns) if column.check]
+        self._known: set[tuple[type, ...]] = set()
+        self._make = partial(tuple.__new__, cls)
 
-    def read(item: list[Any]) -> Message:
+    def read_all(self, items: Sequence[Any]) -> list[Message]:
+        """Return the messages of a group; raises ``RemoteProtocolError`` for one of a wrong shape."""
+        if len(items) >= _MANY and self._cls is not Part and set(map(type, items)) == {list}:
+            try:
+                columns = list(zip(*items, strict=True))
+            except ValueError:  # of several widths: a peer does not send such, but it is not wrong
+                columns = []
+            if len(columns) >= self._required and all(map(_fits, self._columns, columns)):
+                return self._from(items, columns)
+        return [self._read(item) for item in items]
+
+    def _from(self, items: Sequence[Any], columns: list[tuple[Any, ...]]) -> list[Message]:
+        """Make messages of items whose columns are good; what a newer peer has added is left out."""
+        width = len(self._columns)
+        if len(columns) == width:
+            return list(map(self._make, items))
+        columns += [repeat(default) for default in self._defaults[len(columns) :]]  # type: ignore[misc]
+        return list(map(self._make, zip(*columns[:width], strict=False)))
+
+    def _read(self, item: Any) -> Message:
         if type(item) is not list:
-            raise refuse(item)
-        if len(item) > width:
-            item = item[:width]
+            raise self._refuse(item)
+        if len(item) > len(self._columns):
+            item = item[: len(self._columns)]
         signature = tuple(map(type, item))
-        if signature not in known:
-            if len(item) < required or not all(t in a for t, a in zip(signature, allowed, strict=False)):
-                raise refuse(item)
-            known.add(signature)
-        for position in id_positions:
+        if signature not in self._known:
+            self._learn(item, signature)
+        for position in self._ids:
             if len(item[position]) != ID_BYTES:
-                raise refuse(item)
-        for position, check in checks:
+                raise self._refuse(item)
+        for position, check in self._checks:
             if position < len(item) and not check(item[position]):
-                raise refuse(item)
-        message: Message = cls(*item)
+                raise self._refuse(item)
+        message: Message = self._cls(*item)
         return message
 
-    return read
+    def _learn(self, item: list[Any], signature: tuple[type, ...]) -> None:
+        """Note that items of these types are good."""
+        fitting = all(t in column.types for t, column in zip(signature, self._columns, strict=False))
+        if len(item) < self._required or not fitting:
+            raise self._refuse(item)
+        self._known.add(signature)
+
+    def _refuse(self, item: object) -> RemoteProtocolError:
+        return RemoteProtocolError(f"a {self._cls.__name__} message has the wrong shape: {reprlib.repr(item)}")
 
 
-READER_OF_VERB: dict[int, Callable[[list[Any]], Message]] = {
-    verb: _make_reader(cls) for verb, cls in MESSAGE_OF_VERB.items()
-}
+def _fits(column: _Column, values: tuple[Any, ...]) -> bool:
+    """Whether all values of a column are of the right shape."""
+    return (
+        column.types.issuperset(map(type, values))
+        and (not column.is_id or set(map(len, values)) == {ID_BYTES})
+        and (column.check is None or all(map(column.check, values)))
+    )
+
+
+READER_OF_VERB: dict[int, Reader] = {verb: Reader(cls) for verb, cls in MESSAGE_OF_VERB.items()}
