@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from meshq.tasks.port import set_submitter_factory
 
 if TYPE_CHECKING:
+    from meshq.client.functions import discard_all, dmap, dmap_async, execute_remote, is_done, ping
     from meshq.client.future import Future
     from meshq.client.mesh import Mesh
     from meshq.client.result import AsyncResult
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
         UnknownTask,
         WorkerLost,
     )
-    from meshq.tasks import task
+    from meshq.tasks import control_command, task
 
 __version__ = "0.1.0"
 
@@ -43,6 +44,13 @@ _HOMES = {
     "AsyncResult": "meshq.client.result",
     "Future": "meshq.client.future",
     "Mesh": "meshq.client.mesh",
+    "control_command": "meshq.tasks",
+    "discard_all": "meshq.client.functions",
+    "dmap": "meshq.client.functions",
+    "dmap_async": "meshq.client.functions",
+    "execute_remote": "meshq.client.functions",
+    "is_done": "meshq.client.functions",
+    "ping": "meshq.client.functions",
     "task": "meshq.tasks",
 }
 
@@ -71,6 +79,13 @@ __all__ = [
     "UnknownTask",
     "WorkerLost",
     "__version__",
+    "control_command",
+    "discard_all",
+    "dmap",
+    "dmap_async",
+    "execute_remote",
+    "is_done",
+    "ping",
     "task",
 ]
 

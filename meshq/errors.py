@@ -10,7 +10,7 @@ MeshqError
 ├── NoNodes                no node was seen in time
 ├── UnknownTask            no node offers this function
 ├── QueueFull              the outbox has reached its budget
-├── ResultGone             the result was known and is no longer kept
+├── ResultGone             the result is no longer kept, or nobody knows the task
 ├── EncodingError          a value does not fit the serializer (also a TypeError)
 └── TaskError              what became of one task
     ├── TaskRevoked
@@ -68,7 +68,7 @@ class QueueFull(MeshqError):
 
 
 class ResultGone(MeshqError):
-    """The task finished, but its result is no longer kept anywhere."""
+    """The task has ended and its result is no longer kept, or nobody who answers knows the task."""
 
 
 class EncodingError(MeshqError, TypeError):

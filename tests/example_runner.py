@@ -38,6 +38,7 @@ class Desk:
             "MESHQ_MESH": f"docs-{uuid.uuid4().hex[:12]}",
             "PYTHONPATH": str(ROOT),
             "PYTHONDONTWRITEBYTECODE": "1",
+            "TMPDIR": str(scratch),
             "XDG_CONFIG_HOME": str(scratch / "config"),
             "XDG_STATE_HOME": str(scratch / "state"),
         }

@@ -122,10 +122,41 @@ def test_embedded_node(follow: Follow) -> None:
     assert rest == ["100 plates washed", "in this process: False", "the node has stopped"]
 
 
+def test_steering(follow: Follow) -> None:
+    """Control shows, ends, limits and discards tasks as the example says."""
+    printed, _ = follow("steering/steering.py")
+    assert printed.splitlines() == [
+        "1. oven says pong, slots: 1",
+        "   missing: {}",
+        "2. active: bakery.bake('roast', 3600)",
+        "   revoke: terminated",
+        "   TaskRevoked",
+        "3. scheduled, because of a countdown: 'breakfast rolls'",
+        "   revoke: dropped",
+        "4. cake, underdone",
+        "   TimeLimitExceeded",
+        "5. bakery.bake [rate_limit=10/s]: 6 biscuits took half a second: True",
+        "6. 100 discarded, silent: {}",
+        "   all settled: True",
+        "   and pizza is ready",
+    ]
+
+
+def test_control_command(follow: Follow) -> None:
+    """The user's command is carried out by the node, with its arguments; what goes wrong is its reply."""
+    printed, _ = follow("control_command/keeper.py")
+    made, shelf, cleared, gone, wrong = printed.splitlines()
+    assert made == "made: 20"
+    assert shelf == "shelf: {'pictures': 20, 'bytes': 210}"
+    assert cleared == "cleared: [20]"
+    assert re.fullmatch(r"with {'clear': True}: {'error': .*FileNotFoundError.*}", gone)
+    assert re.fullmatch(r"with {'empty': True}: {'error': .*empty.*}", wrong)
+
+
 def test_every_example_is_run() -> None:
     """Each script that says what to type is in a test of this module, and in the examples' table."""
     scripts = {str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.py") if commands_of(path)}
     here, table = Path(__file__).read_text(encoding="utf-8"), (EXAMPLES / "README.md").read_text(encoding="utf-8")
-    assert len(scripts) == 6
+    assert len(scripts) == 8
     assert not [script for script in scripts if f'follow("{script}")' not in here]
     assert not [script for script in scripts if f"({script})" not in table]

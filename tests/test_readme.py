@@ -108,6 +108,21 @@ def test_commands_are_accepted(line: str) -> None:
             break
 
 
+def test_the_functions_of_the_default_mesh(tmp_path: Path) -> None:
+    """What the page on tasks says that dmap and the others return is what they return."""
+    (block,) = (block for block in PYTHON_BLOCKS if block.text.startswith("import operator"))
+    calls = re.compile(r"^([a-z].*?)  # ([^:]+).*$")
+    lines = [calls.sub(r"assert (\1) == (\2)", line) for line in block.text.splitlines()]
+    assert sum(line.startswith("assert ") for line in lines) == 7
+    (tmp_path / "page.py").write_text("\n".join(["import meshq", *lines]))
+    desk = Desk(tmp_path, tmp_path)
+    try:
+        desk.start_node("--allow", "operator", "--slots", "1")
+        desk.run("page.py")
+    finally:
+        desk.close()
+
+
 @pytest.mark.parametrize("block", PYTHON_BLOCKS, ids=lambda block: f"{block.page}-{block.text[:20]}")
 def test_code_parses_and_its_names_exist(block: Block) -> None:
     """Python in the documentation parses, and what it imports from meshq is there."""
@@ -132,6 +147,29 @@ def test_settings_are_listed() -> None:
     for spec in SPECS.values():
         assert f"`{spec.name}`" in page
         assert f"`{spec.variable}`" in page
+
+
+def test_options_are_listed() -> None:
+    """The page on tasks has each option that a task takes, in the table or among those that are refused."""
+    from meshq.tasks.options import TaskOptions
+
+    page = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
+    options = page.partition("## Options")[2].partition("## Results")[0]
+    assert [name for name in TaskOptions._fields if f"`{name}`" not in options] == ["overrides"]  # no option
+
+
+def test_commands_are_listed() -> None:
+    """The page on control has each control command, in Python and in the shell, and each look of inspect."""
+    from meshq.cli.ctl import ctl
+    from meshq.cli.ctl_inspect import inspect
+    from meshq.control.control import Control
+    from meshq.control.inspecting import Inspect
+
+    page = (ROOT / "docs" / "control.md").read_text(encoding="utf-8")
+    public = [name for kind in (Control, Inspect) for name in vars(kind) if not name.startswith("_")]
+    shell = [*ctl.list_commands(click.Context(ctl)), *inspect.list_commands(click.Context(inspect))]
+    assert not [name for name in public if f"{name}(" not in page]
+    assert not [name for name in shell if f"`{name}" not in page and f"`inspect {name}" not in page]
 
 
 def test_exit_codes_are_listed() -> None:

@@ -14,19 +14,22 @@ if TYPE_CHECKING:
 FIND_S = 2.0
 """How long nodes are looked for where the user does not say."""
 SETTLE_S = 0.3
-"""With no further node for so long, those that are there have been found: mDNS and HELLO take some 100 ms."""
-_POLL_S = 0.02
+"""With no further node for so long, those that are there have been found: mDNS and HELLO take some 100 ms.
+
+It need not be waited for where all nodes are seen that those seen have named.
+"""
+_POLL_S = 0.01
 _KEY_PROBLEMS = frozenset({"auth", "key"})
 
 
 def settle(mesh: Mesh, timeout: float, count: int | None = None) -> list[NodeInfo]:
-    """Return the nodes once ``count`` are seen, or, without it, no further one comes; at most ``timeout`` s."""
+    """Return the nodes once ``count`` are seen, or, without it, all that are there; at most ``timeout`` s."""
     end_at = time.monotonic() + timeout
     nodes, changed_at = mesh.nodes(), time.monotonic()
     while time.monotonic() < end_at:
         if count is not None and len(nodes) >= count:
             break
-        if count is None and nodes and time.monotonic() - changed_at >= SETTLE_S:
+        if count is None and nodes and (mesh.is_complete() or time.monotonic() - changed_at >= SETTLE_S):
             break
         time.sleep(_POLL_S)
         seen = mesh.nodes()

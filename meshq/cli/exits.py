@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshq.errors import AuthenticationError, ConfigError, MeshqError, NoNodes
+from meshq.errors import AuthenticationError, ConfigError, NoNodes
 
 OK = 0
 FAILED = 1
@@ -18,7 +18,7 @@ INTERRUPTED = 130
 """Ctrl-C: 128 + SIGINT, as shells have it."""
 
 
-def code_of(error: MeshqError) -> int:
+def code_of(error: BaseException) -> int:
     """Return the exit code for an error that ends a command."""
     for kind, code in ((ConfigError, USAGE), (NoNodes, NO_NODES), (AuthenticationError, REFUSED)):
         if isinstance(error, kind):

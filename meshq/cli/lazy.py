@@ -1,12 +1,15 @@
-"""A click group whose commands are imported when they are needed, and not to list them."""
+"""A click group whose commands are imported when they are needed, and not to list or to complete them."""
 
 from __future__ import annotations
 
 import difflib
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 class Lazy(NamedTuple):
@@ -45,6 +48,14 @@ class LazyGroup(click.Group):
         close = difflib.get_close_matches(name, self._lazy, n=2)
         hint = f"did you mean {' or '.join(close)}?" if close else f"the commands are {', '.join(self._lazy)}"
         raise click.UsageError(f"there is no command {name!r}; {hint}", ctx)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands that begin with ``incomplete``, from the table alone, and the group's own flags."""
+        from click.shell_completion import CompletionItem
+
+        names = [name for name in self._lazy if name.startswith(incomplete)]
+        found = [CompletionItem(name, help=self._lazy[name].help) for name in names]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands from the table alone."""

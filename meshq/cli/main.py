@@ -18,16 +18,18 @@ _COMMANDS = {
     "node": Lazy("meshq.cli.node:node", "Run the functions of MODULEs for the mesh, on this host."),
     "nodes": Lazy("meshq.cli.nodes:nodes", "List the nodes that are seen from here."),
     "call": Lazy("meshq.cli.call:call", "Run one task, and print its result."),
-    "ctl": Lazy("meshq.cli.ctl:ctl", "Steer the nodes: ping, revoke, broadcast."),
+    "result": Lazy("meshq.cli.result:result", "Show what became of a task, whoever submitted it."),
+    "ctl": Lazy("meshq.cli.ctl:ctl", "Steer the nodes: ping, inspect, revoke, purge, limits, drain."),
     "key": Lazy("meshq.cli.key:key", "Make or show the mesh key."),
     "config": Lazy("meshq.cli.config:config", "Show the settings, and where each comes from."),
+    "completion": Lazy("meshq.cli.completion:completion", "Print what makes bash, zsh or fish complete all this."),
 }
 
 _EPILOG = """\
 Exit codes: 0 ok, 1 a task or command failed, 2 usage or configuration, 3 no node found, 4 authentication
 refused, 5 only some nodes replied.
 
-Shell completion, for bash (zsh and fish alike): eval "$(_MESHQ_COMPLETE=bash_source meshq)"
+Shell completion, for bash (zsh alike): eval "$(meshq completion bash)"
 """
 
 
@@ -64,12 +66,12 @@ def _run(args: list[str]) -> int:
         return INTERRUPTED
     except click.ClickException as error:
         if as_json:
-            complain(error.format_message(), as_json)
+            complain(error.format_message(), as_json, "UsageError")
         else:
             error.show()
         return error.exit_code
     except MeshqError as error:
-        complain(str(error), as_json)
+        complain(str(error), as_json, type(error).__qualname__)
         return code_of(error)
     except BrokenPipeError:
         return FAILED

@@ -11,6 +11,7 @@ from meshq.cli.absence import FIND_S, absence, settle
 from meshq.cli.exits import OK, PARTIAL
 from meshq.cli.flags import json_flag, mesh_flags, open_mesh
 from meshq.cli.output import note, print_json, print_table
+from meshq.cli.waiting import Waiting
 
 if TYPE_CHECKING:
     from meshq.client.nodes import NodeInfo
@@ -33,7 +34,7 @@ def nodes(timeout: float, wait: int | None, as_json: bool, **flags: Any) -> int:
     It looks until no further node turns up, or for --timeout seconds if there is none. Where none is found it
     says why, and exits with 3, or with 4 if a key is the reason; with 5 where fewer than --wait are found.
     """
-    with open_mesh(flags) as mesh:
+    with open_mesh(flags) as mesh, Waiting("looking for nodes…", as_json):
         found, problems = settle(mesh, timeout, wait), mesh.problems()
         if not found:
             raise absence(mesh)

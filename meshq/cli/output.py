@@ -32,10 +32,10 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def complain(text: str, as_json: bool = False) -> None:
-    """Say what went wrong: one line on stderr, or as the command's JSON value."""
+def complain(text: str, as_json: bool = False, kind: str = "MeshqError") -> None:
+    """Say what went wrong: one line on stderr, or as the command's JSON value, with the kind of error."""
     if as_json:
-        print_json({"error": text})
+        print_json({"error": text, "type": kind})
     else:
         note(text)
 

@@ -17,6 +17,11 @@ def value_of(text: str) -> Any:
         return text
 
 
+def text_of(value: Any) -> str:
+    """Return a task's result as it is printed: a string as it is, anything else as Python shows it."""
+    return value if isinstance(value, str) else repr(value)
+
+
 def object_of(flag: str, text: str | None) -> dict[str, Any]:
     """Return the JSON object that was given to ``flag``, {} for none. Raises ``ConfigError``."""
     try:

@@ -17,7 +17,7 @@ from meshq.protocol.payload import payload_size
 TASK_OVERHEAD = 600
 """What a queued task takes besides its arguments, for the budget's sake."""
 MAX_RECENT = 10_000
-"""Detached tasks that have ended and are still found by their id; the oldest are forgotten first."""
+"""Detached tasks that have ended, and ``dmap``s, that are found by their id; the oldest are forgotten first."""
 
 
 class Books:
@@ -49,8 +49,13 @@ class Books:
         return sum(not future.is_accepted for future in list(self._detached.values()))
 
     def find(self, task_id: bytes) -> Future[Any] | None:
-        """Return the future of a detached task, unfinished or ended lately."""
-        return self._detached.get(task_id) or self._recent.get(task_id)
+        """Return the future of a task: of any that is unfinished, or of a detached one that has ended lately."""
+        return self._attached.get(task_id) or self._detached.get(task_id) or self._recent.get(task_id)
+
+    def note(self, future: Future[Any]) -> None:
+        """Have a future found by its id, as long as those of detached tasks that have ended are."""
+        with self._lock:
+            self._remember(future)
 
     def forget(self, task_id: bytes) -> None:
         """Let go of the result of a detached task."""
@@ -79,11 +84,15 @@ class Books:
             return self._attached.pop(task.id, None)
         future = self._detached.get(task.id)
         if future is not None:
-            if len(self._recent) >= MAX_RECENT:
-                self._recent.popitem(last=False)
-            self._recent[task.id] = future
+            with self._lock:
+                self._remember(future)
             self._detached.pop(task.id, None)  # last, so that it is found at every moment
         return future
+
+    def _remember(self, future: Future[Any]) -> None:
+        if len(self._recent) >= MAX_RECENT:
+            self._recent.popitem(last=False)
+        self._recent[future.id] = future
 
     def abandon(self, error: BaseException) -> None:
         """Settle all that is left with an error, as nobody will hear of its end."""

@@ -12,7 +12,7 @@ from meshq.tasks.options import TaskOptions
 
 PLAIN = TaskOptions()
 """The options of a function that nobody has given any."""
-_SUPPORTED = frozenset({"tags", "serializer"})
+_NOT_YET = ("max_retries", "retry_for", "delivery")
 
 
 def make_task(
@@ -28,15 +28,33 @@ def make_task(
     encoding = options.serializer or "msgpack"
     payload = serializer(encoding).dumps_call(args, kwargs)
     task_id = new_task_id() if options.task_id is None else parse_task_id(options.task_id)
-    wire = {"chunk": True} if chunked else None
-    task = OwnedTask(task_id, name, encoding, payload, detached=detached, options=wire)
+    task = OwnedTask(task_id, name, encoding, payload, detached=detached)
+    if chunked:
+        task.options = {"chunk": True}
     if options != PLAIN:
         _check(options)
         task.tags = frozenset(options.tags)
+        task.options = {**(task.options or {}), **_to_wire(options)} or None
     return task
 
 
 def _check(options: TaskOptions) -> None:
-    unsupported = sorted(set(options.to_wire()) - _SUPPORTED)
-    if unsupported:
-        raise ConfigError(f"task option {unsupported[0]} has no effect in this version of meshq: leave it out")
+    for key in _NOT_YET:
+        if getattr(options, key) != getattr(PLAIN, key):
+            raise ConfigError(f"task option {key} has no effect in this version of meshq: leave it out")
+
+
+def _to_wire(options: TaskOptions) -> dict[str, Any]:
+    """Return what the owner and the node have to know of the call.
+
+    What a node knows of the function itself is told only where this call has it otherwise, as such a limit counts
+    for this call alone, and more than one set by a control command; None lifts one.
+    """
+    wire: dict[str, Any] = {key: getattr(options, key) for key in options.overrides}
+    if options.countdown:
+        wire["countdown"] = options.countdown
+    if options.expires is not None:
+        wire["expires"] = options.expires
+    if options.priority is not None:
+        wire["priority"] = options.priority
+    return wire

@@ -8,6 +8,7 @@ from typing import Any
 
 from meshq.client.runtime import Runtime
 from meshq.control.lanes import ControlLanes, Reach
+from meshq.core.membership import Absent
 from meshq.core.owner import Revoked
 from meshq.errors import MeshqError
 from meshq.protocol.messages import Command
@@ -17,10 +18,11 @@ YOUNG_S = 1.0
 
 
 class MeshControl:
-    """What ``Control`` asks of a mesh; see ``ControlPort``."""
+    """What ``Control`` asks of a mesh; see ``ControlPort``. ``purge`` discards the mesh's own waiting tasks."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, purge: Callable[[bytes, Callable[[int], None]], None]) -> None:
         self._runtime = runtime
+        self._purge = purge
         self._lanes: ControlLanes | None = None
 
     @property
@@ -39,30 +41,50 @@ class MeshControl:
         """Give a command, from any thread."""
         if self._runtime.in_loop():
             raise MeshqError("a callback of a future must not give control commands, as it runs in their thread")
-        gather = time.monotonic() - self._runtime.started_at < YOUNG_S
-        self._runtime.ask(
-            lambda: self._open().begin(
-                command, timeout=timeout, limit=limit, gather=gather, on_reply=on_reply, on_finish=on_finish
-            )
-        )
+
+        def begin() -> None:
+            self._open().begin(
+                command, timeout=timeout, limit=limit, gather=self._is_young(), on_reply=on_reply,
+                on_finish=on_finish,
+            )  # fmt: skip
+
+        self._runtime.ask(begin)
 
     def revoke_owned(self, tasks: list[bytes]) -> None:
         """Revoke those of the tasks that are this mesh's own."""
         self._runtime.ask(self._runtime.engine.handle, Revoked(tasks))
+
+    def purge_owned(self, command: bytes, on_answer: Callable[[int], None]) -> None:
+        """Discard this mesh's own waiting tasks; ``on_answer`` gets their number, in the loop's thread."""
+        self._purge(command, on_answer)
 
     def refresh(self) -> None:
         """Take in that nodes have come or gone; for the loop's thread."""
         if self._lanes is not None:
             self._lanes.refresh()
 
+    def _is_young(self) -> bool:
+        young = time.monotonic() - self._runtime.started_at < YOUNG_S
+        return young and not self._runtime.engine.is_complete()
+
     def _open(self) -> ControlLanes:
         if self._lanes is None:
             runtime = self._runtime
-            self._lanes = ControlLanes(runtime.loop, runtime.context, runtime.key, runtime.hello, self._reaches)
+            self._lanes = ControlLanes(runtime.loop, runtime.context, runtime.key, runtime.hello, self)
             runtime.parts.append(self._lanes)
         return self._lanes
 
-    def _reaches(self) -> list[Reach]:
+    @property
+    def changes(self) -> int:
+        """A number that grows whenever ``absent`` may have something else to say."""
+        return self._runtime.engine.session.membership.changes
+
+    def absent(self) -> list[Absent]:
+        """Return the nodes that should be there and do not answer."""
+        return self._runtime.engine.absent()
+
+    def reaches(self) -> list[Reach]:
+        """Return how each node that answers is reached."""
         return [
             Reach(
                 view.node_id,

@@ -14,7 +14,9 @@ from typing import Any, Protocol
 
 import zmq
 
+from meshq.core.hints import MayFollow
 from meshq.core.membership import (
+    Absent,
     Candidate,
     CandidateGone,
     CandidateSeen,
@@ -31,7 +33,17 @@ from meshq.core.membership import (
     Problem,
 )
 from meshq.core.owned import Outcome, OwnedTask
-from meshq.core.owner import Leaving, Owner, OwnerEvent, Settle, Submitted, WithdrawAnswered, WithdrawAsked
+from meshq.core.owner import (
+    Leaving,
+    Owner,
+    OwnerEvent,
+    PurgeAnswered,
+    PurgeAsked,
+    Settle,
+    Submitted,
+    WithdrawAnswered,
+    WithdrawAsked,
+)
 from meshq.core.session import Goodbye, NodesChanged, SendLink, Session, SessionEffect
 from meshq.core.timers import earliest
 from meshq.protocol.messages import Hello, HelloAck, Message, Rack
@@ -47,12 +59,16 @@ PATIENCE_S = 0.05
 A message of their own would wake the node for nothing, just when the next task is on its way to it.
 """
 
+ALONE_S = 0.1
+"""How long a node that knows no other must have been alone to be believed: it may have just been started."""
+
 
 class Listener(Protocol):
     """Who is told what becomes of tasks and nodes, in the loop's thread."""
 
     def on_settled(self, ended: list[tuple[OwnedTask, Outcome]]) -> None: ...
     def on_withdraw_answered(self, task_id: bytes, withdrawn: bool) -> None: ...
+    def on_purge_answered(self, command: bytes, discarded: int) -> None: ...
     def on_nodes_changed(self) -> None: ...
     def on_goodbye(self, node: bytes) -> None: ...
     def on_stopped(self) -> None: ...
@@ -69,9 +85,11 @@ class Engine:
         hello: Hello,
         listener: Listener,
         no_nodes_timeout: float,
+        may_follow: MayFollow,
     ) -> None:
         now = time.monotonic()
-        membership = Membership(MembershipSettings(), random.Random(), fingerprint(key) if key else "")
+        own_key = fingerprint(key) if key else ""
+        membership = Membership(MembershipSettings(), random.Random(), own_key, may_follow)
         self.session = Session(membership, Owner(no_nodes_timeout, now))
         self._loop = loop
         self._listener = listener
@@ -81,15 +99,17 @@ class Engine:
         self._left = False
         self._flush_at: float | None = None
         self._due: float | None = None
+        self._changed_at = now
         self._effects: dict[type[Any], Callable[[Any], None]] = {
             SendLink: self._send,
             Settle: lambda effect: listener.on_settled(effect.ended),
             WithdrawAnswered: lambda effect: listener.on_withdraw_answered(effect.task, effect.withdrawn),
+            PurgeAnswered: lambda effect: listener.on_purge_answered(effect.command, effect.discarded),
             Dial: lambda effect: self._links.dial(effect.link, effect.endpoint),
             Hangup: lambda effect: self._links.hang_up(effect.link),
             Greet: self._greet,
             Goodbye: lambda effect: listener.on_goodbye(effect.node),
-            NodesChanged: lambda _: listener.on_nodes_changed(),
+            NodesChanged: self._note_change,
         }
 
     # ------------------------------------------------------------------ from any thread
@@ -127,6 +147,14 @@ class Engine:
         self._take_inbox()
         self.handle(WithdrawAsked(task_ids))
 
+    def purge(self, command: bytes) -> None:
+        """Discard the tasks that have not started; ``on_purge_answered`` says how many that were, within 2 s.
+
+        ``command`` is the id of the control command, by which it is carried out once, though nodes relay it too.
+        """
+        self._take_inbox()
+        self.handle(PurgeAsked(command))
+
     def leave(self) -> None:
         """Cancel what is unsettled and say BYE to all nodes."""
         self._left = True
@@ -148,6 +176,16 @@ class Engine:
     def problems(self) -> list[Problem]:
         """Return why candidates do not answer."""
         return self.session.membership.problems()
+
+    def absent(self) -> list[Absent]:
+        """Return the nodes that should be there and do not answer."""
+        return self.session.membership.absent(time.monotonic())
+
+    def is_complete(self) -> bool:
+        """Tell whether all nodes answer that are known here, or to those that answer."""
+        nodes = len(self.nodes())
+        quiet = nodes > 1 or time.monotonic() - self._changed_at >= ALONE_S
+        return nodes > 0 and quiet and not self.absent()
 
     def close(self) -> None:
         """Close all connections."""
@@ -171,6 +209,10 @@ class Engine:
         make = _LINK_EVENTS.get(event)
         if make is not None:
             self._apply(self.session.notice(make(link, text), time.monotonic()))
+
+    def _note_change(self, effect: NodesChanged) -> None:
+        self._changed_at = time.monotonic()
+        self._listener.on_nodes_changed()
 
     def _greet(self, effect: Greet) -> None:
         if not self._left:  # a HELLO after the BYE would undo it

@@ -30,7 +30,7 @@ class TaskHandler(Protocol):
     """What a future asks of the mesh that it belongs to."""
 
     def withdraw(self, task_id: bytes, timeout: float) -> bool: ...
-    def revoke_task(self, task_id: bytes, *, terminate: bool, signal: str) -> Any: ...
+    def revoke_tasks(self, task_ids: list[bytes], *, terminate: bool, signal: str) -> Any: ...
     def in_loop(self) -> bool: ...
     def check_process(self) -> None: ...
     def turn_until(self, done: Callable[[], bool], timeout: float | None) -> None: ...
@@ -138,7 +138,7 @@ class Future(_Lazy[T]):
 
         Returns the nodes' replies; see ``Control.revoke``.
         """
-        return self._handler.revoke_task(self._task.id, terminate=terminate, signal=signal)
+        return self._handler.revoke_tasks([self._task.id], terminate=terminate, signal=signal)
 
     def result(self, timeout: float | None = None) -> T:
         """Return the task's value, or raise what it raised; ``TimeoutError`` after ``timeout`` seconds."""
@@ -173,14 +173,13 @@ class Future(_Lazy[T]):
 
     def _wait(self, timeout: float | None) -> float | None:
         """Help to bring the result about; return what is left of the timeout."""
+        if self._is_settled():
+            return timeout
         if self._handler.in_loop():
-            if self._is_settled():
-                return timeout
             raise MeshqError(
                 "a callback of a future must not wait for another one: it runs in the thread that would settle it"
             )
-        if not self._is_settled():
-            self._handler.check_process()
+        self._handler.check_process()
         began_at = time.monotonic()
         self._handler.turn_until(self._is_settled, timeout)
         return None if timeout is None else max(0.0, timeout - (time.monotonic() - began_at))

@@ -32,8 +32,14 @@ def check(chunksize: int | None, timeout: float | None) -> None:
     """Raise ``ConfigError`` for arguments that make no sense."""
     if chunksize is not None and (not isinstance(chunksize, int) or chunksize < 1):
         raise ConfigError(f"chunksize must be a whole number from 1, or None (got {chunksize!r})")
-    if timeout is not None and not timeout >= 0:
-        raise ConfigError(f"timeout must be a number of seconds, 0 or more (got {timeout!r})")
+    if timeout is not None:
+        check_seconds("timeout", timeout)
+
+
+def check_seconds(what: str, value: object) -> None:
+    """Raise ``ConfigError`` for what is not a number of seconds."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise ConfigError(f"{what} must be a number of seconds, 0 or more (got {value!r})")
 
 
 class Mapping(Iterator[Any]):

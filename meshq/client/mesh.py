@@ -1,50 +1,40 @@
-"""The mesh in a program: submit, map, and the nodes that are seen."""
+"""The mesh in a program: submit, map, and the functions that work on it as a whole."""
 
 from __future__ import annotations
 
-import atexit
 import os
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from meshq.client import mapping
-from meshq.client.books import TASK_OVERHEAD, Books
+from meshq.client.base import BaseMesh
+from meshq.client.books import TASK_OVERHEAD
 from meshq.client.calls import PLAIN, make_task
+from meshq.client.deadlines import Deadlines
+from meshq.client.fanning import Fan, check_calls
 from meshq.client.future import Future
-from meshq.client.nodes import NodeInfo, describe, explain_absence, explain_unknown
 from meshq.client.result import AsyncResult
-from meshq.client.runtime import Runtime, client_settings
-from meshq.client.sources import Sources
-from meshq.client.withdrawals import Withdrawals
-from meshq.core.membership import Problem
-from meshq.core.owned import Ending, Outcome, OwnedTask
-from meshq.errors import ConfigError, MeshClosed, MeshqError, NoNodes, QueueFull
-from meshq.ids import format_id
+from meshq.client.runtime import client_settings
+from meshq.core.owned import OwnedTask
+from meshq.errors import ConfigError, NoNodes, QueueFull
 from meshq.protocol.payload import payload_size
 from meshq.tasks import TaskFunction, function_name, normalise_name
 from meshq.tasks.options import TaskOptions
 
-if TYPE_CHECKING:
-    from meshq.client.controlling import MeshControl
-    from meshq.control.control import Control
-
 T = TypeVar("T")
-DETACHED_TIMEOUT_S = 10.0
-"""How long an ending script waits for its detached tasks to be accepted."""
-GOODBYE_TIMEOUT_S = 0.5
-"""How long closing waits for the nodes' word that they have let go."""
+_LEAST_S = 0.001
+"""What is left of a timeout when it is over; a control command takes none of 0."""
 
 
-class Mesh:
+class Mesh(BaseMesh):
     """The nodes of one mesh, as seen from this program, and the tasks that it submits to them.
 
     ``name`` is the mesh's name, ``key`` the path of its key file, ``peers`` addresses (``tcp://host:port``) to
     try besides those found by mDNS; ``insecure`` allows nodes without a key on other hosts. What is not given
-    comes from ``MESHQ_*``, ``meshq.toml`` or the defaults. Safe to use from several threads. Raises
+    comes from ``MESHQ_*``, ``meshq.toml`` or the defaults. With ``block=False`` a submission that finds the
+    outbox full raises ``QueueFull`` instead of waiting for room. Safe to use from several threads. Raises
     ``ConfigError``.
 
     As a context manager it waits for its futures on leaving; on an exception it withdraws what is queued.
@@ -57,36 +47,13 @@ class Mesh:
         peers: Iterable[str] = (),
         *,
         insecure: bool | None = None,
+        block: bool = True,
         role: str = "client",
     ) -> None:
         given = peers if isinstance(peers, str) else tuple(peers)
-        self._settings = client_settings(name, key, given, insecure)  # type: ignore[arg-type]
-        self._books = Books()
-        self._sources = Sources()
-        self._changed = threading.Condition()
-        self._closing = threading.RLock()
-        self._goodbyes = 0
-        self._control: Control | None = None
-        self._control_port: MeshControl | None = None
-        self._runtime = Runtime(self._settings, self, role)
-        self._withdrawals = Withdrawals(self._runtime.engine.withdraw, self._runtime.loop.post)
-        atexit.register(self._at_exit)
-
-    @property
-    def name(self) -> str:
-        """The mesh's name."""
-        return self._settings.mesh
-
-    @property
-    def control(self) -> Control:
-        """Control commands to the nodes: ``ping``, ``revoke``, ``broadcast``."""
-        if self._control is None:
-            from meshq.client.controlling import MeshControl
-            from meshq.control.control import Control
-
-            self._control_port = MeshControl(self._runtime)
-            self._control = Control(self._control_port)
-        return self._control
+        super().__init__(client_settings(name, key, given, insecure), role)  # type: ignore[arg-type]
+        self._block = block
+        self._deadlines = Deadlines(self._runtime.loop, self._runtime.parts)
 
     # ------------------------------------------------------------------ submit
 
@@ -117,6 +84,14 @@ class Mesh:
         future = self._submit(name, args, kwargs, options, detached=True)
         return AsyncResult(future.task_id, self, future)
 
+    def execute_remote(self, func: Callable[..., T] | str, /, *args: Any, **kwargs: Any) -> AsyncResult[T]:
+        """Run any importable function or object with these arguments, detached as ``delay`` does.
+
+        It travels by its name, so the nodes must offer it (``meshq node MODULE``, ``--allow MODULE``). Raises
+        ``EncodingError`` for what has no name of its own: lambdas, partials, methods, functions of the prompt.
+        """
+        return self.delay(func, *args, **kwargs)
+
     def map(
         self,
         function: Callable[..., T] | str,
@@ -144,13 +119,59 @@ class Mesh:
             )
         return mapping.Mapping(
             lambda args, chunked: self._submit(name, args, {}, options, chunked=chunked),
-            self._withdraw_soon,
+            self.withdraw_soon,
             zip(*iterables, strict=False),
             chunksize=chunksize or 1,
             ordered=ordered,
             return_exceptions=return_exceptions,
             timeout=timeout,
         )
+
+    def dmap(
+        self, func: Callable[..., T] | str, args: Iterable[Sequence[Any]], timeout: float | None = None
+    ) -> list[T]:
+        """Return ``[func(*arg) for arg in args]``, each call being a task; ``timeout`` is in seconds for all.
+
+        The first failure that is known is raised, or ``TimeoutError``; what has not started then is withdrawn.
+        """
+        fan = self._fan_out(func, args, timeout)
+        try:
+            return fan.result()
+        except BaseException as error:
+            fan.give_up(error)  # such as Ctrl-C; whatever it has failed of has ended it already
+            raise
+
+    def dmap_async(
+        self, func: Callable[..., T] | str, args: Iterable[Sequence[Any]], timeout: float | None = None
+    ) -> AsyncResult[list[T]]:
+        """Begin what ``dmap`` does, and return its ``AsyncResult`` at once.
+
+        The tasks belong to this process, which answers for the result; none waits in a slot for the others.
+        """
+        fan = self._fan_out(func, args, timeout)
+        self._books.note(fan)
+        return AsyncResult(fan.task_id, self, fan)
+
+    def _fan_out(
+        self, func: Callable[..., T] | str, args: Iterable[Sequence[Any]], timeout: float | None
+    ) -> Fan[T]:
+        mapping.check(None, timeout)
+        end_at = None if timeout is None else time.monotonic() + timeout
+        calls = check_calls(args)
+        name, options = self._callee(func)
+        members: list[Future[T]] = []
+        try:
+            for call in calls:
+                members.append(self._submit(name, call, {}, options))
+        except BaseException:
+            self.withdraw_soon(members)
+            raise
+        fan = Fan(members, self)
+        fan.watch()
+        if end_at is not None:
+            self._deadlines.add(end_at, fan.time_out)
+            fan.add_done_callback(lambda _: self._deadlines.drop(fan.time_out))
+        return fan
 
     def _submit(
         self,
@@ -181,14 +202,16 @@ class Mesh:
             self._runtime.loop.post(self._compare_sources)
         return function.name, function.settings
 
-    def _compare_sources(self) -> None:
-        self._sources.compare(self._runtime.engine.nodes())
-
     def _wait_for_room(self, task: OwnedTask) -> None:
         """Wait while the outbox is full."""
         size = payload_size(task.payload) + TASK_OVERHEAD
         if self._books.bytes + size <= self._settings.outbox_bytes:
             return
+        if not self._block:
+            raise QueueFull(
+                f"the outbox holds {self._books.bytes} bytes of unfinished tasks, and takes "
+                f"{self._settings.outbox_bytes} (outbox_bytes): try again when some have finished"
+            )
         if self._runtime.in_loop():
             raise QueueFull("the outbox is full, and a callback must not wait for it")
         while self._books.bytes and self._books.bytes + size > self._settings.outbox_bytes:
@@ -196,194 +219,36 @@ class Mesh:
                 self._changed.wait(0.05)
             self._runtime.check_usable()
 
-    # ------------------------------------------------------------------ nodes
+    # ------------------------------------------------------------------ the mesh as a whole
 
-    def nodes(self) -> list[NodeInfo]:
-        """Return the nodes that are seen now."""
-        return [describe(view) for view in self._runtime.ask(self._runtime.engine.nodes)]
+    def result(self, task_id: str | uuid.UUID) -> AsyncResult[Any]:
+        """Return the ``AsyncResult`` of a task by its id, whichever process has submitted it."""
+        return AsyncResult(task_id, self)
 
-    def wait_for_nodes(self, count: int = 1, timeout: float | None = 10.0) -> list[NodeInfo]:
-        """Wait until at least ``count`` nodes are seen, and return them; ``NoNodes`` after ``timeout`` seconds."""
-        self._refuse_in_loop("wait_for_nodes")
-        enough = self._wait(lambda: len(self.nodes()) >= count, timeout)
-        nodes = self.nodes()
-        if not enough:
-            raise NoNodes(f"{len(nodes)} of {count} nodes were found in {timeout} s: {self.explain_absence()}")
-        return nodes
+    def is_done(self, task_id: str | uuid.UUID) -> bool:
+        """Return whether the task is DONE: it has returned. False for one that failed, and for an unknown one.
 
-    def explain_absence(self) -> str:
-        """Say why no node is seen, as far as that is known."""
-        unsafe = self._runtime.ask(self._runtime.unsafe.copy)
-        return explain_absence(self.name, self.problems(), unsafe)
-
-    def problems(self) -> list[Problem]:
-        """Return why each candidate that was found does not count as a node."""
-        return self._runtime.ask(self._runtime.engine.problems)
-
-    def _wait(self, holds: Callable[[], bool], timeout: float | None) -> bool:
-        """Wait for a condition that may change when nodes or tasks do."""
-        end_at = None if timeout is None else time.monotonic() + timeout
-        while not holds():
-            left = None if end_at is None else end_at - time.monotonic()
-            if left is not None and left <= 0:
-                return False
-            with self._changed:
-                # The change may have come before the wait began; hence not for long.
-                self._changed.wait(0.05 if left is None else min(left, 0.05))
-        return True
-
-    # ------------------------------------------------------------------ what futures and results ask
-
-    def withdraw(self, task_id: bytes, timeout: float) -> bool:
-        """Withdraw a task unless it runs; return whether it was. For futures."""
-        self._runtime.check_usable()
-        return self._withdrawals.ask(task_id, timeout, self._runtime.in_loop())
-
-    def _withdraw_soon(self, futures: list[mapping.Pending]) -> None:
-        """Withdraw tasks that nobody waits for any more, without waiting for an answer."""
-        if futures and self._runtime.is_usable:
-            ids = [future.id for future in futures if isinstance(future, Future) and not future.done()]
-            self._runtime.loop.post(self._runtime.engine.withdraw, ids)
-
-    def revoke_task(self, task_id: bytes, *, terminate: bool, signal: str) -> Any:
-        """Revoke a task; for futures and results."""
-        return self.control.revoke(format_id(task_id), terminate=terminate, signal=signal, reply=True)
-
-    def in_loop(self) -> bool:
-        """Whether the caller is the mesh's own thread."""
-        return self._runtime.in_loop()
-
-    def turn_until(self, done: Callable[[], bool], timeout: float | None) -> None:
-        """Turn the mesh's loop in the caller's thread until ``done()``; for futures. It may return early."""
-        self._runtime.wait(done, timeout)
-
-    def future_of(self, task_id: bytes) -> Future[Any] | None:
-        """Return the future of a detached task of this process, if it is still known."""
-        return self._books.find(task_id)
-
-    def forget_task(self, task_id: bytes) -> None:
-        """Let go of a detached task's result here."""
-        self._books.forget(task_id)
-
-    # ------------------------------------------------------------------ what the engine tells (loop's thread)
-
-    def on_settled(self, ended: list[tuple[OwnedTask, Outcome]]) -> None:
-        """Settle the futures of tasks that have ended."""
-        self._books.settle(ended, self._explain)
-        self._notify()
-
-    def on_stopped(self) -> None:
-        """Settle what nobody will hear of any more."""
-        self._books.abandon(MeshClosed("the mesh was closed before the end of this task was known"))
-        self._withdrawals.end()
-        self._notify()
-
-    def _notify(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
-
-    def _explain(self, task: OwnedTask, outcome: Outcome) -> str:
-        engine = self._runtime.engine
-        if outcome.ending is Ending.UNKNOWN_TASK:
-            nodes = [describe(view) for view in engine.nodes()]
-            return explain_unknown(task.function, task.tags, task.serializer, nodes)
-        if outcome.ending is Ending.NO_NODES:
-            return explain_absence(self.name, engine.problems(), self._runtime.unsafe)
-        return ""
-
-    def on_withdraw_answered(self, task_id: bytes, withdrawn: bool) -> None:
-        """Tell whoever waits for the withdrawal of a task."""
-        self._withdrawals.answered(task_id, withdrawn)
-
-    def on_nodes_changed(self) -> None:
-        """Wake whoever waits for nodes, and look at what the nodes have."""
-        self._compare_sources()
-        if self._control_port is not None:
-            self._control_port.refresh()
-        self._notify()
-
-    def on_goodbye(self, node: bytes) -> None:
-        """Count a node that has let go of this client."""
-        self._goodbyes += 1
-        self.on_nodes_changed()
-
-    # ------------------------------------------------------------------ closing
-
-    def close(self, cancel: bool = False) -> None:
-        """Wait for the tasks of this mesh, then leave it; with ``cancel`` withdraw what has not started.
-
-        Detached tasks are waited for only until a node has accepted them, for at most 10 s; how many were not is
-        said on stderr. Idempotent. A callback of a future can only close with ``cancel``.
+        Of a task that was submitted elsewhere the nodes are asked. Raises ``ConfigError`` for what is no task id.
         """
-        if self.closed:
-            return
-        if not cancel:
-            self._refuse_in_loop("close")
-        with self._closing:
-            if self.closed:
-                return
-            try:
-                if not cancel:
-                    self._wait(lambda: not self._books.attached(), None)
-                    self._see_accepted()
-            finally:
-                self._leave()
+        return self.result(task_id).status == "DONE"
 
-    @property
-    def closed(self) -> bool:
-        """Whether the mesh can no longer be used from here."""
-        return not self._runtime.is_usable
+    def discard_all(self, connect_timeout: float = 4.0) -> int:
+        """Discard all tasks of the mesh that wait, whoever has submitted them; return how many there were.
 
-    def check_process(self) -> None:
-        """Raise ``MeshClosed`` in a process that was forked from the mesh's own. For futures."""
-        self._runtime.check_process()
+        Raises ``NoNodes`` where none is found within ``connect_timeout`` seconds. See ``Control.purge``.
+        """
+        mapping.check_seconds("connect_timeout", connect_timeout)
+        self.wait_for_nodes(1, connect_timeout)
+        return self.control.purge()
 
-    def wait_accepted(self, timeout: float) -> int:
-        """Wait until nodes have accepted the detached tasks; return how many they have not."""
-        self._wait(lambda: not self._books.unaccepted(), timeout)
-        return self._books.unaccepted()
-
-    def _see_accepted(self) -> None:
-        """Wait until nodes have accepted the detached tasks, and say how many they have not."""
-        lost = self.wait_accepted(DETACHED_TIMEOUT_S)
-        if not lost:
-            return
-        why = "the nodes did not answer in time" if self.nodes() else self.explain_absence()
-        print(f"meshq: {lost} detached tasks were accepted by no node, and are lost: {why}", file=sys.stderr)
-
-    def _leave(self) -> None:
-        self._runtime.refuse()
-        atexit.unregister(self._at_exit)
-        try:
-            if self._runtime.in_loop():
-                self._runtime.engine.leave()
-            else:
-                nodes = [node for node in self.nodes() if node.state != "suspect"]
-                self._runtime.ask(self._runtime.engine.leave)
-                self._wait(lambda: self._goodbyes >= len(nodes), GOODBYE_TIMEOUT_S)
-        finally:
-            self._runtime.stop()
-
-    def _at_exit(self) -> None:
-        """At the end of the program: see that detached tasks are accepted, and leave the nodes."""
-        if not self.closed:
-            self._see_accepted()
-            self.close(cancel=True)
-
-    def _refuse_in_loop(self, what: str) -> None:
-        if self._runtime.in_loop():
-            raise MeshqError(f"a callback of a future must not call {what}, as it runs in the mesh's own thread")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close(cancel=kind is not None)
-
-    def __repr__(self) -> str:
-        return f"<Mesh {self.name!r}>"
+    def ping(self, timeout: float = 5.0) -> str:
+        """Return "pong" as soon as one node answers, however busy; ``NoNodes`` after ``timeout`` seconds."""
+        mapping.check_seconds("timeout", timeout)
+        end_at = time.monotonic() + timeout
+        self.wait_for_nodes(1, timeout)
+        left = max(end_at - time.monotonic(), _LEAST_S)
+        replies = self.control.ping(timeout=left, limit=1)
+        if not replies:
+            silent = "; ".join(f"{name}: {why}" for name, why in replies.missing.items())
+            raise NoNodes(f"no node answered in {timeout:g} s: {silent or self.explain_absence()}")
+        return "pong"

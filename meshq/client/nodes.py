@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
@@ -53,10 +54,10 @@ def explain_unknown(function: str, tags: Collection[str], serializer: str, nodes
         return _explain_unfit(function, tags, serializer, offering)
     module, _, name = function.rpartition(".")
     offers = "; ".join(f"{node.full_name} offers {_list(node.functions)}" for node in nodes)
-    return (
-        f"no node offers {function}. Seen: {offers or 'no node'}. Start a node with the module that "
-        f"defines it ('meshq node {module or name}'), or allow it there by name ('--allow {module}:{name}')"
-    )
+    start = f"Start a node with the module that defines it ('meshq node {module or name}'), or allow it by name"
+    if module in sys.stdlib_module_names:  # there is no task in it
+        start = "Start a node that allows it by name"
+    return f"no node offers {function}. Seen: {offers or 'no node'}. {start} ('--allow {module}:{name}')"
 
 
 def _explain_unfit(function: str, tags: Collection[str], serializer: str, offering: Collection[NodeInfo]) -> str:

@@ -19,6 +19,10 @@ from meshq.errors import (
 from meshq.ids import format_id
 from meshq.protocol.codec import serializer
 from meshq.protocol.failures import load_failure
+from meshq.protocol.payload import join_payload
+
+_MAX_TEXT = 1_000
+"""Characters of what a node says became of a task: it may say anything."""
 
 
 def decode(outcome: Outcome, asked: str) -> Any:
@@ -39,8 +43,9 @@ def error_of(task: OwnedTask, outcome: Outcome, explain: str = "") -> BaseExcept
             return load_failure(outcome.payload)
         except MeshqError as error:
             return error
-    name = f"task {task.function} ({format_id(task.id)})"
-    return _ERRORS[outcome.ending](name, outcome.text or explain)
+    name = f"task {task.function} ({format_id(task.id)})" if task.function else f"task {format_id(task.id)}"
+    text = join_payload(outcome.payload).decode("utf-8", "replace") if outcome.ending is Ending.TIME_LIMIT else ""
+    return _ERRORS[outcome.ending](name, text[:_MAX_TEXT] or outcome.text or explain)
 
 
 def _cancelled(name: str, text: str) -> BaseException:
@@ -52,11 +57,12 @@ def _revoked(name: str, text: str) -> BaseException:
 
 
 def _expired(name: str, text: str) -> BaseException:
-    return TaskExpired(f"{name} expired before it was started")
+    tried = f" again, after {text}" if text else ""
+    return TaskExpired(f"{name} expired before it was started{tried}")
 
 
 def _time_limit(name: str, text: str) -> BaseException:
-    return TimeLimitExceeded(f"{name} ran past its time limit, and its worker was killed")
+    return TimeLimitExceeded(f"{name} was ended: {text or 'it ran past its time limit'}")
 
 
 def _worker_lost(name: str, text: str) -> BaseException:

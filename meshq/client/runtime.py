@@ -12,16 +12,15 @@ from collections.abc import Callable
 from typing import ParamSpec, Protocol, TypeVar
 
 from meshq.client.engine import Engine, Listener
+from meshq.client.finding import Finding, named_peers
 from meshq.client.turning import Turning
 from meshq.config import Settings, find_key_path
-from meshq.core.membership import Candidate as DialCandidate
+from meshq.core.membership import Candidate
 from meshq.core.timers import earliest
 from meshq.errors import ConfigError, MeshClosed, MeshqError
 from meshq.ids import new_id
 from meshq.protocol.messages import PROTOCOL_VERSION, Hello
-from meshq.transport.addresses import endpoint, is_loopback
 from meshq.transport.context import make_context
-from meshq.transport.discovery import Candidate, Discovery, StaticDiscovery
 from meshq.transport.keys import MeshKey, load_key
 from meshq.transport.loop import Loop
 
@@ -31,8 +30,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _ASK_TIMEOUT_S = 10.0
 CLOSED = "this Mesh is closed: make a new one"
-MAX_UNSAFE = 1_000
-"""Open nodes noted, to explain why none is seen. The threat: a spoofer who announces ever new ones."""
 
 
 def key_of(settings: Settings) -> MeshKey | None:
@@ -63,16 +60,17 @@ class Runtime:
             new_id(), new_id(), settings.mesh, "work", role, PROTOCOL_VERSION, PROTOCOL_VERSION,
             socket.gethostname(), os.getpid(),
         )  # fmt: skip
-        self.unsafe: dict[str, str] = {}
-        """Candidates that are not dialled as they are open to anybody: name → where."""
         self._pid = os.getpid()
         self._listener = listener
         self._stopping = False
         self._closing = False
-        self._discoveries: list[Discovery] = []
         self.context = make_context()
         self.loop = Loop()
-        self.engine = Engine(self.loop, self.context, self.key, self.hello, listener, settings.no_nodes_timeout)
+        self._finding = Finding(settings, self.key, self.loop.post, self._see, self._lose)
+        self.engine = Engine(
+            self.loop, self.context, self.key, self.hello, listener, settings.no_nodes_timeout,
+            self._finding.may_follow,
+        )  # fmt: skip
         self.started_at = time.monotonic()
         self.parts: list[LoopPart] = []
         """What else takes part in the loop."""
@@ -102,6 +100,11 @@ class Runtime:
     def is_usable(self) -> bool:
         """Whether it is open, in the process that made it."""
         return not self._stopping and os.getpid() == self._pid
+
+    @property
+    def unsafe(self) -> dict[str, str]:
+        """Candidates that are not dialled as they are open to anybody: name → where."""
+        return self._finding.unsafe
 
     def in_loop(self) -> bool:
         """Whether the caller is called by the loop, which must not be made to wait for itself."""
@@ -147,8 +150,7 @@ class Runtime:
         self._turning.stop()
         if not self.in_loop():
             self._thread.join(2.0)
-        for discovery in self._discoveries:
-            discovery.close()
+        self._finding.close()
 
     # ------------------------------------------------------------------ the two threads
 
@@ -177,44 +179,20 @@ class Runtime:
         for part in self.parts:
             part.step()
 
+    def _see(self, candidate: Candidate) -> None:
+        self.engine.see(candidate)
+
+    def _lose(self, instance: str) -> None:
+        self.engine.lose(instance)
+
     def _discover(self) -> None:
         """Start the discoveries; apart, as the import of zeroconf alone takes longer than a round trip."""
-        sources: list[Discovery] = []
-        if self.settings.peers:
-            sources.append(StaticDiscovery(self.settings.peers))
+        sources = named_peers(self.settings)
         if self.settings.mdns:
             from meshq.transport.mdns import MdnsBrowser
 
             sources.append(MdnsBrowser(self.settings.mesh))
-        for source in sources:
-            self._discoveries.append(source)  # before it starts, so that it is closed whenever that comes
-            if not self._stopping:
-                source.start(self._on_candidate, self._on_gone)
-
-    def _on_candidate(self, candidate: Candidate) -> None:
-        converted = self._convert(candidate)
-        if converted is not None and not self._stopping:
-            self.loop.post(self.engine.see, converted)
-
-    def _on_gone(self, instance: str) -> None:
-        if not self._stopping:
-            self.loop.post(self.engine.lose, instance)
-
-    def _note_unsafe(self, label: str, where: str) -> None:
-        if len(self.unsafe) < MAX_UNSAFE:
-            self.unsafe[label] = where
-
-    def _convert(self, candidate: Candidate) -> DialCandidate | None:
-        """Return the candidate as the machines take it, or None where it must not be dialled."""
-        hosts = candidate.addresses
-        label = f"{candidate.name}@{candidate.host}" if candidate.name else candidate.instance
-        if self.key is None and not self.settings.insecure:
-            hosts = tuple(host for host in hosts if is_loopback(host))
-            if not hosts and not candidate.key:
-                self.loop.post(self._note_unsafe, label, endpoint(candidate.addresses[0], candidate.port))
-                return None
-        endpoints = tuple(endpoint(host, candidate.port) for host in hosts or candidate.addresses)
-        return DialCandidate(candidate.instance, endpoints, (), candidate.key, candidate.source, label)
+        self._finding.start(sources)
 
 
 def _nothing() -> None:

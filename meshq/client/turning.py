@@ -25,10 +25,12 @@ LONG_S = 0.02
 _MAIN = threading.main_thread
 _SIGNALS = [
     int(getattr(signal, name))
-    for name in ("SIGINT", "SIGTERM", "SIGALRM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGVTALRM", "SIGPROF", "SIGQUIT")
+    for name in (
+        "SIGINT", "SIGTERM", "SIGALRM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGURG", "SIGVTALRM", "SIGPROF", "SIGQUIT"
+    )
     if hasattr(signal, name)
-]
-"""Signals for which Python or a program may have a handler that raises, such as that of Ctrl-C.
+]  # fmt: skip
+"""Signals for which Python or a program may have a handler that raises: that of Ctrl-C, that of a soft time limit.
 
 ``_signal`` is what ``signal`` wraps with enums, at ten times the cost, which each round trip would pay.
 """

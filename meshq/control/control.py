@@ -3,56 +3,56 @@
 from __future__ import annotations
 
 import queue
-import signal as signals
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
-import msgpack
+from meshq.control.checks import (
+    MAX_IDS,
+    check_flag,
+    check_order,
+    check_rate,
+    check_seconds,
+    check_signal,
+    check_slots,
+    check_task_name,
+    task_ids,
+)
+from meshq.control.giving import Callback, ControlPort, Giving, Terms, check_terms
+from meshq.control.purged import Purged, count_purged
+from meshq.control.replies import Replies
+from meshq.core.broadcast import NO_REPLY
+from meshq.errors import ConfigError
+from meshq.tasks import TaskFunction, function_name
 
-from meshq.control.commands import MAX_REVOKED_AT_ONCE
-from meshq.control.matching import check_destination
-from meshq.control.replies import Replies, merge, name_unfound
-from meshq.errors import ConfigError, EncodingError, MeshqError
-from meshq.ids import new_id, parse_task_id
-from meshq.protocol.messages import Command
+if TYPE_CHECKING:
+    from meshq.control.giving import Asked
+    from meshq.control.inspecting import Inspect
 
-MAX_SECONDS = 86_400.0
-# How much longer than its timeout a command may take before something is plainly wrong.
-_GRACE_S = 5.0
+TaskIds: TypeAlias = "str | bytes | uuid.UUID | Iterable[str | bytes | uuid.UUID]"
+"""A task id, anything that ``uuid.UUID()`` parses, or several."""
 
-_News: TypeAlias = "queue.SimpleQueue[tuple[str, Any] | dict[str, str]]"
-"""What comes of one command: name and value of each reply, and at last the missing."""
-
-
-class ControlPort(Protocol):
-    """What ``Control`` asks of the mesh that it belongs to."""
-
-    def begin_command(
-        self,
-        command: Command,
-        timeout: float,
-        limit: int | None,
-        on_reply: Callable[[str, Any], None],
-        on_finish: Callable[[dict[str, str]], None],
-    ) -> None: ...
-    def revoke_owned(self, tasks: list[bytes]) -> None: ...
-    @property
-    def client_id(self) -> bytes: ...
+PURGE_TIMEOUT_S = 4.0
+"""Clients answer within 2 s; nodes answer for the silent ones after 0.6 of the timeout, which is to be later."""
+THIS_CLIENT = "this client"
 
 
 class Control:
     """Control commands to the nodes of a mesh.
 
     Each takes ``destination``, a list of NAME, HOST or NAME@HOST (None or empty: all nodes), ``pattern``, a glob
-    on NAME@HOST, ``timeout``, one total deadline in seconds, ``limit``, the number of replies that are enough,
-    and ``callback``, called once for each reply on arrival. With ``reply`` a call returns ``Replies``, as soon
-    as all nodes expected have answered; without it None, once the command is on its way.
+    on NAME@HOST, ``connection``, a ``Mesh`` to send through, ``timeout``, one total deadline in seconds (1.0),
+    ``limit``, the number of replies that are enough, and ``callback``, called once for each reply on arrival.
+    With ``reply`` a call returns ``Replies``, as soon as all nodes expected have answered; without it, which is
+    the default, None, once the command is on its way.
+
+    If ``callback`` raises, the other replies are still collected, and the error is raised at the end. Wrong
+    arguments raise ``ConfigError`` (a ``ValueError``) before anything is sent.
     """
 
     def __init__(self, port: ControlPort) -> None:
-        self._port = port
+        self._giving = Giving(port)
 
     def broadcast(
         self,
@@ -64,21 +64,19 @@ class Control:
         reply: bool = False,
         timeout: float = 1.0,
         limit: int | None = None,
-        callback: Callable[[dict[str, Any]], object] | None = None,
+        callback: Callback | None = None,
     ) -> Replies | None:
-        """Send a command with keyword ``arguments`` to the nodes; ``connection`` is a ``Mesh`` to send through.
+        """Send a command with keyword ``arguments``, plain data, to the nodes.
 
-        If ``callback`` raises, the other replies are still collected, and the error is raised at the end.
-        Raises ``ConfigError`` for wrong arguments.
+        A command is one of meshq's own, or a function with ``@control_command`` that the nodes have loaded. A
+        node that does not know it, or that finds its arguments wrong, replies ``{"error": text}``.
         """
-        if connection is not None:
-            control: Control = connection.control
-            return control.broadcast(
-                command, arguments, destination, pattern, None, reply, timeout, limit, callback
-            )
-        message = self._command(command, arguments, destination, pattern, reply, timeout)
-        _check_limit(limit)
-        return self._run([message], timeout, limit, callback)
+        terms = check_terms(destination, pattern, connection, reply, timeout, limit, callback)
+        giving = self._giving_for(terms)
+        replies = giving.run([giving.command(command, arguments, terms)], terms)
+        return replies if terms.reply else None
+
+    # ------------------------------------------------------------------ who is there
 
     def ping(
         self,
@@ -87,27 +85,34 @@ class Control:
         *,
         pattern: str | None = None,
         limit: int | None = None,
-        callback: Callable[[dict[str, Any]], object] | None = None,
+        callback: Callback | None = None,
         connection: Any = None,
     ) -> Replies:
-        """Ask who is there: each node replies ``{"ok": "pong", …}``."""
+        """Ask who is there: each node replies ``{"ok": "pong", …}``, with its slots and what it holds."""
         replies = self.broadcast("ping", None, destination, pattern, connection, True, timeout, limit, callback)
         assert replies is not None
         return replies
 
-    def revoke(
+    def inspect(
         self,
-        task_id: str | bytes | uuid.UUID | Iterable[str | bytes | uuid.UUID],
-        terminate: bool = False,
-        signal: str = "TERM",
-        *,
         destination: Sequence[str] | None = None,
-        pattern: str | None = None,
-        connection: Any = None,
-        reply: bool = False,
         timeout: float = 1.0,
+        *,
+        pattern: str | None = None,
         limit: int | None = None,
-        callback: Callable[[dict[str, Any]], object] | None = None,
+        callback: Callback | None = None,
+        connection: Any = None,
+    ) -> Inspect:
+        """Return what looks into the nodes: ``inspect().active()``, ``.stats()`` and others."""
+        from meshq.control.inspecting import Inspect
+
+        terms = check_terms(destination, pattern, connection, True, timeout, limit, callback)
+        return Inspect(self._giving_for(terms), terms)
+
+    # ------------------------------------------------------------------ tasks
+
+    def revoke(
+        self, task_id: TaskIds, terminate: bool = False, signal: str = "TERM", **asked: Unpack[Asked]
     ) -> Replies | None:
         """Withdraw tasks by id: no node starts them from its reply on.
 
@@ -116,133 +121,114 @@ class Control:
         More than 5,000 ids make several commands, given at once. A node's replies to them are one in the list, and
         ``limit`` holds for each; a node that has answered only some says so under ``"error"``.
         """
-        control: Control = self if connection is None else connection.control
-        tasks = _task_ids(task_id)
-        options = {"terminate": bool(terminate), "signal": check_signal(signal)}
-        _check_limit(limit)
-        commands = [
-            control._command("revoke", {"tasks": some, **options}, destination, pattern, reply, timeout)
-            for some in _cut(tasks)
-        ]
-        if connection is None:
-            self._port.revoke_owned(tasks)
-        return control._run(commands, timeout, limit, callback)
+        tasks, terms = task_ids(task_id), check_terms(**asked)
+        options = {"terminate": check_flag(terminate), "signal": check_signal(signal)}
+        giving = self._giving_for(terms)
+        commands = [giving.command("revoke", {"tasks": some, **options}, terms) for some in _cut(tasks)]
+        giving.port.revoke_owned(tasks)
+        replies = giving.run(commands, terms)
+        return replies if terms.reply else None
 
-    # ------------------------------------------------------------------ under the surface
+    def terminate(self, task_id: TaskIds, signal: str = "TERM", **asked: Unpack[Asked]) -> Replies | None:
+        """Withdraw tasks by id, and end those that run by ``signal``: ``revoke(…, terminate=True)``."""
+        return self.revoke(task_id, terminate=True, signal=signal, **asked)
 
-    def _command(
-        self,
-        name: str,
-        arguments: Mapping[str, Any] | None,
-        destination: Sequence[str] | None,
-        pattern: str | None,
-        reply: bool,
-        timeout: float,
-    ) -> Command:
-        if not isinstance(name, str) or not name.isidentifier():
-            raise ConfigError(f"a control command is a name, such as 'ping' (got {name!r})")
-        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= MAX_SECONDS:
-            raise ConfigError(f"timeout must be a number of seconds above 0, at most a day (got {timeout!r})")
-        return Command(
-            new_id(),
-            self._port.client_id,
-            name,
-            _pack(arguments),
-            check_destination(destination),
-            pattern or "",
-            reply,
-            float(timeout),
-        )
+    def purge(self, **asked: Unpack[Asked]) -> Purged:
+        """Discard all tasks that wait, of all clients, and return how many they were, each counted once.
 
-    def _run(
-        self,
-        commands: list[Command],
-        timeout: float,
-        limit: int | None,
-        callback: Callable[[dict[str, Any]], object] | None,
+        Their futures settle as revoked; what runs goes on. It always waits for the replies, for 4 s unless
+        ``timeout`` says otherwise. Nodes and clients that were silent are in ``.missing``.
+        """
+        asked.setdefault("timeout", PURGE_TIMEOUT_S)
+        terms = check_terms(**asked)._replace(reply=True)
+        giving = self._giving_for(terms)
+        command = giving.command("purge", None, terms)
+        end_at = time.monotonic() + terms.timeout
+        counts: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+        def purge_own() -> None:
+            giving.port.purge_owned(command.command, counts.put)
+
+        # A purge of some nodes reaches our own tasks by those nodes, if they are connected to us.
+        everywhere = not terms.destination and not terms.pattern
+        replies = giving.run([command], terms, purge_own if everywhere else None)
+        if not everywhere:
+            return count_purged(replies, {})
+        own = _get(counts, end_at)
+        if own is None:
+            replies.missing[THIS_CLIENT] = NO_REPLY
+        return count_purged(replies, {} if own is None else {giving.port.client_id.hex(): own})
+
+    discard_all = purge
+
+    # ------------------------------------------------------------------ limits
+
+    def rate_limit(
+        self, task_name: str | Callable[..., Any], rate: float | str, **asked: Unpack[Asked]
     ) -> Replies | None:
-        """Give the commands at once, and return the replies to all; those of several are merged by node."""
-        reporter = _Reporter(callback)
-        end_at = time.monotonic() + timeout + _GRACE_S
-        under_way = [self._begin(command, timeout, limit) for command in commands]
-        if len(commands) == 1:
-            replies = _collect(under_way[0], end_at, reporter)
-        else:
-            replies = merge([_collect(news, end_at, _Reporter(None)) for news in under_way])
-            for reply in replies:
-                reporter.report(reply)
-        name_unfound(replies, commands[0].destination)
-        if reporter.failure is not None:
-            raise reporter.failure
-        return replies if commands[0].reply else None
+        """Let each node start a function at most so often: N (a second), "N/s", "N/m" or "N/h"; 0 lifts the limit.
 
-    def _begin(self, command: Command, timeout: float, limit: int | None) -> _News:
-        news: _News = queue.SimpleQueue()
-        self._port.begin_command(command, timeout, limit, lambda name, value: news.put((name, value)), news.put)
-        return news
+        It holds for each node by itself, acts at once on what waits there, and lasts until the node ends. What
+        ``.options(rate_limit=…)`` says of one call goes before it.
+        """
+        check_rate(rate)
+        return self.broadcast("rate_limit", {"task_name": _name_of(task_name), "rate": rate}, **asked)
 
+    def time_limit(
+        self,
+        task_name: str | Callable[..., Any],
+        soft: float | None = None,
+        hard: float | None = None,
+        **asked: Unpack[Asked],
+    ) -> Replies | None:
+        """Set both time limits of a function, in seconds; what is not given is lifted.
 
-class _Reporter:
-    """Hands replies to the user's callback; after the first time that it raises, no more."""
+        After ``soft`` seconds ``SoftTimeLimitExceeded`` is raised in the task, after ``hard`` its worker is
+        killed. It holds for all runs that have not started, at each node until that ends. What ``.options(…)``
+        says of one call goes before it.
+        """
+        check_order(check_seconds(soft), check_seconds(hard))
+        arguments = {"task_name": _name_of(task_name), "soft": soft, "hard": hard}
+        return self.broadcast("time_limit", arguments, **asked)
 
-    def __init__(self, callback: Callable[[dict[str, Any]], object] | None) -> None:
-        self._callback = callback
-        self.failure: Exception | None = None
+    # ------------------------------------------------------------------ nodes
 
-    def report(self, reply: dict[str, Any]) -> None:
-        if self._callback is None or self.failure is not None:
-            return
-        try:
-            self._callback(reply)
-        except Exception as error:
-            self.failure = error
+    def pool_resize(self, n: int, **asked: Unpack[Asked]) -> Replies | None:
+        """Give each node ``n`` slots, 1 to 1024. New ones are there at once; surplus ones go after their run."""
+        return self.broadcast("pool_resize", {"n": check_slots(n)}, **asked)
 
+    def drain(self, **asked: Unpack[Asked]) -> Replies | None:
+        """Have nodes finish what runs, hand back what waits, take nothing new; they stay until ``shutdown``."""
+        return self.broadcast("drain", None, **asked)
 
-def _collect(news: _News, end_at: float, reporter: _Reporter) -> Replies:
-    replies = Replies()
-    while not isinstance(item := _next(news, end_at), dict):
-        reply = {item[0]: item[1]}
-        replies.append(reply)
-        reporter.report(reply)
-    replies.missing.update(item)
-    return replies
+    def shutdown(self, **asked: Unpack[Asked]) -> Replies | None:
+        """Drain nodes, and end them. They reply before that."""
+        return self.broadcast("shutdown", None, **asked)
 
-
-def _next(news: _News, end_at: float) -> tuple[str, Any] | dict[str, str]:
-    try:
-        return news.get(timeout=max(0.0, end_at - time.monotonic()))
-    except queue.Empty:
-        raise MeshqError("the mesh did not finish a control command in time: its thread is blocked") from None
+    def _giving_for(self, terms: Terms) -> Giving:
+        if terms.connection is None:
+            return self._giving
+        control = getattr(terms.connection, "control", None)
+        if not isinstance(control, Control):
+            raise ConfigError(f"connection must be a Mesh to send through, or None (got {terms.connection!r})")
+        return control._giving
 
 
-def _task_ids(value: Any) -> list[bytes]:
-    if isinstance(value, str | bytes | uuid.UUID):
-        return [parse_task_id(value)]
-    return [parse_task_id(item) for item in value]
+def _name_of(task: str | Callable[..., Any]) -> str:
+    """Return the name by which nodes know a function; the function itself may be given."""
+    if isinstance(task, TaskFunction):
+        return task.name
+    return function_name(task) if callable(task) else check_task_name(task)
 
 
 def _cut(tasks: list[bytes]) -> list[list[bytes]]:
     """Return the ids as one command takes them; none at all make one empty command."""
-    starts = range(0, max(1, len(tasks)), MAX_REVOKED_AT_ONCE)
-    return [tasks[start : start + MAX_REVOKED_AT_ONCE] for start in starts]
+    starts = range(0, max(1, len(tasks)), MAX_IDS)
+    return [tasks[start : start + MAX_IDS] for start in starts]
 
 
-def check_signal(name: object) -> str:
-    """Return the name of a signal without SIG; raises ``ConfigError``."""
-    text = name.upper().removeprefix("SIG") if isinstance(name, str) else ""
-    if f"SIG{text}" not in signals.Signals.__members__:
-        raise ConfigError(f"{name!r} is not the name of a signal: give TERM, KILL, INT, USR1, …")
-    return text
-
-
-def _check_limit(limit: object) -> None:
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise ConfigError(f"limit must be a whole number from 1, or None (got {limit!r})")
-
-
-def _pack(arguments: Mapping[str, Any] | None) -> bytes:
+def _get(counts: queue.SimpleQueue[int], end_at: float) -> int | None:
     try:
-        packed: bytes = msgpack.packb(dict(arguments or {}))
-    except (TypeError, ValueError, OverflowError) as error:
-        raise EncodingError(f"the arguments of a control command must be plain data: {error}") from error
-    return packed
+        return counts.get(timeout=max(0.0, end_at - time.monotonic()))
+    except queue.Empty:
+        return None

@@ -10,7 +10,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, assert_never
+from typing import Any, NamedTuple, Protocol, assert_never
 
 import msgpack
 import zmq
@@ -24,6 +24,7 @@ from meshq.core.broadcast import (
     BroadcastEffect,
     BroadcastEvent,
     Deliver,
+    Excused,
     Expected,
     Finish,
     LaneProblem,
@@ -32,6 +33,7 @@ from meshq.core.broadcast import (
     SendDirect,
     Subscribed,
 )
+from meshq.core.candidates import Absent
 from meshq.core.timers import earliest
 from meshq.errors import ConfigError
 from meshq.protocol.envelope import Header, Outbox
@@ -47,6 +49,9 @@ TOPIC_ALL = b"all"
 _TOPIC_NODE = b"n:"
 _CLOSED = "the mesh was closed"
 
+MAX_ABSENT = 1_000
+"""The threat: a spoofer who announces nodes that are not there, each of which a command would wait for."""
+
 
 def topic_of(node: bytes) -> bytes:
     """Return the topic that only this node subscribes to."""
@@ -61,6 +66,20 @@ class Reach(NamedTuple):
     name: str
     endpoint: str
     control_port: int
+
+
+class Whom(Protocol):
+    """Whom a controller knows; for the loop's thread."""
+
+    @property
+    def changes(self) -> int:
+        """A number that grows whenever ``absent`` may have something else to say."""
+
+    def reaches(self) -> list[Reach]:
+        """Return the nodes that answer."""
+
+    def absent(self) -> list[Absent]:
+        """Return the nodes that should be there and do not answer."""
 
 
 class _Running(NamedTuple):
@@ -79,10 +98,10 @@ class ControlLanes:
         context: zmq.Context[zmq.Socket[bytes]],
         key: MeshKey | None,
         hello: Hello,
-        reaches: Callable[[], list[Reach]],
+        whom: Whom,
     ) -> None:
         self._hello = hello._replace(lane="control")
-        self._reaches = reaches
+        self._whom = whom
         self._links = Links(loop, context, key, self._hello, self._on_messages, self._on_link_event)
         self._publisher = Publisher(loop, context, key, self._on_subscription)
         self._numbers = itertools.count(1)
@@ -92,6 +111,8 @@ class ControlLanes:
         """Nodes whose lane could not be opened; ``refresh`` tries again."""
         self._up: set[bytes] = set()
         self._subscribed: set[bytes] = set()
+        self._absent: dict[bytes, Absent] = {}
+        self._changes = -1
         self._running: dict[bytes, _Running] = {}
 
     def begin(
@@ -106,7 +127,9 @@ class ControlLanes:
     ) -> None:
         """Give a command; ``on_finish`` is called once, with the missing, after the last ``on_reply``."""
         self.refresh()
-        expected = {reach.node: reach.name for reach in self._reach_of.values() if _is_meant(reach, command)}
+        known = {each.node: each.name for each in self._absent.values()}
+        known |= {reach.node: reach.name for reach in self._reach_of.values()}
+        expected = {node: name for node, name in known.items() if _is_meant(name, command)}
         machine = Broadcast(
             command.command, expected, now=time.monotonic(), timeout=timeout, limit=limit,
             reply=command.reply, gather=gather,
@@ -118,18 +141,23 @@ class ControlLanes:
             self._tell(running, LaneUp(node))
         for node in self._broken:
             self._tell(running, LaneProblem(node, UNREACHABLE))
+        for absent in self._absent.values():
+            self._tell(running, LaneProblem(absent.node, _reason(absent)))
 
     def refresh(self) -> None:
         """Open lanes to nodes that have come, and close those to nodes that are gone."""
-        present = {reach.node: reach for reach in self._reaches()}
+        present = {reach.node: reach for reach in self._whom.reaches()}
         for node in [node for node in self._link_of if node not in present or node in self._broken]:
             self._close_lane(node)
         for node, reach in present.items():
             if node not in self._link_of:
                 self._open_lane(reach)
+        self._look_for_absent()
 
     def step(self) -> None:
         """Do what is due, and send what waits; to be called after each turn of the loop."""
+        if self._running and self._changes != self._whom.changes:
+            self._look_for_absent()
         now = time.monotonic()
         for running in list(self._running.values()):
             due = running.machine.next_deadline()
@@ -152,13 +180,29 @@ class ControlLanes:
 
     # ------------------------------------------------------------------ lanes
 
+    def _look_for_absent(self) -> None:
+        """Expect an answer of those too who should be there, and of nobody who is known to be no more."""
+        self._changes = self._whom.changes
+        before = self._absent
+        absent = [each for each in self._whom.absent() if each.node not in self._link_of]
+        self._absent = {each.node: each for each in absent[:MAX_ABSENT]}
+        for each in self._absent.values():
+            if before.get(each.node) != each:
+                self._expect(each.node, each.name)
+                self._tell_all(LaneProblem(each.node, _reason(each)))
+        for node in before.keys() - self._absent.keys() - self._link_of.keys():
+            self._tell_all(Excused(node))
+
+    def _expect(self, node: bytes, name: str) -> None:
+        for running in list(self._running.values()):
+            if _is_meant(name, running.command):
+                self._tell(running, Expected(node, name))
+
     def _open_lane(self, reach: Reach) -> None:
         number = next(self._numbers)
         self._reach_of[number] = reach
         self._link_of[reach.node] = number
-        for running in list(self._running.values()):
-            if _is_meant(reach, running.command):
-                self._tell(running, Expected(reach.node, reach.name))
+        self._expect(reach.node, reach.name)
         try:
             self._links.dial(number, reach.endpoint)
             self._publisher.connect(_control_endpoint(reach))
@@ -255,8 +299,12 @@ class ControlLanes:
         self._publisher.publish(TOPIC_ALL, frames)
 
 
-def _is_meant(reach: Reach, command: Command) -> bool:
-    return matches(reach.name, command.destination, command.pattern)
+def _is_meant(name: str, command: Command) -> bool:
+    return matches(name, command.destination, command.pattern)
+
+
+def _reason(absent: Absent) -> str:
+    return AUTHENTICATION_REFUSED if absent.code == "auth" else UNREACHABLE
 
 
 def _control_endpoint(reach: Reach) -> str:

@@ -8,9 +8,14 @@ from typing import NamedTuple
 
 from meshq.core.owned import OwnedTask
 from meshq.core.pace import window
+from meshq.core.schedule import is_delayed
 
 # A node that answered "full" is left alone this long: enough for a slot to come free, short for a person.
 FULL_PAUSE_S = 0.1
+PARKED_PAUSE_S = 1.0
+"""How long a node that may park no more gets no delayed tasks, or none of the function that it limits."""
+PARKING_WINDOW = 500
+"""Delayed attempts on their way to a node: what is sent in vain at most when it has no room for them."""
 
 
 class NodeJoined(NamedTuple):
@@ -32,13 +37,21 @@ class NodeAccount:
     def __init__(self, joined: NodeJoined) -> None:
         self.node = joined.node
         self.used = 0
-        """Attempts that count against the credit: all in flight but the detached."""
+        """Attempts that count against the credit: all in flight but the detached and the parked."""
         self.used_of: defaultdict[str, int] = defaultdict(int)
         """The same, by function; it is the owner's own calls that make it grow."""
+        self.parked = 0
+        """Attempts that the node has set aside, or will when they get there."""
+        self.parking = 0
+        """Those of them that it has not answered."""
         self.in_flight: dict[bytes, OwnedTask] = {}
         self.moved: dict[bytes, int] = {}
         """Attempts re-sent elsewhere while the node was away: withdrawn when it comes back."""
         self.full_until = 0.0
+        self.paused_until: dict[str, float] = {}
+        """Functions that get no more parked there for now; they are the owner's own."""
+        self.delayed_until = 0.0
+        """Until when no delayed tasks go there."""
         self.lost_at: float | None = None
         self.suspect = False
         self.update(joined)
@@ -76,28 +89,77 @@ class NodeAccount:
         return (len(self.in_flight) + self.others) / self.slots
 
     def put(self, task: OwnedTask) -> None:
-        """Book a task as in flight there."""
+        """Book a task as in flight there; one that is ``parked`` takes no credit."""
         self.in_flight[task.id] = task
-        if not task.detached:
+        if task.parked:
+            self.parked += 1
+            self.parking += 1
+        elif not task.detached:
             self.used += 1
             self.used_of[task.function] += 1
 
     def take(self, task: OwnedTask) -> None:
         """Book a task as no longer there."""
         del self.in_flight[task.id]
-        if not task.detached:
+        if task.parked:
+            self._leave_parking(task)
+        elif not task.detached:
             self.used -= 1
             self.used_of[task.function] -= 1
 
+    def park(self, task: OwnedTask) -> None:
+        """Take the node's word that it has set an attempt aside, which frees its credit."""
+        if task.parked:
+            self.parking -= not task.accepted
+        elif not task.detached:
+            task.parked = True
+            self.parked += 1
+            self.used -= 1
+            self.used_of[task.function] -= 1
+
+    def unpark(self, task: OwnedTask) -> None:
+        """Book an attempt that was parked as one that waits for a slot, or runs."""
+        self._leave_parking(task)
+        self.used += 1
+        self.used_of[task.function] += 1
+
+    def _leave_parking(self, task: OwnedTask) -> None:
+        task.parked = False
+        self.parked -= 1
+        self.parking -= not task.accepted
+
+    def pause(self, task: OwnedTask, now: float) -> None:
+        """Take the node's word that it has no room to park a task: neither this one nor its like."""
+        if is_delayed(task, now):
+            self.delayed_until = now + PARKED_PAUSE_S
+        else:
+            self.paused_until[task.function] = now + PARKED_PAUSE_S
+
+    def is_paused(self, function: str, now: float) -> bool:
+        """Whether a function's tasks are kept from the node for now."""
+        until = self.paused_until.get(function)
+        if until is not None and until <= now:
+            del self.paused_until[function]
+        return until is not None and until > now
+
 
 class WaitingQueue:
-    """The owner's tasks that wait for a node, of one function, serializer and set of tags, detached or not."""
+    """The owner's tasks that wait for a node, alike in all that counts for the choice of one."""
 
-    def __init__(self, function: str, serializer: str, tags: frozenset[str], detached: bool, now: float) -> None:
+    def __init__(
+        self,
+        function: str,
+        serializer: str,
+        tags: frozenset[str],
+        detached: bool,
+        priority: int,
+        now: float,
+    ) -> None:
         self.function = function
         self.serializer = serializer
         self.tags = tags
         self.detached = detached
+        self.priority = priority
         self.tasks: deque[OwnedTask] = deque()
         self.hoped_at = now
         """When there was last reason to hope for a node; at first, when the queue was made."""

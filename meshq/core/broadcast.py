@@ -8,7 +8,8 @@ directly over its lane. Nodes dedupe by command id, so none carries it out twice
 1. One deadline bounds the whole: ``Finish`` comes once, at it or before, and nothing after it.
 2. A node with a known problem is not waited for before publishing: should it come up, it is sent to directly.
 3. A lane that comes up anew may have lost what was sent on the old connection, which is therefore sent again.
-4. While gathering (a caller that does not know yet whom to expect), nothing finishes before the time set
+4. Who is expected and found to have ended is excused, unless the command is on its way to it by then.
+5. While gathering (a caller that does not know yet whom to expect), nothing finishes before the time set
    apart for subscriptions is over, nor, with nobody expected, before the deadline.
 """
 
@@ -59,6 +60,12 @@ class Expected(NamedTuple):
     name: str
 
 
+class Excused(NamedTuple):
+    """Event: the node turned out to be no more. It is waited for no longer, unless the command was sent to it."""
+
+    node: bytes
+
+
 class Answered(NamedTuple):
     """Event: a reply came in. It counts whether or not its node was expected."""
 
@@ -91,7 +98,7 @@ class Finish(NamedTuple):
     missing: dict[str, str]
 
 
-BroadcastEvent: TypeAlias = Subscribed | LaneUp | LaneProblem | Expected | Answered
+BroadcastEvent: TypeAlias = Subscribed | LaneUp | LaneProblem | Expected | Excused | Answered
 BroadcastEffect: TypeAlias = Publish | SendDirect | Deliver | Finish
 
 
@@ -175,6 +182,8 @@ class Broadcast:
                 node.lane, node.problem = False, event.reason
             case Expected():
                 self._expect(node, event)
+            case Excused():
+                self._excuse(event.node, node)
             case _:
                 effects += self._answer(node, event)
         self._note_ready(event.node, node)
@@ -195,6 +204,12 @@ class Broadcast:
         if self._reply or not node.reached:
             self._open[event.node] = None
         node.owed = self._published and not node.reached
+
+    def _excuse(self, node_id: bytes, node: _Node) -> None:
+        if node.name and not node.reached and not node.answered:
+            node.name, node.owed = "", False
+            self._asked -= 1
+            self._open.pop(node_id, None)
 
     def _answer(self, node: _Node, event: Answered) -> list[BroadcastEffect]:
         if node.answered or not self._reply:

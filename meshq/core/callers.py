@@ -68,6 +68,10 @@ class Callers:
         """Return who greeted over this route."""
         return self._callers.get(route)
 
+    def answered(self, lane: str) -> list[bytes]:
+        """Return the routes over which the callers of a lane are answered."""
+        return [route for caller, route in self._current.items() if caller.lane == lane]
+
     def route(self, client: bytes, lane: str) -> bytes | None:
         """Return the route to a client's lane."""
         return self._current.get(Caller(client, lane))

@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol, TypeAlias
 
 MDNS = "mdns"
-"""The source whose candidates anyone can make up, and which says what key a node has. What comes from another
-source was named by the user."""
+"""The source whose candidates anyone can make up, and which says what key a node has."""
+PEER = "peer"
+"""The source whose candidates nodes that answer have named; so only a holder of the key can make them up.
+
+What comes from yet another source was named by the user.
+"""
 
 
 class Candidate(NamedTuple):
@@ -34,6 +38,18 @@ class Problem(NamedTuple):
     endpoint: str
     code: str
     text: str
+
+
+class Absent(NamedTuple):
+    """A node that should be there and does not answer.
+
+    ``node`` is its id, or what stands for it where that is not known; ``name`` is NAME@HOST, or whatever it goes
+    by. ``code`` is that of its last problem, "" while it is dialled for the first time.
+    """
+
+    node: bytes
+    name: str
+    code: str
 
 
 class Dial(NamedTuple):
@@ -64,15 +80,19 @@ class DialSettings(NamedTuple):
     """Durations in seconds, and bounds."""
 
     hello_s: float = 5.0
-    """How long a link may take to come up, and then to be welcomed."""
+    """How long a link may take to be welcomed once it is up."""
+    connect_s: float = 5.0
+    """How long a link may take to come up."""
     redial_min_s: float = 1.0
     redial_max_s: float = 30.0
     redial_lost_s: float = 1.0
     """The pause for a node that was lost within ``forget_s``: what was cut off is to be back soon after."""
     forget_s: float = 600.0
-    """How long a candidate that is no longer announced is tried."""
+    """How long a candidate that is no longer announced is tried, and one that fell silent is missed."""
     per_candidate: int = 4
     dials: int = 128
     """Links being tried at a time. The threat: made-up announcements that use up our file descriptors."""
     candidates: int = 4_096
     """Size of the table. The threat: a spoofer who floods mDNS."""
+    hints: int = 1_024
+    """How many of these may be ``PEER`` candidates. The threat: a holder of the key who names ever new nodes."""

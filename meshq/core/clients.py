@@ -6,9 +6,10 @@ from meshq.core.credits import REFRESH_S, Credits
 from meshq.core.dispatch import Dispatch
 from meshq.core.endings import Endings
 from meshq.core.events import Send
-from meshq.core.held import ClientAccount
+from meshq.core.held import ClientAccount, HeldState
 from meshq.core.holding import ClientGreeted, ClientUnreachable, HolderEffect
 from meshq.core.parking import Parking
+from meshq.core.relaying import NODE
 from meshq.core.reporting import Reports
 from meshq.core.timers import earliest
 from meshq.protocol.messages import Draining, Nack, Refused
@@ -67,9 +68,9 @@ class Clients:
             self._lease_at = now + _LEASE_CHECK_S if self.accounts else None
 
     def present(self) -> int:
-        """Return how many clients are within reach, but for this node's own owner."""
+        """Return how many clients are within reach, but for this node's own owner and its peers."""
         return sum(
-            client.connected and not client.leaving and client.client != self._own_client
+            client.connected and not client.leaving and client.role != NODE and client.client != self._own_client
             for client in self.accounts.values()
         )
 
@@ -79,7 +80,7 @@ class Clients:
         """Serve a client, with all that is kept for it."""
         client = self.accounts.get(event.client)
         if client is None:
-            if len(self.accounts) >= MAX_CLIENTS and not self._give_up_an_absent_one():
+            if len(self.accounts) >= MAX_CLIENTS and not self._give_up_an_absent_one(now):
                 refused = Refused("full", f"the node has {MAX_CLIENTS} clients")
                 self._effects.append(Send(event.client, [refused]))
                 return
@@ -87,13 +88,16 @@ class Clients:
             if self._lease_at is None:
                 self._lease_at = now + _LEASE_CHECK_S
         client.connected, client.leaving = True, False
+        client.role, client.label = event.role, event.label
         self.grant(client, force=True)
         self.heard(client, now)
         for held in client.held.values():
             held.reported = False  # whatever was said may have been lost with the old connection
+            if held.state is HeldState.PARKED:
+                self._parking.report(held, now)
             self._reports.send_result(held, now)
 
-    def _give_up_an_absent_one(self) -> bool:
+    def _give_up_an_absent_one(self, now: float) -> bool:
         """Let go of the results of the client that was not heard for longest, if one is out of reach and idle."""
         absent = [
             client
@@ -101,8 +105,14 @@ class Clients:
             if not (client.connected or client.unfinished or client.client == self._own_client)
         ]
         if absent:
-            del self.accounts[min(absent, key=lambda client: client.heard_at).client]
+            self._close(min(absent, key=lambda client: client.heard_at), now)
         return bool(absent)
+
+    def _close(self, client: ClientAccount, now: float) -> None:
+        """Forget a client; its results are kept as those of one that has left."""
+        for held in client.unacknowledged.values():
+            self._endings.keep(held, now)
+        del self.accounts[client.client]
 
     def on_unreachable(self, event: ClientUnreachable, now: float) -> None:
         """Say nothing to the client until it greets again."""
@@ -120,10 +130,16 @@ class Clients:
 
     def grant(self, client: ClientAccount, *, force: bool = False) -> None:
         """Tell the client its credit where that has changed, or in any case."""
-        if client.connected and not client.leaving:
+        if client.connected and not client.leaving and client.role != NODE:
             credit = self._credits.update(client, force=force)
             if credit is not None:
                 self._reports.say(client, credit)
+
+    def resize(self, slots: int) -> None:
+        """Share out credit anew: the node has so many slots now."""
+        self._credits.resize(slots)
+        for client in self.accounts.values():
+            self.grant(client, force=True)
 
     def refresh_soon(self, now: float) -> None:
         """Share out credit anew before long."""
@@ -149,13 +165,13 @@ class Clients:
             left = client.leaving and not client.held
             last_at = max(client.heard_at, client.ended_at)
             if left or (now > last_at + RESULT_LEASE_S and client.unfinished == 0):
-                del self.accounts[client.client]
+                self._close(client, now)
             elif now > client.heard_at + QUEUE_LEASE_S:
                 self._drop_queue(client)
 
     def _drop_queue(self, client: ClientAccount) -> None:
-        """Drop what the client has queued, to be handed back."""
-        dropped = self._dispatch.clear(client)
+        """Drop what the client has queued or parked, to be handed back."""
+        dropped = self._dispatch.clear(client) + self._parking.clear(client)
         for held in dropped:
             self._endings.drop(held)
         client.lapsed += dropped

@@ -25,6 +25,10 @@ class Credits:
         self._active = 1
         self._to_run = 0
 
+    def resize(self, slots: int) -> None:
+        """Reckon with so many slots from now on."""
+        self._slots = slots
+
     def survey(self, clients: Iterable[ClientAccount]) -> None:
         """Count the clients that have work here, and the work."""
         active = total = 0

@@ -1,14 +1,20 @@
-"""Which queued attempt goes to which slot: the clients in turn, idle slots first, short runs a little ahead."""
+"""Which queued attempt goes to which slot: the clients in turn, idle slots first, short runs a little ahead.
+
+Each client's attempts go by priority, 9 first, and in order within one. That is a client's own affair: its turns
+come as often as those of others, whatever priorities it uses.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from meshq.core.held import ClientAccount, Held, HeldState, Intent
 from meshq.core.holding import RecallRuns, StartRuns
 from meshq.core.pace import Means
-from meshq.core.slots import LONG_RUN_S, Slots
+from meshq.core.slots import LONG_RUN_S, Slot, Slots
+from meshq.core.terms import Terms
+from meshq.core.timers import Timers
 from meshq.core.work import Run
 
 WAY_S = 0.001
@@ -21,6 +27,8 @@ class Dispatch:
     def __init__(self, slots: int) -> None:
         self.slots = Slots(slots)
         self.means = Means()
+        self.alarms: Timers[Held] = Timers()
+        """When an attempt that waits, queued or parked, is to be looked at: its time comes, or is over."""
         self._ring: deque[ClientAccount] = deque()
         """The clients that have attempts queued; each gives one in turn."""
         self._last: ClientAccount | None = None
@@ -28,14 +36,23 @@ class Dispatch:
         self._runs: dict[int, Held] = {}
 
     def queue(self, held: Held) -> None:
-        """Put a new attempt at the end of its client's queue."""
+        """Put a new attempt at the end of its client's queue, behind those of its priority."""
         client = held.client
-        if not client.queue:
+        queue = client.queue
+        if not queue:
             if len(self._ring) == 1 and self._ring[0] is self._last:
                 self._ring.appendleft(client)  # the other has just had its turn
             else:
                 self._ring.append(client)
-        client.queue.append(held)
+            client.priority = held.priority
+        elif held.priority != client.priority:
+            queue = client.line(held.priority)
+        queue.append(held)
+
+    def queue_ahead(self, held: Held) -> None:
+        """Put an attempt that was queued before at the front of its priority; its client waits for its turn."""
+        self.queue(held)
+        held.client.line(held.priority).rotate(1)
 
     def queue_first(self, helds: list[Held]) -> None:
         """Put attempts that had been given to a worker back at the front, in their order."""
@@ -43,25 +60,48 @@ class Dispatch:
             if not held.client.queue:
                 self._ring.appendleft(held.client)
             held.state = HeldState.QUEUED
-            held.client.queue.appendleft(held)
+            held.client.line(held.priority).appendleft(held)
 
     def unqueue(self, held: Held) -> None:
         """Take a queued attempt out of its queue."""
-        held.client.queue.remove(held)
+        held.client.unqueue(held)
         if not held.client.queue:
             self._ring.remove(held.client)
+        self._no_longer_queued(held)
 
     def clear(self, client: ClientAccount) -> list[Held]:
         """Take all that the client has queued out, and return it."""
-        helds = list(client.queue)
-        if helds:
-            client.queue.clear()
+        return self._sift(client, lambda _: True) if client.queue else []
+
+    def take_out(self, function: str) -> list[Held]:
+        """Take all queued attempts that a function's rate limit holds for out, and return them."""
+        return [
+            held
+            for client in list(self._ring)
+            for held in self._sift(client, lambda held: _is_limited_by(function, held))
+        ]
+
+    def _sift(self, client: ClientAccount, is_wanted: Callable[[Held], bool]) -> list[Held]:
+        helds = client.sift(is_wanted)
+        if not client.queue:
             self._ring.remove(client)
+        for held in helds:
+            self._no_longer_queued(held)
         return helds
+
+    def _no_longer_queued(self, held: Held) -> None:
+        if held.terms is not None:
+            self.alarms.cancel(held)
+            if held.terms.bucket is not None:
+                held.terms.bucket.free(held)
 
     def find(self, run: int) -> Held | None:
         """Return the attempt of a run that a worker has."""
         return self._runs.get(run)
+
+    def handed_out(self, function: str) -> Iterator[Held]:
+        """Yield what workers have of a function, in the order in which they were given it."""
+        return (held for held in self._runs.values() if held.function == function)
 
     def running(self) -> int:
         """Return how many attempts are in the hands of workers."""
@@ -77,7 +117,9 @@ class Dispatch:
         while heap and blocked < len(ring):
             client = ring[0]
             held = client.queue[0]
-            slot = self.slots.place(held, self.means.get(held.function), heap, now)
+            terms = held.terms
+            mean_s = self.means.get(held.function) if terms is None or not terms.goes_alone else None
+            slot = self.slots.place(held, mean_s, heap, now)
             if slot is None:
                 blocked += 1
                 ring.rotate(-1)
@@ -85,13 +127,23 @@ class Dispatch:
             blocked = 0
             client.queue.popleft()
             self._take_turn(client)
+            if terms is not None:
+                self._start(held, terms, now)
             held.state = HeldState.RUNNING
             self._runs[held.run] = held
             batches.setdefault(slot.number, []).append(_run(held))
         return [StartRuns(number, runs) for number, runs in batches.items()]
 
+    def _start(self, held: Held, terms: Terms, now: float) -> None:
+        """What has started does not expire, and has spent its token."""
+        self.alarms.cancel(held)
+        if terms.bucket is not None:
+            terms.bucket.spend(held, now)
+
     def _take_turn(self, client: ClientAccount) -> None:
         self._last = client
+        if not client.queue:
+            client.close_ranks()
         if not client.queue:
             self._ring.popleft()
         else:
@@ -124,15 +176,21 @@ class Dispatch:
         slot.ready = False
         return helds
 
+    def close(self, slot: Slot) -> Iterator[RecallRuns]:
+        """Give a slot nothing more, and yield the recall of what waits behind its run."""
+        slot.ready = False
+        yield from _recall(slot, lambda _: True)
+
     def recall_behind(self, now: float) -> Iterator[RecallRuns]:
         """Yield the recall of each run that waits behind a long one; they go to a slot that is free."""
         for slot in self.slots:
             if len(slot.runs) > 1 and slot.is_long(now):
-                behind = [held for held in list(slot.runs.values())[1:] if held.intent is Intent.NONE]
-                for held in behind:
-                    held.intent = Intent.REBALANCE
-                if behind:
-                    yield RecallRuns(slot.number, [held.run for held in behind])
+                yield from _recall(slot, lambda _: True)
+
+    def recall_ahead(self, function: str) -> Iterator[RecallRuns]:
+        """Yield the recall of each run ahead at a worker that a function's rate limit holds for."""
+        for slot in self.slots:
+            yield from _recall(slot, lambda held: _is_limited_by(function, held))
 
     def newly_long(self, now: float) -> Iterator[tuple[Held, float]]:
         """Yield each attempt whose client should hear that it runs, with the seconds since it began."""
@@ -148,6 +206,20 @@ class Dispatch:
             return None
         since = [slot.head_since for slot in self.slots if (head := slot.head()) and not head.reported]
         return min(since) + LONG_RUN_S if since else None
+
+
+def _recall(slot: Slot, is_wanted: Callable[[Held], bool]) -> Iterator[RecallRuns]:
+    """Yield the recall of those wanted of the runs behind the slot's first, but for those called back already."""
+    behind = [held for held in list(slot.runs.values())[1:] if held.intent is Intent.NONE and is_wanted(held)]
+    for held in behind:
+        held.intent = Intent.REBALANCE
+    if behind:
+        yield RecallRuns(slot.number, [held.run for held in behind])
+
+
+def _is_limited_by(function: str, held: Held) -> bool:
+    """Whether a function's rate limit holds for the attempt, and not one that the call has brought."""
+    return held.function == function and (held.terms is None or held.terms.rate is None)
 
 
 def _run(held: Held) -> Run:

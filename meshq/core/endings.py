@@ -1,4 +1,4 @@
-"""How a held attempt ends at a node: with a result to be acknowledged, or forgotten, never to run again."""
+"""How a held attempt ends at a node: with a result to be acknowledged, or forgotten, and never to run again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from meshq.core.held import ClientAccount, Held, HeldState
 from meshq.core.kept import Kept
 from meshq.core.reporting import Reports
 from meshq.core.tombs import Tombs
-from meshq.protocol.messages import Rack
+from meshq.protocol.messages import Rack, Result
 from meshq.protocol.payload import Payload
 
 
@@ -19,11 +19,22 @@ class Endings:
         self._reports = reports
 
     def end(self, held: Held, status: int, serializer: str, payload: Payload, seconds: float, now: float) -> None:
-        """End an attempt that ran or was queued; nobody hears of it where its client has left."""
+        """End an attempt; where its client has left, nobody is told, and the result is kept for whoever asks."""
         if held.client.leaving:
-            self.forget(held)
+            held.result = Result(held.task, held.attempt, status, serializer, payload, seconds)
+            self.leave(held, now)
         else:
             self._reports.finished(held, status, serializer, payload, seconds, now)
+
+    def leave(self, held: Held, now: float) -> None:
+        """Let go of a finished attempt whose client has left, and keep its result."""
+        self.keep(held, now)
+        self.forget(held)
+
+    def keep(self, held: Held, now: float) -> None:
+        """Keep an attempt's result, if it has one, for whoever asks from now on."""
+        if held.result is not None:
+            self._kept.put(held.result, now)
 
     def forget(self, held: Held) -> None:
         """Let go of an attempt, never to run it again."""
@@ -43,3 +54,4 @@ class Endings:
         if held is not None and held.attempt == message.attempt:
             del client.unacknowledged[message.task], client.held[message.task]
             self.tombs.bury(client.client, message.task, message.attempt)
+            self.keep(held, now)

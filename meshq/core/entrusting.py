@@ -40,13 +40,15 @@ class Entrusting:
         """Whether no more are to be taken."""
         return self.bytes >= ENTRUSTED_BYTES
 
-    def take(self, held: Held) -> None:
+    def take(self, held: Held, now: float) -> None:
         """Take over a detached task; said at once, since a short script may wait for just that."""
         held.state = HeldState.ENTRUSTED
         held.client.entrusted += 1
         self.bytes += held.size + _OVERHEAD
         self._reports.say(held.client, Accepted(held.task, held.attempt))
-        self._effects.append(_entrust(held))
+        if held.terms is not None:
+            held.terms.begin(now)
+        self._effects.append(_entrust(held, now))
 
     def withdraw(self, held: Held) -> None:
         """Ask our own owner to let go of the task, for its client."""
@@ -65,7 +67,7 @@ class Entrusting:
         held = self._find(event.client, event.task)
         if held is not None:
             self._release(held)
-            self._reports.finished(held, event.status, event.serializer, event.payload, 0.0, now)
+            self._endings.end(held, event.status, event.serializer, event.payload, 0.0, now)
 
     def on_withdrawn(self, event: EntrustedWithdrawn, now: float) -> None:
         """Answer the client that wanted the task back, unless a later attempt calls that off."""
@@ -80,7 +82,7 @@ class Entrusting:
             self._release(held)
             self._endings.forget(held)
         elif event.withdrawn:
-            self._effects.append(_entrust(held))  # a later attempt came after the withdrawal
+            self._effects.append(_entrust(held, now))  # a later attempt came after the withdrawal
 
     def _release(self, held: Held) -> None:
         held.client.entrusted -= 1
@@ -92,5 +94,8 @@ class Entrusting:
         return held if held is not None and held.state is HeldState.ENTRUSTED else None
 
 
-def _entrust(held: Held) -> Entrust:
-    return Entrust(held.client.client, held.task, held.function, held.serializer, held.payload, held.options)
+def _entrust(held: Held, now: float) -> Entrust:
+    options = held.options
+    if options is not None and held.terms is not None:
+        options = held.terms.options_left(options, now)
+    return Entrust(held.client.client, held.task, held.function, held.serializer, held.payload, options)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Iterator
 from enum import IntEnum
+from math import inf
 from typing import Any
 
+from meshq.core.terms import DEFAULT_PRIORITY, Terms, read_terms
 from meshq.protocol.messages import Result
 from meshq.protocol.payload import Payload, payload_size
 
@@ -47,6 +50,7 @@ class Held:
         "intent",
         "options",
         "payload",
+        "priority",
         "reported",
         "result",
         "run",
@@ -56,6 +60,7 @@ class Held:
         "slot",
         "state",
         "task",
+        "terms",
         "tries",
     )
 
@@ -78,6 +83,11 @@ class Held:
         self.payload = payload
         self.detached = detached
         self.options = options
+        self.priority = DEFAULT_PRIORITY
+        self.terms: Terms | None = None
+        """What is asked of the node beyond running it; None where that is nothing, as mostly."""
+        if options is not None:
+            self._read(options)
         self.state = HeldState.QUEUED
         self.intent = Intent.NONE
         self.run = 0
@@ -89,6 +99,11 @@ class Held:
         self.sent_at = 0.0
         self.tries = 0
         self.size = payload_size(payload) if detached else 0
+
+    def _read(self, options: dict[str, Any]) -> None:
+        self.terms = terms = read_terms(options)
+        if terms is not None and terms.priority is not None:
+            self.priority = terms.priority
 
     def renumber(self, attempt: int) -> None:
         """Go on under a later number; whoever wanted the earlier attempt back wants this one."""
@@ -105,7 +120,17 @@ class ClientAccount:
 
     def __init__(self, client: bytes, now: float) -> None:
         self.client = client
+        self.role = "client"
+        self.label = ""
+        """Its role, and its name for people, as it greeted last."""
+        self.told_at = -inf
+        """When it was last told all revoked ids."""
         self.queue: deque[Held] = deque()
+        """What is queued of the highest priority that is there."""
+        self.priority = DEFAULT_PRIORITY
+        """That of ``queue``."""
+        self.lower: dict[int, deque[Held]] = {}
+        """What is queued of each lower priority; never an empty line, and none where ``queue`` is empty."""
         self.held: dict[bytes, Held] = {}
         self.unacknowledged: dict[bytes, Held] = {}
         """Those of ``held`` that are DONE, in the order of their ending."""
@@ -113,6 +138,8 @@ class ClientAccount:
         """Dropped from the queue, which the client is yet to be told."""
         self.entrusted = 0
         """How many of ``held`` are ENTRUSTED."""
+        self.parked = 0
+        """How many of ``held`` are PARKED."""
         self.mean_s: float | None = None
         """Moving average of the seconds that this client's runs take."""
         self.sequence = 0
@@ -133,5 +160,52 @@ class ClientAccount:
 
     @property
     def to_run(self) -> int:
-        """How many of them this node itself is to run, or runs."""
-        return self.unfinished - self.entrusted
+        """How many of them this node itself is to run, or runs, as soon as it can."""
+        return self.unfinished - self.entrusted - self.parked
+
+    # ------------------------------------------------------------------ the lines of its queue, by priority
+
+    def line(self, priority: int) -> deque[Held]:
+        """Return the line of a priority, for an attempt to be put there; it is ``queue`` if none is higher."""
+        if not self.queue:
+            self.priority = priority
+        elif priority < self.priority:
+            return self.lower.setdefault(priority, deque())
+        elif priority > self.priority:
+            self.lower[self.priority] = self.queue
+            self.queue, self.priority = deque(), priority
+        return self.queue
+
+    def close_ranks(self) -> None:
+        """Let the next line be ``queue``, where that has become empty."""
+        if self.lower and not self.queue:
+            self.priority = max(self.lower)
+            self.queue = self.lower.pop(self.priority)
+
+    def queued(self) -> Iterator[Held]:
+        """Yield what is queued, in the order in which it is to start."""
+        yield from self.queue
+        for priority in sorted(self.lower, reverse=True):
+            yield from self.lower[priority]
+
+    def queued_count(self) -> int:
+        """Return how many attempts are queued."""
+        return len(self.queue) + sum(map(len, self.lower.values()))
+
+    def unqueue(self, held: Held) -> None:
+        """Take a queued attempt out."""
+        line = self.line(held.priority)
+        line.remove(held)
+        if not line:
+            self.lower.pop(held.priority, None)
+            self.close_ranks()
+
+    def sift(self, is_wanted: Callable[[Held], bool]) -> list[Held]:
+        """Take those that are wanted out of the queue, and return them."""
+        helds = list(self.queued())
+        wanted: list[Held] = []
+        self.queue.clear()
+        self.lower.clear()
+        for held in helds:
+            (wanted if is_wanted(held) else self.line(held.priority)).append(held)
+        return wanted

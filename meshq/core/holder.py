@@ -42,6 +42,7 @@ from meshq.core.limits import Limits
 from meshq.core.pace import MAX_CREDIT
 from meshq.core.parking import Parking
 from meshq.core.purging import Purging
+from meshq.core.relaying import Relaying
 from meshq.core.reporting import Reports
 from meshq.core.resizing import Resizing
 from meshq.core.survey import Survey
@@ -79,23 +80,24 @@ class Holder:
         self._reports = Reports()
         self._kept = Kept()
         self._endings = Endings(self._reports, self._kept)
-        self._parking = Parking(self._dispatch, self._reports, self._endings)
+        self._parking = Parking(self._dispatch, self._reports, self._endings, self._effects)
         self._limits = Limits(self._dispatch, self._effects)
         self._clients = Clients(
             slots, own_client, self._dispatch, self._parking, self._reports, self._endings, self._effects
         )
         self._accounts = self._clients.accounts
         self._entrusting = Entrusting(self._accounts, self._reports, self._endings, self._effects)
+        self._relaying = Relaying(self._accounts, own_client, self._reports, self._effects)
         self._withdrawals = Withdrawals(
             self._accounts, self._dispatch, self._parking, self._reports, self._endings, self._entrusting,
-            self._effects,
+            self._relaying, self._effects,
         )  # fmt: skip
-        self._gossip = Gossip(self._accounts, self._withdrawals, self._reports, self._effects)
+        self._gossip = Gossip(self._withdrawals, self._relaying, self._reports)
         self._purging = Purging(
-            self._accounts, own_client, self._dispatch, self._parking, self._reports, self._endings, self._effects
+            self._accounts, own_client, self._dispatch, self._parking, self._relaying, self._endings, self._effects
         )
         self._resizing = Resizing(self._dispatch, self._clients, self._effects)
-        self.survey = Survey(self._clients, self._dispatch, self._parking, self._kept)
+        self.survey = Survey(self._accounts, own_client, self._dispatch, self._parking, self._kept)
         self._tombs = self._endings.tombs
         self._recalls = self._withdrawals.recalls
         self._revocations = self._withdrawals.revocations
@@ -145,10 +147,10 @@ class Holder:
             self._reports.say(held.client, Started(held.task, held.attempt, seconds))
         self._reports.tick(self._accounts.values(), now)
         self._effects.extend(self._dispatch.recall_behind(now))
-        self._parking.tick(now)
         self._limits.tick(now)
         self._purging.tick(now)
         self._clients.tick(now)
+        self._parking.tick(now)  # the last one: what the others dropped from the queue has left its tokens
         return self._finish(now)
 
     def next_deadline(self) -> float | None:
@@ -159,16 +161,39 @@ class Holder:
         )  # fmt: skip
 
     def counts(self) -> dict[str, int]:
-        """Return how many attempts are queued, running and kept, and how many clients there are."""
+        """Return how many attempts are queued, parked, running and kept, and how many clients there are."""
         clients = self._accounts.values()
         return {
-            "queued": sum(len(client.queue) for client in clients),
+            "queued": sum(client.queued_count() for client in clients),
+            "parked": self._parking.count,
             "running": self._dispatch.running(),
             "finished": sum(len(client.unacknowledged) for client in clients),
             "clients": self._clients.present(),
         }
 
+    def revoked(self, now: float) -> list[tuple[bytes, float]]:
+        """Return the ids that are refused, each with the seconds for which that is so still."""
+        return self._revocations.dump(now)
+
+    def revoked_digest(self, now: float) -> bytes:
+        """Return 16 bytes that are equal at nodes that refuse the same ids."""
+        return self._revocations.digest(now)
+
+    def limits_of(self, function: str) -> tuple[float, float | None, float | None]:
+        """Return how many runs of a function may start in a second (0: no limit), and its soft and hard limit."""
+        return self._parking.rate_of(function), *self._limits.limits_of(function)
+
+    def totals(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Return how many runs of each function have ended here, and how many of them have failed."""
+        return self._dispatch.means.runs, self._dispatch.means.failed
+
+    def forget(self, task: bytes) -> bool:
+        """Let go of a task's result that is kept for whoever asks; tell whether there was one."""
+        return self._kept.forget(task)
+
     def _finish(self, now: float) -> list[HolderEffect]:
+        if self._dispatch.alarms:
+            self._parking.tick(now)  # what has expired while the node was late must not start any more
         starts = self._dispatch.fill(now)
         self._limits.watch(now)
         effects = [*self._effects, *starts, *self._reports.flush(), *self._recalls.answered()]
@@ -219,10 +244,12 @@ class Holder:
             return
         held = Held(client, *message)
         client.held[message.task] = held
+        if held.terms is not None:
+            self._limits.notice(held.terms)
         if self._revocations.contains(message.task, now):
             self._reports.finished(held, Status.REVOKED, "", b"", 0.0, now)
         elif message.detached:
-            self._entrusting.take(held)
+            self._entrusting.take(held, now)
         elif not self._parking.take(held, now):
             self._dispatch.queue(held)
             taken.append(held)
@@ -236,7 +263,10 @@ class Holder:
             self._reports.send_result(held, now)
         else:
             held.reported = False
-            self._reports.say(held.client, Accepted(held.task, held.attempt))
+            if held.state is HeldState.PARKED:
+                self._parking.report(held, now)
+            else:
+                self._reports.say(held.client, Accepted(held.task, held.attempt))
 
     def _refusal(self, client: ClientAccount, message: Submit) -> tuple[str, str] | None:
         """Return why the attempt is not taken: a code, and words."""
@@ -246,7 +276,7 @@ class Holder:
             return "unknown-task", f"the node does not offer {message.function}"
         if message.serializer not in self._serializers:
             return "serializer", f"the node does not take {message.serializer}"
-        kept = len(client.held) - client.entrusted
+        kept = len(client.held) - client.entrusted - client.parked
         if kept >= _MAX_KEPT:
             return "full", f"the client has {kept} attempts and unacknowledged results here"
         if message.detached and self._entrusting.is_full():
@@ -261,7 +291,9 @@ class Holder:
         self._limits.declare(event.options)
 
     def _on_worker_ready(self, event: WorkerReady, now: float) -> None:
-        self._dispatch.slots.all[event.slot].ready = True
+        slot = self._dispatch.slots.all.get(event.slot)
+        if slot is not None:  # else it was given up while its worker was starting
+            slot.ready = True
 
     def _on_worker_done(self, event: WorkerDone, now: float) -> None:
         touched: set[ClientAccount] = set()
@@ -275,6 +307,8 @@ class Holder:
             mean, busy_s = client.mean_s, max(done.seconds, share_s)
             client.mean_s = busy_s if mean is None else mean + 0.1 * (busy_s - mean)
             self._dispatch.means.observe(held.function, busy_s)
+            if done.status:
+                self._dispatch.means.observe_failure(held.function)
             if held.intent is not Intent.NONE:
                 self._withdrawals.settle(held, "finished")
             self._endings.end(held, done.status, done.serializer, done.payload, done.seconds, now)
@@ -284,20 +318,30 @@ class Holder:
         self._clients.refresh_soon(now)
 
     def _on_worker_gone(self, event: WorkerGone, now: float) -> None:
+        slot = self._dispatch.slots.all.get(event.slot)
+        if slot is None:
+            return
+        signalled, slot.signalled = slot.signalled, 0
         again: list[Held] = []
         for held in self._dispatch.vacate(event.slot):
-            culprit = held.run == event.started and not event.retired
-            if culprit and held.intent is Intent.REVOKE:
-                self._withdrawals.settle(held, "terminated")
-                self._endings.end(held, Status.REVOKED, "", b"", 0.0, now)
-            elif culprit:
-                self._withdrawals.settle(held, "finished")
-                self._endings.end(held, Status.WORKER_LOST, "", event.reason.encode(), 0.0, now)
-            elif held.intent is Intent.NONE or held.intent is Intent.REBALANCE:
-                again.append(held)
-            else:
+            if held.run == event.started and _is_to_blame(held.run, signalled, event):
+                self._end_with_worker(held, event, now)
+            elif held.intent is Intent.WITHDRAW or held.intent is Intent.REVOKE:
                 self._withdrawals.drop(held, now)
-        self._withdrawals.wait_again(again)
+            else:
+                again.append(held)
+        self._withdrawals.wait_again(again, now)
+        self._limits.forget(event.slot)
+        self._resizing.on_gone(event.slot)
+
+    def _end_with_worker(self, held: Held, event: WorkerGone, now: float) -> None:
+        status, outcome, text = Status.WORKER_LOST, "finished", event.reason
+        if held.intent is Intent.TIME_LIMIT:
+            status, outcome, text = Status.TIME_LIMIT, "terminated", self._limits.story(held)
+        elif held.intent is Intent.REVOKE:
+            status, outcome, text = Status.REVOKED, "terminated", ""
+        self._withdrawals.settle(held, outcome)
+        self._endings.end(held, status, "", text.encode(), 0.0, now)
 
     # ------------------------------------------------------------------ drain
 
@@ -311,6 +355,14 @@ class Holder:
             client.queue or client.unfinished or (client.connected and client.unacknowledged)
             for client in self._accounts.values()
         )
+
+
+def _is_to_blame(run: int, signalled: int, event: WorkerGone) -> bool:
+    """Whether a run answers for the death of its worker.
+
+    Not where that was planned, nor where it was meant to end another run, which had ended by itself just before.
+    """
+    return run == signalled or not (signalled or event.retired)
 
 
 def _has_died_before(held: Held, message: Submit) -> bool:

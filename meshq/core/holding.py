@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from meshq.core.events import Received, Send
@@ -77,9 +77,13 @@ class RevokeAsked(NamedTuple):
 
 
 class RevocationsHeard(NamedTuple):
-    """Event: a peer, or this node in an earlier life, refuses these ids, each for so many seconds still."""
+    """Event: a peer, or this node in an earlier life (``stored``), refuses these ids.
 
-    ids: list[tuple[bytes, float]]
+    Each row is an id and the seconds for which it is refused still, as REVOKED-IDS has them; others are skipped.
+    """
+
+    ids: Sequence[Sequence[Any]]
+    stored: bool = False
 
 
 class PurgeAsked(NamedTuple):

@@ -10,6 +10,7 @@ from meshq.core.owned import Ending, Outcome, OwnedTask, TaskState
 from meshq.core.owning import NodeLost, NodeReturned, NodeSuspected, OwnerEffect
 from meshq.core.patience import Patience
 from meshq.core.routing import Router
+from meshq.core.schedule import has_expired
 from meshq.protocol.messages import Message, Withdraw
 
 MAX_DEATHS = 3
@@ -90,7 +91,7 @@ class Losses:
         """Take tasks back from a node, to send them out anew; those that must not go again end."""
         again: list[OwnedTask] = []
         for task in tasks:
-            outcome = _last_word(task)
+            outcome = _last_word(task, now)
             if outcome is not None:
                 self._settle(task, outcome)
                 continue
@@ -102,7 +103,7 @@ class Losses:
         self._router.wait_first(again, now)
 
 
-def _last_word(task: OwnedTask) -> Outcome | None:
+def _last_word(task: OwnedTask, now: float) -> Outcome | None:
     """Return how a task ends that its node no longer has, or None where it may go out again."""
     if task.withdrawing:
         return Outcome(Ending.CANCELLED)
@@ -110,4 +111,6 @@ def _last_word(task: OwnedTask) -> Outcome | None:
         return Outcome(Ending.REVOKED)
     if task.deaths is not None and len(task.deaths) >= MAX_DEATHS:
         return Outcome(Ending.WORKER_LOST, text="; ".join(task.deaths))
+    if has_expired(task, now):
+        return Outcome(Ending.EXPIRED, text="; ".join(task.deaths or ()))
     return None

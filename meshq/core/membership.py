@@ -12,20 +12,25 @@ Hints never count: a node is there once it has answered HELLO, and until it is s
    refused, or is answered by another process, proves the death of the process that was there.
 5. A dead node's link is hung up, for it could deliver to a successor what was meant for the dead. Its
    candidate stays and is dialled again. A node welcomed over a second link keeps the first.
+6. A node names the others that it knows. They are dialled too, and so are found where their announcements are
+   not heard; who was named, announced or there within ten minutes and does not answer is *absent*.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from meshq.core.candidates import MDNS, Candidate, Dial, DialSettings, Hangup, Problem, Rng
+from meshq.core.candidates import MDNS, Absent, Candidate, Dial, DialSettings, Hangup, Problem, Rng
 from meshq.core.dialling import Dialling
+from meshq.core.hints import MayFollow, follow_all, hints_of
 from meshq.core.presence import (
     Beat,
+    CandidateDropped,
     CandidateGone,
     CandidateSeen,
     Greet,
     Heard,
+    LeaveHeard,
     LinkAuthFailed,
     LinkDown,
     LinkRefused,
@@ -46,10 +51,10 @@ from meshq.core.timers import Timers, earliest
 from meshq.protocol.messages import HelloAck
 
 __all__ = [
-    "MDNS", "Beat", "Candidate", "CandidateGone", "CandidateSeen", "Dial", "DialSettings", "Greet", "Hangup",
-    "Heard", "LinkAuthFailed", "LinkDown", "LinkRefused", "LinkUp", "Membership", "MembershipEffect",
-    "MembershipEvent", "MembershipSettings", "NodeBack", "NodeChanged", "NodeDead", "NodeSuspect", "NodeUp",
-    "NodeView", "Problem", "Rejected", "Welcomed",
+    "MDNS", "Absent", "Beat", "Candidate", "CandidateDropped", "CandidateGone", "CandidateSeen", "Dial",
+    "DialSettings", "Greet", "Hangup", "Heard", "LeaveHeard", "LinkAuthFailed", "LinkDown", "LinkRefused",
+    "LinkUp", "Membership", "MembershipEffect", "MembershipEvent", "MembershipSettings", "NodeBack", "NodeChanged",
+    "NodeDead", "NodeSuspect", "NodeUp", "NodeView", "Problem", "Rejected", "Welcomed",
 ]  # fmt: skip
 
 
@@ -64,19 +69,28 @@ class _Node:
     instances: list[str]
     connected: bool = True
     suspect: bool = False
+    leaving: bool = False
     beats: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.ack.name}@{self.ack.host}"
 
 
 class Membership:
     """All nodes that answer, and the candidates that may be nodes.
 
-    ``key`` is the fingerprint of our own mesh key, "" for none. The caller applies the effects in order, and
-    goes by ``next_deadline``, from whose lateness the machine learns that the loop was held up.
+    ``key`` is the fingerprint of our own mesh key, "" for none; ``may_follow(endpoint, via)`` says whether to dial
+    what the node at ``via`` names. The caller applies the effects in order, and goes by ``next_deadline``, from
+    whose lateness the machine learns that the loop was held up.
     """
 
-    def __init__(self, settings: MembershipSettings, rng: Rng, key: str = "") -> None:
+    def __init__(
+        self, settings: MembershipSettings, rng: Rng, key: str = "", may_follow: MayFollow = follow_all
+    ) -> None:
         self._settings = settings
         self._rng = rng
+        self._may_follow = may_follow
         self._dialling = Dialling(settings.dial, rng, key)
         self._nodes: dict[bytes, _Node] = {}
         self._by_link: dict[int, _Node] = {}
@@ -86,6 +100,7 @@ class Membership:
         self._silence: Timers[int] = Timers()
         self._stretch = 1.0
         self._calm_at = 0.0
+        self._admitted = 0
 
     def nodes(self) -> list[NodeView]:
         """Return the nodes that answer, those that came up first first."""
@@ -106,6 +121,24 @@ class Membership:
         """Return why candidates do not count as nodes: the last problem of each."""
         return self._dialling.problems()
 
+    @property
+    def changes(self) -> int:
+        """A number that grows whenever ``absent`` may have something else to say."""
+        return self._dialling.changes + self._admitted
+
+    def absent(self, now: float) -> list[Absent]:
+        """Return who does not answer, and should; each node once, and none that has come back under its name."""
+        names = {node.name for node in self._nodes.values()}
+        absent = {each.node: each for each in self._dialling.absent(now)}
+        return [each for each in absent.values() if each.node not in self._nodes and each.name not in names]
+
+    def standing(self, instance: str) -> tuple[bytes | None, str]:
+        """Return the id of the node that a candidate is, or None while none answers, and its last problem."""
+        for node_id, node in self._nodes.items():
+            if instance in node.instances:
+                return node_id, ""
+        return None, self._dialling.problem(instance) or ""
+
     def next_deadline(self) -> float | None:
         """Return when ``tick`` is due, or None while there is nothing to wait for."""
         return earliest(self._beats.next_deadline(), self._silence.next_deadline(), self._dialling.next_deadline())
@@ -121,6 +154,8 @@ class Membership:
             case CandidateGone(instance):
                 self._dialling.leave(instance, now)
                 return []
+            case CandidateDropped(instance):
+                return self._drop(instance, now)
             case LinkUp(link):
                 return self._connected(link, now)
             case LinkDown(link):
@@ -129,6 +164,10 @@ class Membership:
                 return []
             case Welcomed(link, ack):
                 return self._welcome(link, ack, now)
+            case LeaveHeard(link):
+                if link in self._by_link:
+                    self._by_link[link].leaving = True
+                return []
             case LinkRefused(link):
                 return self._fail(link, "refused", "the connection was refused: nothing listens there", now)
             case LinkAuthFailed(link, text):
@@ -166,20 +205,43 @@ class Membership:
             return self._welcome_again(node, ack, now)
         if not self._dialling.is_tried(link):
             return []
-        instance, endpoint, effects = self._dialling.win(link, now)
-        return [*effects, *self._admit(_Node(ack, link, endpoint, now, [instance]), now)]
+        instance, endpoint, won = self._dialling.win(link, now)
+        admitted = self._admit(_Node(ack, link, endpoint, now, [instance]), now)
+        return [*won, *admitted, *self._follow(ack, endpoint, now)]
 
     def _welcome_again(self, node: _Node, ack: HelloAck, now: float) -> list[MembershipEffect]:
         if (ack.node, ack.incarnation) != (node.ack.node, node.ack.incarnation):
             # The link leads to the successor now, and is kept: the break emptied it of what was waiting.
             self._remove(node)
             dead = NodeDead(node.ack.node, f"another process answers at {node.endpoint}", died=True)
-            return [dead, *self._admit(_Node(ack, node.link, node.endpoint, now, node.instances), now)]
+            admitted = self._admit(_Node(ack, node.link, node.endpoint, now, node.instances), now)
+            return [dead, *admitted, *self._follow(ack, node.endpoint, now)]
         effects = self._hear(node, now)
         if ack != node.ack:
             node.ack = ack
             effects.append(NodeChanged(ack.node, ack))
+        return effects + self._follow(ack, node.endpoint, now)
+
+    def _follow(self, ack: HelloAck, endpoint: str, now: float) -> list[MembershipEffect]:
+        """Dial those that a node names and that are not known."""
+        effects: list[MembershipEffect] = []
+        if self._settings.follow:
+            known = {node_id.hex() for node_id in self._nodes}
+            for candidate in hints_of(ack, endpoint, self._may_follow):
+                if candidate.instance not in known:
+                    effects += self._dialling.hint(candidate, now)
         return effects
+
+    def _drop(self, instance: str, now: float) -> list[MembershipEffect]:
+        """Forget a candidate, and its node unless another leads there too."""
+        effects: list[MembershipEffect] = []
+        for node in list(self._nodes.values()):
+            if node.instances == [instance]:
+                self._remove(node)
+                effects = [NodeDead(node.ack.node, "no longer wanted", died=False), Hangup(node.link)]
+            elif instance in node.instances:
+                node.instances.remove(instance)
+        return [*effects, *self._dialling.drop(instance, now)]
 
     def _admit(self, node: _Node, now: float) -> list[MembershipEffect]:
         """Take a node in, unless it is there already; whatever it replaces is dead."""
@@ -192,6 +254,7 @@ class Membership:
             if old is not None and old.link in self._by_link:
                 text = f"another process answers at {node.endpoint}"
                 effects += self._bury(old, "refused", text, now)
+        self._admitted += 1
         self._nodes[node.ack.node] = self._by_link[node.link] = self._by_endpoint[node.endpoint] = node
         self._beats.set(node.link, now + self._beat_s())
         self._silence.set(node.link, now + self._settings.suspect_s)
@@ -205,8 +268,10 @@ class Membership:
 
     def _bury(self, node: _Node, code: str, text: str, now: float) -> list[MembershipEffect]:
         self._remove(node)
+        lost = Absent(node.ack.node, node.name, code)
+        ended = node.leaving or node.ack.draining or code == "refused"
         for instance in node.instances:
-            self._dialling.lose(instance, node.endpoint, code, text, now)
+            self._dialling.lose(instance, lost, node.endpoint, text, ended, now)
         return [NodeDead(node.ack.node, text, died=code == "refused"), Hangup(node.link)]
 
     def _hear(self, node: _Node, now: float) -> list[MembershipEffect]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from enum import Enum, StrEnum
 from typing import Any, NamedTuple
 
+from meshq.core.terms import DEFAULT_PRIORITY
 from meshq.protocol.payload import Payload
 
 
 class TaskState(StrEnum):
-    """Where a task is, as its owner knows it."""
+    """Where a task is, as its owner knows it. PENDING is, too, what a node has set aside."""
 
     PENDING = "PENDING"
     QUEUED = "QUEUED"
@@ -66,11 +67,15 @@ class OwnedTask:
         "attempt",
         "deaths",
         "detached",
+        "due_at",
+        "expires_at",
         "function",
         "id",
         "node",
         "options",
+        "parked",
         "payload",
+        "priority",
         "recalled",
         "revoked",
         "sent_at",
@@ -102,7 +107,15 @@ class OwnedTask:
         self.attempt = 0
         self.state = TaskState.PENDING
         self.node: bytes | None = None
+        self.priority = DEFAULT_PRIORITY
+        """0 to 9; the highest goes first."""
+        self.due_at: float | None = None
+        """When it may start, where that is not at once."""
+        self.expires_at: float | None = None
+        """Until when it must have started."""
         self.accepted = False
+        self.parked = False
+        """Whether its node has set it aside, or will when it gets there: it takes no credit."""
         self.sent_at = 0.0
         self.since = 0.0
         self.withdrawing = False

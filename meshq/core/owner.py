@@ -4,7 +4,7 @@ Rules. The owner keeps each task until its result has arrived, and alone numbers
 send a task gets the next number. The first result wins, whichever attempt it is of; each later one is
 acknowledged and dropped. An attempt that was sent and not answered within a second is sent again, to the same
 node. A node that is lost has its attempts sent elsewhere. Only an attempt that had started is charged when it
-dies, and a task that dies three times is given up.
+dies, and a task that dies three times is given up. What expires ends here while no node has it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from meshq.core.accounts import FULL_PAUSE_S, NodeAccount, NodeJoined
+from meshq.core.accounts import NodeAccount, NodeJoined
+from meshq.core.answers import Answers, Handler
+from meshq.core.discarding import Discarding
 from meshq.core.events import Received, Send
 from meshq.core.losses import MAX_DEATHS, Losses
-from meshq.core.owned import STATE_OF_ENDING, Ending, Outcome, OwnedTask, TaskState
+from meshq.core.owned import STATE_OF_ENDING, Ending, Outcome, OwnedTask
 from meshq.core.owning import (
     Leaving,
     NodeLost,
@@ -34,22 +36,10 @@ from meshq.core.owning import (
 from meshq.core.pace import Means
 from meshq.core.patience import Patience
 from meshq.core.routing import Router
+from meshq.core.schedule import Schedule, submission
+from meshq.core.timers import earliest
 from meshq.core.wanted_back import WantedBack
-from meshq.protocol.messages import (
-    Accepted,
-    Bye,
-    Credit,
-    Draining,
-    Message,
-    Nack,
-    Rack,
-    Result,
-    Started,
-    Status,
-    Submit,
-    Withdraw,
-    Withdrawn,
-)
+from meshq.protocol.messages import Bye, Message, Rack, Relay, Result, Status, Withdraw, Withdrawn
 from meshq.protocol.payload import join_payload
 
 __all__ = [
@@ -82,7 +72,11 @@ class Owner:
         self._effects: list[OwnerEffect] = []
         self._patience = Patience(self._nodes, self._settle, no_nodes_timeout, now)
         self._losses = Losses(self._nodes, self._router, self._patience, self._settle, self._effects)
-        self._wanted_back = WantedBack(self._tasks, self._nodes, self._losses, self._settle, self._effects)
+        self._schedule = Schedule(self._tasks, self._settle)
+        self._discarding = Discarding(self._tasks, self._nodes, self._settle, self._effects)
+        self._wanted_back = WantedBack(
+            self._tasks, self._nodes, self._losses, self._discarding, self._settle, self._effects
+        )
         self._events: dict[type[Any], Callable[[Any, float], None]] = {
             Submitted: self._on_submitted,
             Received: self._on_received,
@@ -92,15 +86,13 @@ class Owner:
             NodeLost: self._losses.on_lost,
             WithdrawAsked: self._wanted_back.on_withdraw_asked,
             Revoked: self._wanted_back.on_revoked,
+            PurgeAsked: self._discarding.on_asked,
             Leaving: self._on_leaving,
         }
-        self._messages: dict[type[Any], Callable[[NodeAccount, Any, float], None]] = {
-            Accepted: self._on_accepted,
-            Started: self._on_started,
-            Nack: self._on_nack,
-            Credit: self._on_credit,
+        self._messages: dict[type[Any], Handler] = {
+            **Answers(self._losses).handlers,
             Withdrawn: self._wanted_back.on_withdrawn,
-            Draining: self._on_draining,
+            Relay: self._on_relay,
         }
 
     # ------------------------------------------------------------------ the machine's face
@@ -112,19 +104,17 @@ class Owner:
 
     def tick(self, now: float) -> list[OwnerEffect]:
         """Do what has become due."""
-        self._losses.forget(now)
-        for node in self._nodes.values():
-            if node.lost_at is None:
-                self._resend(node, now)
-        if self._router.is_empty:
-            self._wanted_back.rebalance(now)
-        due = [self._patience.review(queue, now) for queue in self._router.waiting()]
-        self._next_tick = min([now + _TICK_S, *due]) if self._tasks else None
+        self._discarding.tick(now)
+        if self._next_tick is not None and self._next_tick <= now:
+            self._review(now)
         return self._finish(now)
 
     def next_deadline(self) -> float | None:
         """Return when ``tick`` is due, or None while there is nothing to wait for."""
-        return self._next_tick
+        expiries, purges = self._schedule.timers, self._discarding.timers
+        if not (expiries or purges):
+            return self._next_tick  # as mostly, and this is asked for at each turn of a loop
+        return earliest(self._next_tick, expiries.next_deadline(), purges.next_deadline())
 
     # ------------------------------------------------------------------ submit and route
 
@@ -134,6 +124,8 @@ class Owner:
                 continue
             task.since = now
             self._tasks[task.id] = task
+            if task.options is not None:
+                self._schedule.take(task, now)
             self._router.wait(task, now)
 
     def _route(self, now: float) -> None:
@@ -144,14 +136,19 @@ class Owner:
             task.accepted = False
             task.sent_at = now
             node.put(task)
-            sends.setdefault(node.node, []).append(_submit(task))
+            sends.setdefault(node.node, []).append(submission(task, now))
         self._effects.extend(Send(node_id, messages) for node_id, messages in sends.items())
 
     def _finish(self, now: float) -> list[OwnerEffect]:
         """Route what can go, and hand out the effects gathered."""
+        if self._schedule.timers:
+            self._schedule.tick(now)
         if self._ended:
             self._effects.append(Settle(self._ended))
             self._ended = []
+        if self._discarding.answers:
+            self._effects += self._discarding.answers
+            self._discarding.answers.clear()
         if not self._router.is_empty:
             self._route(now)
         if self._next_tick is None and self._tasks:
@@ -192,6 +189,8 @@ class Owner:
         if task.node is not None and task.node != node.node:
             # An earlier attempt has won; the later one, sent elsewhere meanwhile, is called back.
             self._effects.append(Send(task.node, [Withdraw(task.id, task.attempt)]))
+        if task.revoked:
+            self._discarding.spare(task)
         ending = _ENDING_OF_STATUS.get(result.status, Ending.FAILURE)
         self._settle(task, Outcome(ending, result.serializer, result.payload))
 
@@ -202,41 +201,11 @@ class Owner:
         else:
             self._losses.charge(task, node, story, now)
 
-    def _on_accepted(self, node: NodeAccount, message: Accepted, now: float) -> None:
-        task = node.in_flight.get(message.task)
-        if task is not None and task.attempt == message.attempt:
-            task.accepted = True
-            if task.state is TaskState.PENDING or task.state is TaskState.RETRY:
-                task.state = TaskState.QUEUED
-
-    def _on_started(self, node: NodeAccount, message: Started, now: float) -> None:
-        task = node.in_flight.get(message.task)
-        if task is not None and task.attempt == message.attempt:
-            task.accepted = True
-            task.state = TaskState.STARTED
-
-    def _on_nack(self, node: NodeAccount, message: Nack, now: float) -> None:
-        task = node.in_flight.get(message.task)
-        if task is None or task.attempt != message.attempt:
-            return
-        if message.reason == "full":
-            node.full_until = now + FULL_PAUSE_S
-        elif message.reason == "unknown-task":
-            node.functions.discard(task.function)
-        elif message.reason == "serializer":
-            node.serializers.discard(task.serializer)
-        else:
-            node.draining = True
-        self._losses.wait_again(node, [task], now)
-
-    def _on_credit(self, node: NodeAccount, message: Credit, now: float) -> None:
-        if message.sequence > node.sequence:
-            node.sequence = message.sequence
-            node.cap = message.cap
-            node.others = max(0, message.others)
-
-    def _on_draining(self, node: NodeAccount, message: Draining, now: float) -> None:
-        node.draining = True
+    def _on_relay(self, node: NodeAccount, message: Relay, now: float) -> None:
+        if message.name == "revoke":
+            self._wanted_back.on_revoked(Revoked(message.tasks), now)
+        elif message.name == "purge":
+            self._discarding.on_relayed(node, message, now)
 
     # ------------------------------------------------------------------ leave
 
@@ -250,6 +219,17 @@ class Owner:
 
     # ------------------------------------------------------------------ time
 
+    def _review(self, now: float) -> None:
+        """Look after what takes too long: at a node that is silent, or for want of one."""
+        self._losses.forget(now)
+        for node in self._nodes.values():
+            if node.lost_at is None:
+                self._resend(node, now)
+        if self._router.is_empty:
+            self._wanted_back.rebalance(now)
+        due = [self._patience.review(queue, now) for queue in self._router.waiting()]
+        self._next_tick = min([now + _TICK_S, *due]) if self._tasks else None
+
     def _resend(self, node: NodeAccount, now: float) -> None:
         """Send again what the node has not answered, and what is being withdrawn there."""
         again: list[Message] = []
@@ -257,7 +237,7 @@ class Owner:
             wanted_back = task.withdrawing or task.recalled
             if now - task.sent_at >= RESEND_S and (wanted_back or not task.accepted):
                 task.sent_at = now
-                again.append(Withdraw(task.id, task.attempt) if wanted_back else _submit(task))
+                again.append(Withdraw(task.id, task.attempt) if wanted_back else submission(task, now))
         if again:
             self._effects.append(Send(node.node, again))
 
@@ -272,10 +252,10 @@ class Owner:
         self._ended.append((task, outcome))
         if task.withdrawing:
             self._effects.append(WithdrawAnswered(task.id, outcome.ending is Ending.CANCELLED))
-
-
-def _submit(task: OwnedTask) -> Submit:
-    return Submit(task.id, task.attempt, task.function, task.serializer, task.payload, task.detached, task.options)
+        if task.revoked:
+            self._discarding.settled(task, outcome)
+        if task.expires_at is not None:
+            self._schedule.timers.cancel(task.id)
 
 
 def _text(result: Result) -> str:

@@ -24,6 +24,10 @@ class Means:
     def __init__(self) -> None:
         self._means: dict[str, float] = {}
         self._totals: dict[str, list[float]] = {}
+        self.runs: dict[str, int] = {}
+        """How many runs of each function there were; of those that are forgotten, it begins anew."""
+        self.failed: dict[str, int] = {}
+        """How many of them have failed."""
 
     def observe(self, function: str, seconds: float) -> None:
         """Take note of one run; it counts from the next ``fold`` on."""
@@ -34,6 +38,10 @@ class Means:
             entry[0] += seconds
             entry[1] += 1.0
 
+    def observe_failure(self, function: str) -> None:
+        """Take note that a run that was observed has failed."""
+        self.failed[function] = self.failed.get(function, 0) + 1
+
     def fold(self) -> None:
         """Fold what was observed into the means."""
         for function, (total, count) in self._totals.items():
@@ -42,9 +50,14 @@ class Means:
             if mean is not None:
                 fresh = mean + (fresh - mean) * min(1.0, _WEIGHT * count)
             elif len(self._means) >= _MAX_FUNCTIONS:
-                del self._means[next(iter(self._means))]
+                self._forget(next(iter(self._means)))
             self._means[function] = fresh
+            self.runs[function] = self.runs.get(function, 0) + int(count)
         self._totals.clear()
+
+    def _forget(self, function: str) -> None:
+        del self._means[function], self.runs[function]
+        self.failed.pop(function, None)
 
     def get(self, function: str) -> float | None:
         """Return the mean in seconds, or None where no run has been seen."""

@@ -20,6 +20,12 @@ class CandidateGone(NamedTuple):
     instance: str
 
 
+class CandidateDropped(NamedTuple):
+    """Event: nothing is wanted of this candidate any more, not even if its node answers."""
+
+    instance: str
+
+
 class LinkUp(NamedTuple):
     """Event: the transport's handshake succeeded, for the first time or again."""
 
@@ -56,6 +62,12 @@ class Welcomed(NamedTuple):
 
     link: int
     ack: HelloAck
+
+
+class LeaveHeard(NamedTuple):
+    """Event: the node finishes what it has, and will end then: it need not be missed."""
+
+    link: int
 
 
 class Rejected(NamedTuple):
@@ -119,8 +131,8 @@ class NodeDead(NamedTuple):
 
 
 MembershipEvent: TypeAlias = (
-    CandidateSeen | CandidateGone | LinkUp | LinkDown | LinkRefused | LinkAuthFailed
-    | Heard | Welcomed | Rejected
+    CandidateSeen | CandidateGone | CandidateDropped | LinkUp | LinkDown | LinkRefused | LinkAuthFailed
+    | Heard | Welcomed | LeaveHeard | Rejected
 )  # fmt: skip
 MembershipEffect: TypeAlias = (
     Dial | Hangup | Greet | Beat | NodeUp | NodeChanged | NodeSuspect | NodeBack | NodeDead
@@ -128,7 +140,7 @@ MembershipEffect: TypeAlias = (
 
 
 class MembershipSettings(NamedTuple):
-    """Durations in seconds, and factors."""
+    """Durations in seconds, and factors. ``follow``: whether to dial the nodes that others name."""
 
     beat_s: float = 0.5
     suspect_s: float = 1.5
@@ -137,6 +149,7 @@ class MembershipSettings(NamedTuple):
     """A tick that is later than this was held up."""
     max_stretch: float = 8.0
     together_stretch: float = 2.0
+    follow: bool = True
     dial: DialSettings = DialSettings()
 
 

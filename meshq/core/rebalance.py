@@ -1,15 +1,18 @@
 """Attempts that wait at a busy node while another is idle: which of them the owner calls back.
 
 A node gets a little more than it has slots, so that none of them idles. Where a task then takes far longer than
-others, what was sent behind it would wait for its end; a free slot elsewhere is reason to fetch it back.
+others, what was sent behind it would wait for its end; a free slot elsewhere is reason to fetch it back. So it is
+for what a node has parked for a rate limit, as each node has a limit of its own.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from meshq.core.accounts import NodeAccount
 from meshq.core.owned import OwnedTask, TaskState
+from meshq.core.schedule import is_delayed
 
 PATIENCE_S = 0.2
 """How long an attempt must have waited; sooner it may have started without our having heard of it."""
@@ -18,17 +21,46 @@ PATIENCE_S = 0.2
 def called_back(nodes: Iterable[NodeAccount], now: float) -> Iterator[tuple[NodeAccount, OwnedTask]]:
     """Yield attempts that wait where others run, as many as there are free slots that could take them."""
     usable = [node for node in nodes if node.usable]
-    free = {node.node: node.slots - len(node.in_flight) - node.others for node in usable}
+    free = {node.node: node.slots - len(node.in_flight) + node.parked - node.others for node in usable}
     if len(usable) < 2 or max(free.values()) <= 0:
         return
     for node in usable:
         for task in node.in_flight.values() if free[node.node] < 0 else ():
-            if not _waits(task, now):
+            if task.parked or not _waits(task, now):
                 continue
             taker = next((other for other in usable if free[other.node] > 0 and other.can_run(task)), None)
             if taker is not None:
                 free[taker.node] -= 1
                 yield node, task
+    if any(node.parked > 1 for node in usable):
+        yield from _parked(usable, free, now)
+
+
+def _parked(
+    usable: list[NodeAccount], free: dict[bytes, int], now: float
+) -> Iterator[tuple[NodeAccount, OwnedTask]]:
+    """Yield attempts parked for a rate limit that nodes with none of their function parked could take.
+
+    At most half of a function's, so that none goes to and fro between two nodes.
+    """
+    limited = {
+        node.node: [task for task in node.in_flight.values() if task.parked and _is_limited(task, now)]
+        for node in usable
+    }
+    counts = {node: Counter(task.function for task in tasks) for node, tasks in limited.items()}
+    for node in usable:
+        spare = {function: count // 2 for function, count in counts[node.node].items()}
+        for task in reversed(limited[node.node]):
+            if not spare[task.function]:
+                continue
+            takers = (other for other in usable if free[other.node] > 0 and not counts[other.node][task.function])
+            taker = next((other for other in takers if other.can_run(task)), None)
+            if taker is None:
+                spare[task.function] = 0
+                continue
+            spare[task.function] -= 1
+            free[taker.node] -= 1
+            yield node, task
 
 
 def _waits(task: OwnedTask, now: float) -> bool:
@@ -39,3 +71,8 @@ def _waits(task: OwnedTask, now: float) -> bool:
         and not (task.detached or task.withdrawing or task.recalled)
         and now - task.sent_at >= PATIENCE_S
     )
+
+
+def _is_limited(task: OwnedTask, now: float) -> bool:
+    """Whether a parked attempt waits for a rate limit, and is not wanted back already."""
+    return _waits(task, now) and not is_delayed(task, now)

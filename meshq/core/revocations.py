@@ -47,6 +47,11 @@ class Revocations:
         at = self._expiry.get(task)
         return at is not None and now < at
 
+    def remaining(self, tasks: Iterable[bytes], now: float) -> list[tuple[bytes, float]]:
+        """Return those of the tasks that are to be refused, each with the seconds for which."""
+        pairs = ((task, self._expiry.get(task)) for task in tasks)
+        return [(task, at - now) for task, at in pairs if at is not None and now < at]
+
     def dump(self, now: float) -> list[tuple[bytes, float]]:
         """Return each id with the seconds for which it is still to be refused, the shortest first."""
         self._expire(now)

@@ -4,20 +4,24 @@ Rules. A task goes only to a node that offers its function, with its serializer 
 node that will get to it soonest: the one with the fewest unfinished attempts per slot. A node gets no more
 than its credit allows, and no more of a function than keeps its slots busy for some 10 ms. Where functions
 compete for credit, the one that got nothing is served before those that got some. Detached tasks are entrusted
-beyond credit: the node that takes one owns it from then on.
+beyond credit: the node that takes one owns it from then on. Delayed tasks go beyond credit too, for the nodes to
+park, as many at a time as a node answers. Of tasks with different priorities the highest go first; all the rest
+holds among those of one priority.
 """
 
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from meshq.core.accounts import NodeAccount, WaitingQueue
+from meshq.core.accounts import PARKING_WINDOW, NodeAccount, WaitingQueue
 from meshq.core.owned import OwnedTask
 from meshq.core.pace import Means
+from meshq.core.schedule import is_delayed
 
-_Key = tuple[str, str, frozenset[str], bool]
+_Key = tuple[str, str, frozenset[str], bool, int]
 
 
 class Router:
@@ -26,13 +30,15 @@ class Router:
     def __init__(self, means: Means) -> None:
         self._means = means
         self._queues: dict[_Key, WaitingQueue] = {}
-        self._ring: deque[WaitingQueue] = deque()
-        """The queues that hold tasks, in the order in which they are served."""
+        self._rings: dict[int, deque[WaitingQueue]] = {}
+        """The queues that hold tasks in the order in which they are served, by priority, the highest first."""
+        self._delayed: dict[_Key, WaitingQueue] = {}
+        """Tasks that may not start yet: they take no credit, and so compete with nobody."""
 
     @property
     def is_empty(self) -> bool:
         """Whether no task waits."""
-        return not self._ring
+        return not (self._queues or self._delayed)
 
     def wait(self, task: OwnedTask, now: float) -> None:
         """Queue a task behind the others."""
@@ -45,26 +51,33 @@ class Router:
 
     def waiting(self) -> Iterator[WaitingQueue]:
         """Yield the queues that hold tasks."""
-        return iter(list(self._ring))
+        return iter([*itertools.chain.from_iterable(self._rings.values()), *self._delayed.values()])
 
     def assign(self, nodes: Iterable[NodeAccount], now: float) -> Iterator[tuple[NodeAccount, OwnedTask]]:
         """Yield each task that can go now with its node; the caller books and sends it."""
         usable = [node for node in nodes if node.usable and node.full_until <= now]
-        served: list[WaitingQueue] = []
-        for _ in range(len(self._ring)):
-            queue = self._ring.popleft()
-            waiting = len(queue.tasks)
-            candidates = [node for node in usable if node.can_run(queue)]
-            if candidates:
-                queue.hoped_at = now
-                yield from self._serve(queue, candidates)
-            if queue.head() is None:
-                del self._queues[queue.function, queue.serializer, queue.tags, queue.detached]
-            elif len(queue.tasks) < waiting:
-                served.append(queue)
-            else:
-                self._ring.append(queue)
-        self._ring.extend(served)
+        if self._delayed:
+            yield from self._assign_delayed(usable, now)
+        for ring in self._rings.values():
+            served: list[WaitingQueue] = []
+            for _ in range(len(ring)):
+                queue = ring.popleft()
+                waiting = len(queue.tasks)
+                candidates = [
+                    node
+                    for node in usable
+                    if node.can_run(queue) and not (node.paused_until and node.is_paused(queue.function, now))
+                ]
+                if candidates:
+                    queue.hoped_at = now
+                    yield from self._serve(queue, candidates)
+                if queue.head() is None:
+                    del self._queues[_key(queue)]
+                elif len(queue.tasks) < waiting:
+                    served.append(queue)
+                else:
+                    ring.append(queue)
+            ring.extend(served)
 
     def _serve(
         self, queue: WaitingQueue, candidates: list[NodeAccount]
@@ -96,10 +109,44 @@ class Router:
             room -= 1
             yield node, task
 
+    def _assign_delayed(self, nodes: list[NodeAccount], now: float) -> Iterator[tuple[NodeAccount, OwnedTask]]:
+        """Yield the delayed tasks that can go; those whose time has come meanwhile wait with the others."""
+        for key, queue in list(self._delayed.items()):
+            candidates = [node for node in nodes if node.delayed_until <= now and node.can_run(queue)]
+            heap = [(node.load(), index) for index, node in enumerate(candidates)]
+            heapq.heapify(heap)
+            while (task := queue.head()) is not None:
+                if not is_delayed(task, now):
+                    self.wait(queue.tasks.popleft(), now)
+                elif not heap:
+                    break
+                elif (node := candidates[heap[0][1]]).parking >= PARKING_WINDOW:
+                    heapq.heappop(heap)
+                else:
+                    queue.tasks.popleft()
+                    task.parked = True
+                    yield node, task
+                    heapq.heapreplace(heap, (heap[0][0] + 1.0 / node.slots, heap[0][1]))
+            if queue.head() is None:
+                del self._delayed[key]
+
     def _queue_of(self, task: OwnedTask, now: float) -> WaitingQueue:
-        key = (task.function, task.serializer, task.tags, task.detached)
+        if task.due_at is not None and is_delayed(task, now) and not task.detached:
+            return self._delayed.setdefault(_key(task), WaitingQueue(*_key(task), now))
+        key = (task.function, task.serializer, task.tags, task.detached, task.priority)
         queue = self._queues.get(key)
         if queue is None:
             queue = self._queues[key] = WaitingQueue(*key, now)
-            self._ring.append(queue)
+            self._ring_of(task.priority).append(queue)
         return queue
+
+    def _ring_of(self, priority: int) -> deque[WaitingQueue]:
+        ring = self._rings.get(priority)
+        if ring is None:
+            ring = self._rings[priority] = deque()
+            self._rings = dict(sorted(self._rings.items(), reverse=True))
+        return ring
+
+
+def _key(work: WaitingQueue | OwnedTask) -> _Key:
+    return work.function, work.serializer, work.tags, work.detached, work.priority

@@ -16,6 +16,7 @@ from meshq.core.membership import (
     Greet,
     Hangup,
     Heard,
+    LeaveHeard,
     Membership,
     MembershipEffect,
     MembershipEvent,
@@ -39,10 +40,13 @@ from meshq.core.owner import (
     WithdrawAnswered,
 )
 from meshq.core.timers import earliest
-from meshq.protocol.messages import ByeAck, HelloAck, Message, Ping, Pong, Refused
+from meshq.protocol.messages import ByeAck, Draining, HelloAck, Message, Ping, Pong, Refused
 
 HEARD_S = 0.1
 """How often a link's traffic is told to membership as a sign of life: often enough for its verdicts."""
+
+_OF_THE_NODE = frozenset({HelloAck, Refused, ByeAck, Draining, Pong})
+"""Messages in which a node speaks of itself; all others are the owner's."""
 
 
 class SendLink(NamedTuple):
@@ -92,11 +96,12 @@ class Session:
             effects = self._apply(self.membership.handle(Heard(link), now), now)
         work: list[Message] = []
         for message in messages:
-            kind = type(message)
-            if kind is HelloAck or kind is Refused or kind is ByeAck:
-                effects += self._on_answer(link, message, now)
-            elif kind is not Pong:
+            if type(message) not in _OF_THE_NODE:
                 work.append(message)
+                continue
+            effects += self._on_answer(link, message, now)
+            if type(message) is Draining:
+                work.append(message)  # which the owner must know as well
         node = self._node_of_link.get(link)
         if work and node is not None:
             effects += self._send(self.owner.handle(Received(node, work), now))
@@ -126,8 +131,10 @@ class Session:
             if message.code == "verb":
                 return []  # an older node does not know all that we say; it answers the rest
             return self.notice(Rejected(link, message.code, message.text), now)
+        if isinstance(message, Draining):
+            return self.notice(LeaveHeard(link), now)
         node = self._node_of_link.get(link)
-        return [] if node is None else [Goodbye(node)]
+        return [Goodbye(node)] if node is not None and isinstance(message, ByeAck) else []
 
     def _apply(self, verdicts: list[MembershipEffect], now: float) -> list[SessionEffect]:
         self._is_stale = True

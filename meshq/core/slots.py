@@ -23,7 +23,7 @@ LONG_RUN_S = 0.010
 class Slot:
     """Room for one running attempt: a worker, or the want of one."""
 
-    __slots__ = ("head_since", "load_s", "number", "ready", "runs")
+    __slots__ = ("head_since", "load_s", "number", "ready", "runs", "signalled")
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -32,6 +32,8 @@ class Slot:
         """Run number → attempt, in the order of their start."""
         self.load_s = 0.0
         self.head_since = 0.0
+        self.signalled = 0
+        """The run that the worker was last sent a signal for; whatever else dies of that is not to blame."""
 
     def head(self) -> Held | None:
         """Return the attempt that runs, as far as the node knows."""
@@ -48,9 +50,20 @@ class Slots:
     def __init__(self, count: int) -> None:
         self.all = {number: Slot(number) for number in range(count)}
         self._next_run = 1
+        self._next_slot = count
 
     def __iter__(self) -> Iterator[Slot]:
         return iter(self.all.values())
+
+    def add(self) -> Slot:
+        """Add a slot, which gets a number that none has had: a worker of old cannot be taken for its own."""
+        slot = self.all[self._next_slot] = Slot(self._next_slot)
+        self._next_slot += 1
+        return slot
+
+    def remove(self, number: int) -> None:
+        """Take a slot away that has no runs."""
+        del self.all[number]
 
     def heap(self, now: float) -> list[tuple[float, int]]:
         """Return the slots that may have room, the least loaded first, for ``place`` to keep in order."""

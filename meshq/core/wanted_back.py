@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from meshq.core.accounts import NodeAccount
+from meshq.core.discarding import Discarding
 from meshq.core.events import Send
 from meshq.core.losses import Losses
 from meshq.core.owned import Ending, Outcome, OwnedTask
@@ -21,12 +22,14 @@ class WantedBack:
         tasks: Mapping[bytes, OwnedTask],
         nodes: Mapping[bytes, NodeAccount],
         losses: Losses,
+        discarding: Discarding,
         settle: Callable[[OwnedTask, Outcome], None],
         effects: list[OwnerEffect],
     ) -> None:
         self._tasks = tasks
         self._nodes = nodes
         self._losses = losses
+        self._discarding = discarding
         self._settle = settle
         self._effects = effects
 
@@ -50,6 +53,7 @@ class WantedBack:
             task = self._tasks.get(task_id)
             if task is None:
                 continue
+            self._discarding.spare(task)  # it is to end for this reason, whatever its node answers
             task.revoked = True
             if task.node is None:
                 self._settle(task, Outcome(Ending.REVOKED))
@@ -63,7 +67,9 @@ class WantedBack:
         if message.outcome in ("dropped", "unknown"):
             # Where this is not asked for any more (a copy of WITHDRAW did it), the task must go out again.
             self._losses.wait_again(node, [task], now)
-        elif task.withdrawing:
+            return
+        self._discarding.spare(task)
+        if task.withdrawing:
             task.withdrawing = False
             self._effects.append(WithdrawAnswered(task.id, False))
 

@@ -6,7 +6,7 @@ started it already. Each run has one *intent*, why it is wanted back; the most s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from meshq.core.dispatch import Dispatch
 from meshq.core.endings import Endings
@@ -15,10 +15,14 @@ from meshq.core.held import ClientAccount, Held, HeldState, Intent
 from meshq.core.holding import HolderEffect, RecallRuns, RevokeAsked, SignalWorker
 from meshq.core.parking import Parking
 from meshq.core.recalls import NOT_REMEMBERED, UNKNOWN, Recalls, Revoke
+from meshq.core.relaying import Relaying
 from meshq.core.reporting import Reports
 from meshq.core.revocations import Revocations
 from meshq.core.work import WorkerRecalled
 from meshq.protocol.messages import Bye, ByeAck, Status, Withdraw, Withdrawn
+
+_GOES_AGAIN = frozenset({Intent.REBALANCE, Intent.TIME_LIMIT})
+"""Of one given back with these intents nobody wants that it does not run: it was not what took too long."""
 
 
 class Withdrawals:
@@ -32,6 +36,7 @@ class Withdrawals:
         reports: Reports,
         endings: Endings,
         entrusting: Entrusting,
+        relaying: Relaying,
         effects: list[HolderEffect],
     ) -> None:
         self.revocations = Revocations()
@@ -42,6 +47,7 @@ class Withdrawals:
         self._reports = reports
         self._endings = endings
         self._entrusting = entrusting
+        self._relaying = relaying
         self._effects = effects
 
     # ------------------------------------------------------------------ who asks
@@ -57,8 +63,7 @@ class Withdrawals:
         if message.attempt < held.attempt:
             return
         held.renumber(message.attempt)
-        if held.state is HeldState.QUEUED:
-            self._dispatch.unqueue(held)
+        if self._take_out(held):
             self._endings.forget(held)
             self._reports.say(client, Withdrawn(message.task, message.attempt, "dropped"))
         elif held.state is HeldState.RUNNING:
@@ -70,41 +75,68 @@ class Withdrawals:
 
     def on_bye(self, client: ClientAccount, message: Bye, now: float) -> None:
         """Drop what the client has here, but for detached tasks; what runs is left to end unheard."""
-        dropped = self._dispatch.clear(client)
+        dropped = self._dispatch.clear(client) + self._parking.clear(client)
         for held in dropped:
             self._endings.forget(held)
         for held in list(client.held.values()):
             if held.state is HeldState.RUNNING:
                 self._call_back(held, Intent.REBALANCE)
-            elif held.state is HeldState.DONE and not held.detached:
-                self._endings.forget(held)
+            elif held.state is HeldState.DONE:
+                self._endings.leave(held, now)
         self._reports.say(client, ByeAck(len(dropped)))
         client.leaving = True
 
     def on_revoke(self, event: RevokeAsked, now: float) -> None:
-        """End what is here of these tasks, and remember them."""
+        """End what is here of these tasks, remember them, and pass that on."""
         revoke = Revoke(event.token, event.signal)
-        tasks = dict.fromkeys(event.tasks)
-        refused = set(self.revocations.add(tasks, now).refused)
+        tasks = list(dict.fromkeys(event.tasks))
+        added = self.revocations.add(tasks, now)
+        refused = set(added.refused)
         for task in tasks:
             revoke.note(task, NOT_REMEMBERED if task in refused else UNKNOWN)
-            for client in self._clients.values():
+        self._revoke_all(tasks, revoke, now)
+        self.recalls.add(revoke)
+        self._relaying.revoke(event.command, tasks)
+        self._relaying.refused(self.revocations.remaining(added.new, now), None)
+
+    def learn(self, ids: Iterable[tuple[bytes, float]], now: float) -> list[bytes]:
+        """Refuse tasks, each for so many seconds, and let run what has started; return those not known before."""
+        new = self.revocations.merge(ids, now).new
+        self._revoke_all(new, Revoke(None, 0), now)
+        return new
+
+    def _revoke_all(self, tasks: list[bytes], revoke: Revoke, now: float) -> None:
+        holders = [client for client in self._clients.values() if client.held]
+        for task in tasks:
+            for client in holders:
                 held = client.held.get(task)
                 if held is not None:
                     self._revoke(held, revoke, now)
-        self.recalls.add(revoke)
 
     def _revoke(self, held: Held, revoke: Revoke, now: float) -> None:
-        if held.state is HeldState.QUEUED:
-            self._dispatch.unqueue(held)
+        if self._take_out(held):
             self._endings.end(held, Status.REVOKED, "", b"", 0.0, now)
             revoke.note(held.task, "dropped")
+        elif held.intent is Intent.TIME_LIMIT:
+            revoke.note(held.task, "running")  # and is being killed
         elif held.state is HeldState.RUNNING:
             revoke.waiting[held.run] = held.task
             self._call_back(held, Intent.REVOKE)
-        elif held.state is HeldState.DONE:
-            revoke.note(held.task, "finished")
+        elif held.result is not None:
+            # One that was detached may have been dropped just now, by this node's own owner.
+            is_dropped = held.result.status == Status.REVOKED
+            revoke.note(held.task, "dropped" if is_dropped else "finished")
         # An entrusted one stands here a second time too, as an attempt of this node's own owner.
+
+    def _take_out(self, held: Held) -> bool:
+        """Take an attempt out of where it waits; False where it does not wait here."""
+        if held.state is HeldState.QUEUED:
+            self._dispatch.unqueue(held)
+        elif held.state is HeldState.PARKED:
+            self._parking.remove(held)
+        else:
+            return False
+        return True
 
     def _call_back(self, held: Held, intent: Intent) -> None:
         """Ask a worker for a run; the most severe of several intents counts, each revoke with its own signal."""
@@ -126,19 +158,22 @@ class Withdrawals:
                 self._on_refused(held)
                 continue
             self._dispatch.release(run, now)
-            if held.intent is Intent.REBALANCE:
+            if held.intent in _GOES_AGAIN:
                 again.append(held)
             else:
                 self.drop(held, now)
-        self.wait_again(again)
+        self.wait_again(again, now)
 
     def _on_refused(self, held: Held) -> None:
         """The run had started already."""
+        if held.intent is Intent.TIME_LIMIT:
+            return  # it ends with its worker
         if held.intent is not Intent.REVOKE:
             self.settle(held, "running")
             return
         signal = self.recalls.started(held.run)
         if signal:
+            self._dispatch.slots.all[held.slot].signalled = held.run
             self._effects.append(SignalWorker(held.slot, signal))
         elif not self.recalls.waits_for(held.run):
             held.intent = Intent.NONE
@@ -146,6 +181,7 @@ class Withdrawals:
     def drop(self, held: Held, now: float) -> None:
         """End a run that was called back for good, and had not started."""
         revoked = held.intent is Intent.REVOKE
+        self._parking.give_back(held)
         self.settle(held, "dropped")
         if revoked:
             self._endings.end(held, Status.REVOKED, "", b"", 0.0, now)
@@ -157,17 +193,22 @@ class Withdrawals:
         intent, held.intent = held.intent, Intent.NONE
         if intent is Intent.WITHDRAW:
             self._reports.say(held.client, Withdrawn(held.task, held.attempt, outcome))
-        elif intent is Intent.REVOKE:
+        elif intent >= Intent.REVOKE:
             self.recalls.resolve(held.run, outcome)
 
-    def wait_again(self, helds: list[Held]) -> None:
-        """Queue what no worker has started; what is of a client that left is dropped."""
+    def wait_again(self, helds: list[Held], now: float) -> None:
+        """Queue or park what no worker has started; what is of a client that left, or was revoked, ends."""
         again: list[Held] = []
         for held in helds:
             held.intent = Intent.NONE
             held.reported = False
+            self._parking.give_back(held)
+            is_revoked = self.recalls.waits_for(held.run) or self.revocations.contains(held.task, now)
+            self.recalls.resolve(held.run, "dropped")
             if held.client.leaving:
                 self._endings.forget(held)
-            else:
+            elif is_revoked:
+                self._endings.end(held, Status.REVOKED, "", b"", 0.0, now)
+            elif not self._parking.take(held, now):
                 again.append(held)
         self._dispatch.queue_first(again)

@@ -46,6 +46,8 @@ class WorkerReady(NamedTuple):
     slot: int
     pid: int
     functions: list[FunctionInfo]
+    commands: tuple[str, ...] = ()
+    """The names of the control commands that its modules have."""
 
 
 class WorkerDone(NamedTuple):

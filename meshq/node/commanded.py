@@ -7,21 +7,21 @@ from typing import Any, Protocol
 
 import msgpack
 
-from meshq.control.commands import NodeControl, carry_out
+from meshq.control.asking import NodeControl
+from meshq.control.commands import carry_out
 from meshq.control.inbox import CommandInbox
 from meshq.control.matching import matches
-from meshq.protocol.messages import Command, HelloAck, Message, Reply
+from meshq.protocol.messages import Command, Message, Reply
 
 MAX_REPLY_BYTES = 512 * 1024
+"""Half of what one message takes, so that a reply never waits for a second one."""
 
 
 class CommandedNode(NodeControl, Protocol):
     """What is asked of the node besides."""
 
-    ack: HelloAck
-
     @property
-    def name(self) -> str: ...
+    def id(self) -> bytes: ...
 
 
 class Commanded:
@@ -42,10 +42,23 @@ class Commanded:
             self._send(command.client, [reply], "control")
 
     def _answer(self, command: Command, value: dict[str, Any]) -> None:
-        packed = msgpack.packb(value, default=str)
-        if len(packed) > MAX_REPLY_BYTES:
-            packed = msgpack.packb({"error": f"the reply takes {len(packed)} bytes, more than can be sent"})
-        reply = Reply(command.command, self._node.ack.node, self._node.name, packed)
+        reply = Reply(command.command, self._node.id, self._node.name, _pack(value))
         self._inbox.keep(reply)
         if command.reply:
             self._send(command.client, [reply], "control")
+
+
+def _pack(value: dict[str, Any]) -> bytes:
+    """Return a reply as it travels; one that cannot is an error."""
+    try:
+        packed: bytes = msgpack.packb(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        return _error(f"the reply cannot be sent, as it is not plain data (numbers, text, lists, dicts): {error}")
+    if len(packed) > MAX_REPLY_BYTES:
+        return _error(f"the reply takes {len(packed)} bytes, and {MAX_REPLY_BYTES} can be sent: ask for less")
+    return packed
+
+
+def _error(text: str) -> bytes:
+    packed: bytes = msgpack.packb({"error": text})
+    return packed

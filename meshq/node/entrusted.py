@@ -18,6 +18,7 @@ from meshq.core.owner import (
     Owner,
     OwnerEffect,
     PurgeAnswered,
+    PurgeAsked,
     Revoked,
     Settle,
     Submitted,
@@ -32,6 +33,7 @@ _STATUS = {
     Ending.FAILURE: Status.FAILURE,
     Ending.REVOKED: Status.REVOKED,
     Ending.EXPIRED: Status.EXPIRED,
+    Ending.TIME_LIMIT: Status.TIME_LIMIT,
 }
 
 
@@ -44,6 +46,8 @@ class Entrusted:
         self._tell_holder = tell_holder
         self._clients: dict[bytes, list[bytes]] = {}
         """Task → the clients that entrusted it: several where they give a task the same id; it runs once."""
+        self._purges: dict[bytes, Callable[[int], None]] = {}
+        """Command → who is to be told how many tasks a purge has discarded."""
         self._last_attempt = 0
         """The highest number of an attempt: a task that comes back must not be taken for its old copy."""
 
@@ -69,6 +73,11 @@ class Entrusted:
     def revoke(self, tasks: list[bytes], now: float) -> None:
         """End those of the tasks that wait."""
         self._apply(self._owner.handle(Revoked(tasks), now))
+
+    def purge(self, command: bytes, answer: Callable[[int], None], now: float) -> None:
+        """Discard what has not started; ``answer`` is called with the number, within some two seconds."""
+        self._purges[command] = answer
+        self._apply(self._owner.handle(PurgeAsked(command), now))
 
     def receive(self, node: bytes, messages: list[Message], now: float) -> None:
         """Take what the holder says to its own client."""
@@ -98,8 +107,8 @@ class Entrusted:
                     clients = self._clients.pop(task_id, ()) if withdrawn else self._clients.get(task_id, ())
                     for client in clients:
                         self._tell_holder(EntrustedWithdrawn(client, task_id, withdrawn))
-                case PurgeAnswered():
-                    pass
+                case PurgeAnswered(command, discarded):
+                    self._purges.pop(command)(discarded)
                 case _:
                     assert_never(effect)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from meshq.config import Settings
 from meshq.control.lanes import TOPIC_ALL, topic_of
@@ -24,13 +24,15 @@ from meshq.transport.server import NodeSockets
 from meshq.transport.sockets import Context
 
 if TYPE_CHECKING:
-    from meshq.transport.mdns import MdnsAnnouncer
+    from meshq.transport.mdns import Mdns, MdnsAnnouncer
 
 log = logging.getLogger("meshq.node")
 
 MAX_EARLY = 10_000
 """The threat: peers that greet over ever more connections while a node still loads its modules. Who is not noted
 down gets no answer, and greets again over its next connection."""
+
+_LONGEST_HOST = 64
 
 OPEN_HINT = (
     "make a key with 'meshq key new' and copy it to each host, or pass --insecure to let anybody "
@@ -52,7 +54,7 @@ class Listening:
     """Binds the node's sockets, greets clients, and keeps what is sent to each.
 
     ``on_work`` gets what a client's work lane says, ``on_command`` each control command, ``on_greeted`` a client
-    whose work lane is up, ``on_lost`` one whose work lane is down.
+    whose work lane is up, with its role and a name for people, ``on_lost`` one whose work lane is down.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class Listening:
         *,
         on_work: Callable[[bytes, list[Message]], None],
         on_command: Callable[[Command], None],
-        on_greeted: Callable[[bytes], None],
+        on_greeted: Callable[[bytes, str, str], None],
         on_lost: Callable[[bytes], None],
     ) -> None:
         self.host = bind_host(settings, key)
@@ -83,8 +85,12 @@ class Listening:
         )
         self._early: dict[bytes, tuple[str, Hello]] = {}
         """Greetings that came before the node was ready, by route."""
+        self._labels: dict[bytes, tuple[str, str]] = {}
+        """The role and the label of who greeted over each route."""
         self._ready = False
+        self._mdns: Mdns | None = None
         self._announcer: MdnsAnnouncer | None = None
+        self._withdrawn = False
         self._authenticator = None if key is None else Authenticator(context, key)
         try:
             self._sockets = NodeSockets(
@@ -99,6 +105,11 @@ class Listening:
         self.ack = identity._replace(control_port=self._sockets.control_port)
 
     @property
+    def address(self) -> tuple[str, int]:
+        """Where the ROUTER is bound."""
+        return self.host, self._sockets.port
+
+    @property
     def port(self) -> int:
         """The port of the ROUTER."""
         return self._sockets.port
@@ -106,18 +117,38 @@ class Listening:
     # ------------------------------------------------------------------ ready, and leaving
 
     def open(self, ack: HelloAck) -> None:
-        """Answer greetings from now on, and announce the node."""
-        self.ack = ack._replace(control_port=self._sockets.control_port)
+        """Answer greetings from now on, and announce the node as soon as it is on the air."""
+        self.ack = ack._replace(control_port=self._sockets.control_port, peers=self.ack.peers)
         self._ready = True
         early, self._early = self._early, {}
         for route, (user, hello) in early.items():
             self._greet(route, user, hello)
-        if self._settings.mdns:
-            self._announce()
+        if self._mdns is not None:
+            self._announce(self._mdns)
+
+    def go_on_air(self, mdns: Mdns) -> None:
+        """Announce the node by this, as soon as it answers greetings; what it is made of is closed later."""
+        self._mdns = mdns
+        if self._ready and not self._withdrawn:
+            self._announce(mdns)
+
+    def name_peers(self, peers: list[list[Any]]) -> None:
+        """Name these nodes to whoever greets from now on."""
+        self.ack = self.ack._replace(peers=peers)
+
+    def resize(self, slots: int) -> None:
+        """Tell those who are connected, and whoever greets from now on, how many slots there are."""
+        self.ack = self.ack._replace(slots=slots)
+        for route in self._callers.answered("work"):
+            self._routes.send(route, [self.ack])
+
+    def drain(self) -> None:
+        """Say in greetings that nothing new is taken; the node stays announced, so that it can be found."""
+        self.ack = self.ack._replace(draining=True)
 
     def withdraw(self) -> None:
         """Announce the node no more; those who are connected stay."""
-        self.ack = self.ack._replace(draining=True)
+        self._withdrawn = True
         if self._announcer is not None:
             self._announcer.close()
 
@@ -129,7 +160,7 @@ class Listening:
         if self._authenticator is not None:
             self._authenticator.close()
 
-    def _announce(self) -> None:
+    def _announce(self, mdns: Mdns) -> None:
         from meshq.transport.mdns import MdnsAnnouncer
 
         candidate = Candidate(
@@ -144,7 +175,7 @@ class Listening:
             fingerprint(self._key) if self._key is not None else "",
             str(self.ack.version),
         )
-        self._announcer = MdnsAnnouncer(candidate, self.host)
+        self._announcer = MdnsAnnouncer(candidate, self.host, mdns)
         self._announcer.start()
 
     # ------------------------------------------------------------------ out
@@ -164,10 +195,12 @@ class Listening:
     def forget(self, client: bytes) -> None:
         """Forget a client that has left, and its connections as soon as what it is told has been sent."""
         for route in self._callers.forget(client):
+            self._labels.pop(route, None)
             self._routes.leave(route)
 
     def _on_gone(self, route: bytes) -> None:
         caller = self._callers.drop(route)
+        self._labels.pop(route, None)
         if caller is not None and caller.lane == "work":
             self._on_lost(caller.client)
 
@@ -194,7 +227,9 @@ class Listening:
             self._on_control(caller, incoming.messages)
             return
         if moved:
-            self._on_greeted(caller.client)  # what was said over the other connection may be lost
+            self._on_greeted(
+                caller.client, *self._labels[route]
+            )  # what was said over the other connection may be lost
         self._on_work(caller.client, incoming.messages)
 
     def _is_for_us(self, header: Header) -> bool:
@@ -215,7 +250,8 @@ class Listening:
             return
         self._routes.send(route, [self.ack])
         if hello.lane == "work":
-            self._on_greeted(hello.client)
+            self._labels[route] = hello.role, _label(hello)
+            self._on_greeted(hello.client, *self._labels[route])
 
     def _on_control(self, caller: Caller, messages: list[Message]) -> None:
         for message in messages:
@@ -231,6 +267,12 @@ class Listening:
         for message in incoming.messages:
             if isinstance(message, Command):
                 self._on_command(message)
+
+
+def _label(hello: Hello) -> str:
+    """Return a name for a client that people can make something of; its host may be any text."""
+    host = hello.host[:_LONGEST_HOST]
+    return f"pid {hello.pid} on {host}" if host.isprintable() else f"pid {hello.pid}"
 
 
 def identity(settings: Settings, name: str, host: str, key: MeshKey | None, node: bytes) -> HelloAck:

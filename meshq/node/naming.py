@@ -16,6 +16,7 @@ class NameClaim:
     """Holds a node's name for as long as the node lives; the lock goes with the process, however it ends."""
 
     def __init__(self, directory: Path, mesh: str, wanted: str) -> None:
+        self.directory = directory
         self._file: IO[str] | None = None
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from meshq.client.runtime import key_of
 from meshq.config import Settings, state_dir
+from meshq.control.asking import Answer
 from meshq.core.events import Received, Send
 from meshq.core.holder import Holder
 from meshq.core.holding import (
@@ -23,23 +23,34 @@ from meshq.core.holding import (
     Entrust,
     FunctionsKnown,
     HolderEvent,
+    KillWorker,
+    PurgeAnswered,
     RecallRuns,
+    ResizeAsked,
+    RevocationsAdded,
+    RevocationsHeard,
     RevokeAnswered,
-    RevokeAsked,
     SignalWorker,
+    SoftLimit,
     StartRuns,
+    StartWorker,
+    StopWorker,
 )
 from meshq.core.session import joined
 from meshq.core.timers import earliest
 from meshq.core.work import WorkerEvent, WorkerGone, WorkerReady
 from meshq.errors import ConfigError
-from meshq.ids import format_id, new_id
+from meshq.ids import new_id
 from meshq.node.commanded import Commanded
 from meshq.node.entrusted import Entrusted
 from meshq.node.environment import task_environment
+from meshq.node.helper import Helper
 from meshq.node.listening import OPEN_HINT, Listening, identity
 from meshq.node.naming import NameClaim
+from meshq.node.peering import AGREE_S, Peering
+from meshq.node.remembering import Remembering
 from meshq.node.restarts import Restarts
+from meshq.node.steering import Steering
 from meshq.protocol.messages import Bye, Message
 from meshq.transport.addresses import endpoint, is_loopback
 from meshq.transport.context import make_context
@@ -53,6 +64,8 @@ RETRY_FULL_S = 0.01
 """How soon a route that was full is tried again: a ROUTER does not tell which of its peers has room."""
 _FAREWELL_S = 0.3
 """How long results on their way out are given at the end."""
+_GOODBYE_S = 0.1
+"""How long peers are given to answer the leave: one that is gone without a word is remembered for an hour."""
 
 
 class Node:
@@ -67,19 +80,27 @@ class Node:
         self._key = key_of(settings)
         self._on_ready = on_ready
         self._stopping = False
-        self._drain_asked = False
+        self._drain_asked = self._drained = False
+        self._leaving = False
+        """Whether it is to end once it is drained."""
         self._failure: str | None = None
         self._inbox: deque[HolderEvent] = deque()
         self._due: float | None = None
         """When some machine wants its ``tick``."""
+        self._open_by: float | None = None
+        """Until when it waits at most for its peers, before it lets clients in."""
         self._claim = NameClaim(state_dir(settings), settings.mesh, settings.name)
         self.ack = identity(settings, self._claim.name, socket.gethostname(), self._key, new_id())
         self._loop = Loop()
         self._context = make_context()
         self._listening = self._listen()
-        self._commanded = Commanded(self, self._listening.send)
         own_client = new_id()
         self._holder = Holder(settings.slots, own_client)
+        self._remembering = self._remember()
+        self._peering = Peering(
+            self._loop, self._context, settings, self._key, self.ack, self._listening.address, self._holder,
+            refuse=self._refuse, on_known=self._listening.name_peers, on_air=self._listening.go_on_air,
+        )  # fmt: skip
         self._entrusted = Entrusted(own_client, time.monotonic(), self._inbox.append)
         spec = WorkerSpec(
             settings.modules, settings.allow, node=self.name, max_tasks=settings.max_tasks_per_child or 0,
@@ -87,15 +108,24 @@ class Node:
         )  # fmt: skip
         self._pool = Pool(self._loop, spec, self._on_worker, self._on_output, self._on_failed)
         self._restarts = Restarts(settings.slots, self._pool.start)
+        self._helper = Helper(self._loop, spec, self._on_output)
+        steering = Steering(self, self._holder, self._pool, self._entrusted, self._inbox.append)
+        self._commanded = Commanded(steering, self._listening.send)
         self._effects: dict[type[Any], Callable[[Any], None]] = {
             Send: self._send,
             StartRuns: lambda effect: self._pool.run(effect.slot, effect.runs),
             RecallRuns: lambda effect: self._pool.recall(effect.slot, effect.runs),
             SignalWorker: lambda effect: self._pool.signal(effect.slot, effect.signal),
+            SoftLimit: lambda effect: self._pool.soft_limit(effect.slot, effect.run),
+            KillWorker: lambda effect: self._pool.kill(effect.slot),
+            StartWorker: lambda effect: self._restarts.add(effect.slot),
+            StopWorker: self._stop_worker,
             Entrust: lambda effect: self._entrusted.take_over(effect, time.monotonic()),
             Disown: lambda effect: self._entrusted.withdraw(effect.task, time.monotonic()),
             RevokeAnswered: lambda effect: effect.token(effect.outcome),
-            Drained: lambda _: self._end(),
+            RevocationsAdded: self._on_revocations,
+            PurgeAnswered: lambda effect: effect.token(effect),
+            Drained: lambda _: self._on_drained(),
         }
 
     def _listen(self) -> Listening:
@@ -108,7 +138,7 @@ class Node:
                 self.ack,
                 on_work=self._on_work,
                 on_command=lambda command: self._commanded.take(command),
-                on_greeted=lambda client: self._inbox.append(ClientGreeted(client)),
+                on_greeted=lambda *greeted: self._inbox.append(ClientGreeted(*greeted)),
                 on_lost=lambda client: self._inbox.append(ClientUnreachable(client)),
             )
         except ConfigError:
@@ -132,6 +162,7 @@ class Node:
     def run(self) -> None:
         """Serve, in this thread, until stopped or drained. Raises ``ConfigError`` if the workers cannot load."""
         try:
+            self._peering.start()
             self._restarts.begin(time.monotonic())
             while not self._stopping:
                 wait_s = self._step()
@@ -143,13 +174,39 @@ class Node:
         if self._failure is not None:
             raise ConfigError(self._failure)
 
-    def drain(self) -> None:
-        """Finish what runs, hand back what waits, take nothing new; then stop."""
-        self._loop.post(self._begin_drain)
+    @property
+    def peers(self) -> list[str]:
+        """NAME@HOST of the other nodes that it knows."""
+        return [str(name) for _, name, _ in self._listening.ack.peers]
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether it takes nothing new."""
+        return self._drain_asked
+
+    def drain(self, stay: bool = False) -> None:
+        """Finish what runs, hand back what waits, take nothing new; then stop, or ``stay`` until told to stop."""
+        self._loop.post(self._begin_drain, stay)
 
     def stop(self) -> None:
         """Stop at once; what runs is killed, and goes to other nodes."""
         self._loop.post(self._end)
+
+    # ------------------------------------------------------------------ what is asked of it in the loop's thread
+
+    def resize(self, slots: int) -> None:
+        """Have so many slots from now on. Raises ``ConfigError`` while the node starts or drains."""
+        if self._drain_asked or not self._restarts.is_ready:
+            doing = "draining" if self._drain_asked else "still starting"
+            raise ConfigError(f"{self.name} is {doing}: it cannot be given another number of slots now")
+        self.ack = self.ack._replace(slots=slots)
+        self._listening.resize(slots)
+        self._entrusted.join(joined(self.ack), time.monotonic())
+        self._inbox.append(ResizeAsked(slots))
+
+    def user_command(self, name: str, arguments: dict[str, Any], seconds: float, answer: Answer) -> None:
+        """Carry out a control command of the user's. Raises ``ConfigError``, or calls ``answer`` later."""
+        self._helper.carry_out(name, arguments, seconds, answer, time.monotonic())
 
     # ------------------------------------------------------------------ one turn
 
@@ -158,10 +215,15 @@ class Node:
         self._run_inbox()
         if self._due is not None and self._due <= time.monotonic():
             self._tick(time.monotonic())
+        if self._open_by is not None:
+            self._open_if_agreed(time.monotonic())
+        if self._peering.is_touched:
+            self._peering.step()
         blocked = self._listening.flush()
         self._due = due = earliest(
-            self._holder.next_deadline(), self._entrusted.next_deadline(), self._restarts.next_deadline()
-        )
+            self._holder.next_deadline(), self._entrusted.next_deadline(), self._restarts.next_deadline(),
+            self._helper.next_deadline(), self._peering.due, self._open_by,
+        )  # fmt: skip
         if due is None:
             return RETRY_FULL_S if blocked else None
         wait = max(0.0, due - time.monotonic())
@@ -171,8 +233,10 @@ class Node:
         """Let the machines do what is due; one that is not yet due takes no harm."""
         self._entrusted.tick(now)
         self._restarts.tick(now)
+        self._helper.tick(now)
         self._apply(self._holder.tick(now))
         self._run_inbox()
+        self._peering.step()
 
     def _run_inbox(self) -> None:
         while self._inbox:
@@ -200,21 +264,23 @@ class Node:
             self._listening.flush()
             self._listening.forget(client)
 
-    def describe(self) -> dict[str, Any]:
-        """Return what ``ping`` says of the node, besides that it is there."""
-        return {
-            "id": format_id(self.ack.node),
-            "pid": os.getpid(),
-            "slots": self.settings.slots,
-            "secured": self.ack.secured,
-            "draining": self._drain_asked,
-            **self._holder.counts(),
-        }
+    # ------------------------------------------------------------------ what is refused
 
-    def revoke(self, tasks: list[bytes], signal: int, answer: Callable[[dict[bytes, str]], None]) -> None:
-        """Revoke tasks here; ``answer`` is called with what became of each."""
-        self._entrusted.revoke(tasks, time.monotonic())
-        self._inbox.append(RevokeAsked(answer, tasks, signal))
+    def _remember(self) -> Remembering:
+        """Refuse what this node refused in its earlier life."""
+        path = self._claim.directory / f"{self.settings.mesh}.{self._claim.name}.revoked"
+        remembering = Remembering(path, lambda: self._holder.revoked(time.monotonic()))
+        self._holder.handle(RevocationsHeard(remembering.open(), stored=True), time.monotonic())
+        return remembering
+
+    def _refuse(self, ids: Sequence[Sequence[Any]]) -> None:
+        self._inbox.append(RevocationsHeard(ids))
+        self._run_inbox()
+
+    def _on_revocations(self, effect: RevocationsAdded) -> None:
+        self._remembering.add(effect.ids)
+        self._entrusted.revoke([task for task, _ in effect.ids], time.monotonic())
+        self._peering.tell(effect.ids)
 
     # ------------------------------------------------------------------ workers
 
@@ -237,6 +303,10 @@ class Node:
             self._failure = text
             self._end()
 
+    def _stop_worker(self, effect: StopWorker) -> None:
+        self._restarts.remove(effect.slot)
+        self._pool.stop(effect.slot)
+
     def _on_output(self, task: str, stream: str, line: str, slot: int) -> None:
         level = logging.INFO if stream == "stdout" else logging.WARNING
         task_log.log(level, "%s", line, extra={"task_id": task, "node": self.name})
@@ -244,11 +314,21 @@ class Node:
     def _become_ready(self, event: WorkerReady) -> None:
         functions = {info.name: info.source_hash for info in event.functions}
         self.ack = self.ack._replace(functions=functions)
-        self._inbox.append(FunctionsKnown(frozenset(functions), frozenset(self.ack.serializers)))
+        options = {info.name: info.options for info in event.functions if info.options}
+        self._helper.offer(frozenset(event.commands))
+        self._inbox.append(FunctionsKnown(frozenset(functions), frozenset(self.ack.serializers), options))
         self._inbox.append(ClientGreeted(self._entrusted.client))
         self._run_inbox()
         self._entrusted.join(joined(self.ack), time.monotonic())
+        self._open_by = time.monotonic() + AGREE_S
+
+    def _open_if_agreed(self, now: float) -> None:
+        """Let clients in, once the peers have told what is revoked, or have had their time."""
+        if self._open_by is not None and now < self._open_by and not self._peering.agrees(now):
+            return
+        self._open_by = None
         self._listening.open(self.ack)
+        self._peering.opened(now)
         self._say_ready()
         if self._on_ready is not None:
             self._on_ready(self)
@@ -273,29 +353,44 @@ class Node:
 
     # ------------------------------------------------------------------ the end
 
-    def _begin_drain(self) -> None:
+    def _begin_drain(self, stay: bool) -> None:
+        self._leaving = self._leaving or not stay
+        if self._leaving:
+            if self._drained or not self._restarts.is_ready:
+                self._end()
+                return
+            self._listening.withdraw()
         if self._drain_asked:
             return
         self._drain_asked = True
+        self.ack = self.ack._replace(draining=True)
+        self._listening.drain()
         log.info("draining: finishing what runs, taking nothing new", extra={"node": self.name})
-        if not self._restarts.is_ready:
-            self._end()
-            return
-        self._listening.withdraw()
         self._inbox.append(DrainAsked())
+
+    def _on_drained(self) -> None:
+        self._drained = True
+        if self._leaving:
+            self._end()
 
     def _end(self) -> None:
         self._stopping = True
 
     def _farewell(self) -> None:
         """Let what is on its way out be sent, for a moment."""
-        end_at = time.monotonic() + _FAREWELL_S
-        while self._listening.flush() and time.monotonic() < end_at:
+        now = time.monotonic()
+        self._peering.leave()
+        while time.monotonic() < now + _FAREWELL_S and self._listening.flush():
+            self._loop.turn(RETRY_FULL_S)
+        while time.monotonic() < now + _GOODBYE_S and self._peering.is_leaving:
             self._loop.turn(RETRY_FULL_S)
 
     def _close(self) -> None:
         self._pool.close()
+        self._helper.close()
         self._listening.close()
+        self._peering.close()
+        self._remembering.close()
         self._loop.close()
         self._context.destroy(linger=int(_FAREWELL_S * 1000))
         self._claim.close()

@@ -237,7 +237,7 @@ class Reply(NamedTuple):
 
 
 class Relay(NamedTuple):
-    """Node → client: a control command that concerns the owner of tasks, once for each node that it is connected to.
+    """Node → client: a control command that concerns the owner of tasks, from each node that it is connected to.
 
     ``name`` is ``revoke`` (of ``tasks``; not answered) or ``purge`` (of all tasks that have not started;
     answered with RELAYED, to each node that relays it). It is carried out once, by ``command``.
@@ -258,8 +258,9 @@ class Relayed(NamedTuple):
 class RevokedDigest(NamedTuple):
     """Node ↔ node: stands for the ids that the sender refuses; 16 bytes, equal where the ids are.
 
-    Sent over the work lane by the node that is the other's client, on each greeting and every 10 s. A node that
-    refuses other ids answers with REVOKED-IDS and with a digest of its own; the client then tells its ids too.
+    Sent over the work lane by the node that is the other's client, on each greeting and every 10 s. The other
+    answers with a digest of its own, after REVOKED-IDS where it refuses other ids; the client then tells its ids
+    too.
     """
 
     digest: bytes

@@ -3,9 +3,10 @@
 No sockets here. A call leaves through the submitter port (``meshq.tasks.port``), which the client fills.
 """
 
+from meshq.tasks.commands import control_command
 from meshq.tasks.decorator import task
 from meshq.tasks.function import AsyncTaskFunction, TaskFunction, function_name
-from meshq.tasks.load import Function, load_functions
+from meshq.tasks.load import Function, load_commands, load_functions
 from meshq.tasks.names import check_function_name, is_name, normalise_name
 from meshq.tasks.options import TaskOptions, parse_rate
 from meshq.tasks.port import AsyncResultLike, Call, FutureLike, Submitter, set_submitter_factory, submitter
@@ -22,8 +23,10 @@ __all__ = [
     "TaskFunction",
     "TaskOptions",
     "check_function_name",
+    "control_command",
     "function_name",
     "is_name",
+    "load_commands",
     "load_functions",
     "normalise_name",
     "parse_rate",

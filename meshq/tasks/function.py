@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
@@ -76,10 +76,12 @@ class TaskFunction(Generic[P, R]):
         """Run on the default mesh, detached, with options for this call; arguments come as two collections.
 
         ``countdown`` and ``eta`` exclude each other; ``expires`` is seconds, a duration or an instant.
-        Instants without a time zone are local time. Raises ``ConfigError``.
+        Instants without a time zone are local time; one that is past means at once. Raises ``ConfigError``.
         """
         if eta is not None and countdown is not None:
             raise ConfigError("apply_async: give countdown or eta, not both")
+        if eta is not None and not isinstance(eta, datetime):
+            raise ConfigError(f"apply_async: eta must be a datetime (got {eta!r}); countdown takes seconds")
         if not isinstance(args, list | tuple):
             raise ConfigError(f"apply_async: args must be a tuple or list of arguments (got {args!r})")
         delay_s = _duration(eta) if eta is not None else countdown
@@ -96,7 +98,8 @@ class TaskFunction(Generic[P, R]):
         for key in ("name", "bind"):
             if key in changes:
                 raise ConfigError(f"task option {key} is fixed by @task and cannot change for one call")
-        return _copy(self, self.settings.changed(changes))
+        declared = (self._original or self).settings
+        return _copy(self, self.settings.changed(changes).compared_to(declared))
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         return Call(self.name, self, args, kwargs, self.settings)
@@ -132,7 +135,11 @@ def _copy(original: T, settings: Sequence[Any]) -> T:
 def _duration(value: float | timedelta | datetime | None) -> float | None:
     """Return ``eta`` or ``expires`` in seconds from now, 0 for an instant that is past."""
     if isinstance(value, datetime):
-        value = max(value - datetime.now(value.tzinfo), timedelta())
+        try:
+            # Without a zone it is local time, whose offset is that of its own day, which need not be today's.
+            value = max(value.astimezone() - datetime.now(UTC), timedelta())
+        except (OverflowError, OSError, ValueError):
+            raise ConfigError(f"apply_async: {value} is no instant that can be waited for") from None
     return value.total_seconds() if isinstance(value, timedelta) else value
 
 

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from meshq.errors import ConfigError
+from meshq.tasks.commands import commands_of
 from meshq.tasks.function import TaskFunction, is_async_function
 from meshq.tasks.names import is_name
 from meshq.tasks.registry import registered_below
@@ -53,6 +54,20 @@ def load_functions(modules: Sequence[str], allow: Sequence[str] = ()) -> dict[st
         if name not in functions:
             _add(functions, name, found)
     return functions
+
+
+def load_commands(modules: Sequence[str]) -> dict[str, Function]:
+    """Import ``modules`` and return their control commands by name. Raises ``ConfigError``."""
+    commands: dict[str, Function] = {}
+    for module in modules:
+        for name, function in commands_of(_import(module)):
+            made = Function(name, function, is_async_function(function), "", {})
+            if commands.setdefault(name, made).call is not function:
+                raise ConfigError(
+                    f"two control commands are named {name!r}: {commands[name].call!r} and {function!r}; "
+                    "give one another name with @control_command(name=…)"
+                )
+    return commands
 
 
 def _import(name: str) -> ModuleType:

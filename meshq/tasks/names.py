@@ -55,7 +55,7 @@ def name_of_function(function: Callable[..., Any]) -> str:
         raise _nameless(function, "a lambda")
     if "<locals>" in qualname:
         raise _nameless(function, "defined inside another function")
-    return check_function_name(f"{module_name(module, function)}.{qualname}")
+    return check_function_name(f"{_public_module(module_name(module, function), qualname, function)}.{qualname}")
 
 
 def module_name(module: str, function: object) -> str:
@@ -69,6 +69,21 @@ def module_name(module: str, function: object) -> str:
     if not file or file.startswith("<"):
         raise _nameless(function, "typed at a prompt or given with -c")
     return os.path.splitext(os.path.basename(str(file)))[0]
+
+
+def _public_module(module: str, qualname: str, function: object) -> str:
+    """Return the module of the standard library that shows what its C twin has made: operator for _operator."""
+    public = module[1:]
+    if not module.startswith("_") or public not in sys.stdlib_module_names:
+        return module
+    try:
+        __import__(public)
+    except ImportError:  # not every platform has every module
+        return module
+    found: object = sys.modules[public]
+    for name in qualname.split("."):
+        found = getattr(found, name, None)
+    return public if found is function else module
 
 
 def _nameless(function: object, what: str) -> EncodingError:

@@ -43,7 +43,9 @@ DELIVERIES = ("at-least-once", "at-most-once")
 PRIORITIES = range(10)
 _UNIT_S = {"s": 1, "m": 60, "h": 3600}
 _PER_CALL = ("countdown", "task_id")
-_NOT_SENT = ("name", "bind", "task_id")
+_NOT_SENT = ("name", "bind", "task_id", "overrides")
+_KNOWN_TO_NODES = ("soft_time_limit", "time_limit", "rate_limit", "ignore_result")
+"""What nodes know of a function themselves, so that calls need to say it only where they differ."""
 
 
 class TaskOptions(NamedTuple):
@@ -68,12 +70,14 @@ class TaskOptions(NamedTuple):
     ignore_result: bool = False
     serializer: str | None = None
     task_id: str | None = None
+    overrides: tuple[str, ...] = ()
+    """No option: which of those that nodes know of the function are other for this call."""
 
     def changed(self, changes: Mapping[str, Any]) -> TaskOptions:
         """Return a checked copy with ``changes``; raises ``ConfigError`` naming the option that is wrong."""
-        unknown = [key for key in changes if key not in self._fields]
+        unknown = [key for key in changes if key not in _READERS]
         if unknown:
-            raise ConfigError(f"there is no task option {unknown[0]!r}; the options are {', '.join(self._fields)}")
+            raise ConfigError(f"there is no task option {unknown[0]!r}; the options are {', '.join(_READERS)}")
         checked = {key: _read(key, value) for key, value in changes.items()}
         options = self._replace(**checked)
         soft, hard = options.soft_time_limit, options.time_limit
@@ -81,7 +85,18 @@ class TaskOptions(NamedTuple):
             raise ConfigError(
                 f"task option soft_time_limit ({soft:g} s) must not be above time_limit ({hard:g} s)"
             )
+        countdown, expires = options.countdown, options.expires
+        if countdown is not None and expires is not None and expires < countdown:
+            raise ConfigError(
+                f"task option expires ({expires:g} s) must not be below countdown ({countdown:g} s): "
+                "the task would expire before it may start"
+            )
         return options
+
+    def compared_to(self, declared: TaskOptions) -> TaskOptions:
+        """Return a copy for one call that knows in what it differs from what ``@task`` declared."""
+        differ = (key for key in _KNOWN_TO_NODES if getattr(self, key) != getattr(declared, key))
+        return self._replace(overrides=tuple(differ))
 
     def to_wire(self) -> dict[str, Any]:
         """Return what differs from the defaults, of what concerns a node, in types that msgpack has."""
@@ -155,7 +170,7 @@ def _flag(value: Any) -> bool:
 
 def _rate(value: Any) -> float | str:
     parse_rate(value)
-    return value  # type: ignore[no-any-return]
+    return value if isinstance(value, int | float | str) else float(value)  # such as a Decimal
 
 
 def _whole(value: Any) -> int:

@@ -16,10 +16,13 @@ def owner_faults(owner: Owner) -> Iterator[str]:
         yield "a task waits twice"
     in_flight = 0
     for account in owner._nodes.values():
-        counted = [task for task in account.in_flight.values() if not task.detached]
+        counted = [task for task in account.in_flight.values() if not (task.detached or task.parked)]
+        parked = [task for task in account.in_flight.values() if task.parked]
         in_flight += len(account.in_flight)
         if account.used != len(counted) or account.used != sum(account.used_of.values()):
             yield f"{account.name}: {account.used} in use, {len(counted)} in flight, {dict(account.used_of)}"
+        if (account.parked, account.parking) != (len(parked), sum(not task.accepted for task in parked)):
+            yield f"{account.name}: {account.parked} parked, {account.parking} unanswered, of {len(parked)}"
         if any(task.node != account.node for task in account.in_flight.values()):
             yield f"{account.name}: has a task in flight that is elsewhere"
         if account.lost_at is not None and account.in_flight:
@@ -50,8 +53,10 @@ def holder_faults(holder: Holder) -> Iterator[str]:
 def _client_faults(client: ClientAccount) -> Iterator[str]:
     states = [held.state for held in client.held.values()]
     name = client.client.hex()[:8]
-    if states.count(HeldState.QUEUED) != len(client.queue):
-        yield f"client {name}: {states.count(HeldState.QUEUED)} are queued, {len(client.queue)} in the queue"
+    if states.count(HeldState.QUEUED) != client.queued_count():
+        yield f"client {name}: {states.count(HeldState.QUEUED)} are queued, {client.queued_count()} in the queue"
+    if states.count(HeldState.PARKED) != client.parked:
+        yield f"client {name}: {states.count(HeldState.PARKED)} are parked, {client.parked} in the books"
     if states.count(HeldState.DONE) != len(client.unacknowledged):
         yield f"client {name}: {states.count(HeldState.DONE)} done, {len(client.unacknowledged)} kept"
     if states.count(HeldState.ENTRUSTED) != client.entrusted:

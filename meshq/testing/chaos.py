@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 from time import process_time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from meshq.testing.client import SimClient
 from meshq.testing.ledger import SimFailure
@@ -18,8 +18,12 @@ FUNCTIONS = {
     "long": SimFunction(0.2, 1.5),
     "raising": SimFunction(0.001, 0.01, "raises"),
     "deadly": SimFunction(0.001, 0.01, "kills"),
+    "limited": SimFunction(0.005, 0.02, options={"rate_limit": "20/s"}),
+    "soft": SimFunction(0.1, 2.0, options={"soft_time_limit": 0.5}),
+    "hard": SimFunction(0.1, 2.0, options={"time_limit": 0.5, "expires": 5.0, "priority": 8}),
 }
-_WEIGHTS = (6, 8, 2, 1, 0.3)
+_WEIGHTS = (6, 8, 2, 1, 0.3, 1.5, 0.3, 0.3)
+_RATES = (0.0, 5.0, 30.0, 200.0)
 QUIET_S = 120.0
 """What may take longest: a node dialled again after the longest pause (38 s), and runs that die there."""
 # Longer than a node keeps the results of a client that is gone.
@@ -59,6 +63,7 @@ class Chaos:
             (self._crash, 3), (self._kill_worker, 3), (self._freeze, 2), (self._freeze_client, 1), (self._cut, 4),
             (self._heal, 3), (self._break, 4), (self._drain, 1), (self._crash_client, 0.5), (self._leave, 0.5),
             (self._withdraw, 2), (self._revoke, 1), (self._join, 1), (self._submit_some, 3),
+            (self._purge, 0.3), (self._limit, 0.7), (self._resize, 0.7),
         )  # fmt: skip
 
     def run(self) -> Summary:
@@ -83,6 +88,8 @@ class Chaos:
         for record in mesh.ledger.records.values():
             if record.client.alive and record.withdraw_asked and not record.answers:
                 mesh.ledger.fail("a withdrawal was never answered", record.task.id)
+        for client in mesh.clients:
+            mesh.ledger.check_discarded(client)
         for client in mesh.living_clients():
             mesh.leave(client)
         mesh.quiet(within=1.0)
@@ -103,7 +110,21 @@ class Chaos:
                 detached=self.rng.random() < 0.2,
                 padding=_LARGE_BYTES if large else 0,
                 spread_s=self.rng.choice([0.0, 1.0]),
+                options=self._options(),
             )
+
+    def _options(self) -> dict[str, Any] | None:
+        rng = self.rng
+        options: dict[str, Any] = {}
+        if rng.random() < 0.15:
+            options["countdown"] = rng.choice([0.05, 0.5, 4.0]) * rng.uniform(0.5, 1.5)
+        if rng.random() < 0.1:
+            options["expires"] = options.get("countdown", 0.0) + rng.choice([0.0, 0.1, 1.0, 8.0])
+        if rng.random() < 0.2:
+            options["priority"] = rng.randint(0, 9)
+        if rng.random() < 0.03:
+            options["rate_limit"] = "10/s"
+        return options or None
 
     def _submit_some(self) -> None:
         clients = self.mesh.living_clients()
@@ -124,6 +145,20 @@ class Chaos:
         tasks = self._some_tasks()
         if tasks:
             self.mesh.revoke(tasks, self.rng.choice([0, 15]))
+
+    # ------------------------------------------------------------------ control
+
+    def _purge(self) -> None:
+        clients = [client for client in self.mesh.living_clients() if not client.leaving]
+        self.mesh.purge(self.rng.choice([0.3, 2.0]), self.rng.choice([None, *clients]))
+
+    def _limit(self) -> None:
+        self.mesh.rate_limit(self.rng.choice(["limited", "short"]), self.rng.choice(_RATES))
+
+    def _resize(self) -> None:
+        node = self._node()
+        if node is not None:
+            self.mesh.resize(node, self.rng.randint(1, 4))
 
     # ------------------------------------------------------------------ faults
 
@@ -152,7 +187,7 @@ class Chaos:
     def _kill_worker(self) -> None:
         node = self._node()
         if node is not None:
-            self.mesh.kill_worker(node, self.rng.randrange(node.slots))
+            self.mesh.kill_worker(node, self.rng.choice(list(node.workers.all)))
 
     def _freeze(self) -> None:
         node = self._node()

@@ -18,9 +18,18 @@ from meshq.core.membership import (
     MembershipSettings,
 )
 from meshq.core.owned import OwnedTask
-from meshq.core.owner import Leaving, Owner, Revoked, Settle, Submitted, WithdrawAnswered, WithdrawAsked
+from meshq.core.owner import (
+    Leaving,
+    Owner,
+    PurgeAnswered,
+    PurgeAsked,
+    Settle,
+    Submitted,
+    WithdrawAnswered,
+    WithdrawAsked,
+)
 from meshq.core.session import Goodbye, NodesChanged, SendLink, Session, SessionEffect
-from meshq.protocol.messages import Hello, HelloAck, Message
+from meshq.protocol.messages import Hello, HelloAck, Message, Relay, Relayed
 from meshq.testing.agenda import Agenda
 from meshq.testing.lane import SimLane
 from meshq.testing.ledger import Ledger
@@ -77,6 +86,7 @@ class SimClient(Process):
             SendLink: self._send,
             Settle: lambda effect: ledger.settled(self, effect.ended),
             WithdrawAnswered: lambda effect: ledger.withdrawn(self, effect.task, effect.withdrawn),
+            PurgeAnswered: lambda effect: ledger.promises.relayed(name, [Relayed(*effect)]),
             Dial: self._dial,
             Hangup: lambda effect: self._hang_up(effect.link),
             Greet: self._greet,
@@ -87,14 +97,21 @@ class SimClient(Process):
     # ------------------------------------------------------------------ the client's face
 
     def submit(
-        self, function: str, count: int = 1, *, detached: bool = False, padding: int = 0, spread_s: float = 0.0
+        self,
+        function: str,
+        count: int = 1,
+        *,
+        detached: bool = False,
+        padding: int = 0,
+        spread_s: float = 0.0,
+        options: dict[str, Any] | None = None,
     ) -> list[bytes]:
         """Submit tasks, all now or over some seconds; return their ids."""
         tasks = []
         for _ in range(count):
             task_id = self.rng.randbytes(16)
             payload = task_id + bytes(padding)
-            tasks.append(OwnedTask(task_id, function, "msgpack", payload, detached=detached))
+            tasks.append(OwnedTask(task_id, function, "msgpack", payload, detached=detached, options=options))
         self._ledger.submitted(self, tasks)
         if spread_s:
             for task in tasks:
@@ -108,9 +125,14 @@ class SimClient(Process):
         self._ledger.withdraw_asked(self, tasks)
         self.post(lambda: self._apply(self.session.handle(WithdrawAsked(tasks), self.agenda.now)))
 
-    def revoke(self, tasks: list[bytes]) -> None:
-        """Let those of the tasks that are this client's own end as revoked."""
-        self.post(lambda: self._apply(self.session.handle(Revoked(tasks), self.agenda.now)))
+    def purge(self, command: bytes) -> None:
+        """Discard what has not started, as for a control command of this client's own."""
+
+        def ask() -> None:
+            self._ledger.purge_asked(self)
+            self._apply(self.session.handle(PurgeAsked(command), self.agenda.now))
+
+        self.post(ask)
 
     def leave(self) -> None:
         """Cancel what is unsettled, and say BYE."""
@@ -158,6 +180,8 @@ class SimClient(Process):
         for message in messages:
             if type(message) is HelloAck:
                 lane.address(message.node, message.incarnation)
+            elif type(message) is Relay and message.name == "purge":
+                self._ledger.purge_asked(self)
         self._ledger.heard(self.name, messages)
         self._apply(self.session.receive(lane.number, messages, self.agenda.now))
 
@@ -175,12 +199,14 @@ class SimClient(Process):
     def _submit(self, tasks: list[OwnedTask]) -> None:
         if self.leaving:
             return
+        self._ledger.begun(tasks)
         self._apply(self.session.handle(Submitted(tasks), self.agenda.now))
 
     def _send(self, effect: SendLink) -> None:
         lane = self._lanes.get(effect.link)
         if lane is not None:
             self._ledger.said(self.name, effect.messages)
+            self._ledger.promises.relayed(self.name, effect.messages)
             lane.add(effect.messages)
 
     def _dial(self, effect: Dial) -> None:

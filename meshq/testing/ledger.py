@@ -15,7 +15,9 @@ from meshq.core.owned import Ending, Outcome, OwnedTask
 from meshq.core.owner import MAX_DEATHS
 from meshq.protocol.messages import Message
 from meshq.testing.agenda import Agenda
+from meshq.testing.promises import Promises
 from meshq.testing.slots import SimFunction
+from meshq.workers.backlog import Row
 
 if TYPE_CHECKING:
     from meshq.testing.client import SimClient
@@ -54,6 +56,7 @@ class Ledger:
         self._functions = functions
         self._trace = trace
         self.records: dict[bytes, Record] = {}
+        self.promises = Promises(functions, self.fail)
         self._starts: set[tuple[bytes, bytes, bytes, int]] = set()
         self._answered: list[tuple[bytes, bool]] = []
         self._faults: deque[tuple[float, str]] = deque(maxlen=_LAST_FAULTS)
@@ -113,11 +116,21 @@ class Ledger:
             self.records[task].withdraw_asked = True
             self.note(task, client.name, "withdraw asked")
 
-    def revoke_asked(self, tasks: Iterable[bytes]) -> None:
+    def revoke_asked(self, tasks: Iterable[bytes], what: str = "revoke") -> None:
         """Note that tasks may end as revoked."""
         for task in tasks:
             self.records[task].revoked = True
-            self.note(task, "control", "revoke asked")
+            self.note(task, "control", f"{what} asked")
+
+    def purge_asked(self, client: SimClient | None = None) -> None:
+        """Note that all that is unsettled, or all of a client's, may end as revoked."""
+        unsettled = (task for task, record in self.records.items() if record.outcome is None)
+        self.revoke_asked([task for task in unsettled if client in (None, self.records[task].client)], "purge")
+
+    def begun(self, tasks: Iterable[OwnedTask]) -> None:
+        """Note that an owner takes tasks on now."""
+        for task in tasks:
+            self.promises.submitted(task, self._agenda.now)
 
     def over_credit(self, client: str, node: NodeAccount) -> None:
         """Complain of an owner that has sent a node more than it has leave for."""
@@ -145,8 +158,13 @@ class Ledger:
             case Ending.DONE:
                 return function is not None and function.ending == "returns" and self._is_own(record, outcome)
             case Ending.FAILURE:
-                raises = function is not None and function.ending == "raises"
+                limited = function is not None and "soft_time_limit" in function.options
+                raises = function is not None and (function.ending == "raises" or limited)
                 return (raises and self._is_own(record, outcome)) or (record.task.detached and worn_out)
+            case Ending.TIME_LIMIT:
+                return function is not None and "time_limit" in function.options
+            case Ending.EXPIRED:
+                return self.promises.may_expire(record.task, self._agenda.now)
             case Ending.WORKER_LOST:
                 return worn_out and not record.task.detached
             case Ending.CANCELLED:
@@ -160,6 +178,14 @@ class Ledger:
     def _is_own(record: Record, outcome: Outcome) -> bool:
         payload = outcome.payload
         return (b"".join(payload) if isinstance(payload, list) else payload) == record.payload
+
+    def check_discarded(self, client: SimClient) -> None:
+        """Check that a client has counted no more tasks as discarded than have ended so."""
+        counted = self.promises.discarded(client.name)
+        ended = (record.outcome for record in self.records.values() if record.client is client)
+        revoked = sum(outcome is not None and outcome.ending is Ending.REVOKED for outcome in ended)
+        if counted > revoked:
+            self.fail(f"{client.name} says that it has discarded {counted}, and only {revoked} ended as revoked")
 
     def withdrawn(self, client: SimClient, task: bytes, withdrawn: bool) -> None:
         """Note what a withdrawal is answered with; ``check_answers`` sees whether it is so."""
@@ -184,11 +210,13 @@ class Ledger:
         for run in effect.runs:
             if self._trace:
                 self.note(run.task, node.name, f"run {run.run} (attempt {run.attempt}) to slot {effect.slot}")
+            self.promises.handed(node.ack.node, run, self._agenda.now)
             if not slot.ready:
                 self.fail(f"{node.name} gives a run to slot {effect.slot}, which is not ready", run.task)
 
-    def started(self, node: SimNode, slot: int, client: bytes, task: bytes, attempt: int) -> None:
-        """Check that no attempt starts twice in one life of a node."""
+    def started(self, node: SimNode, slot: int, client: bytes, row: Row) -> None:
+        """Check that no attempt starts twice in one life of a node, and none that may not."""
+        task, attempt = row[1], row[2]
         record = self.records[task]
         record.starts += 1
         self.note(task, node.name, f"started on slot {slot} (attempt {attempt})")
@@ -196,6 +224,12 @@ class Ledger:
         if key in self._starts:
             self.fail(f"{node.name} runs attempt {attempt} twice", task)
         self._starts.add(key)
+        self.promises.started(node.ack.node, node.name, row, self._agenda.now)
+
+    def spared(self, node: SimNode, client: bytes, row: Row) -> None:
+        """Note that a run's worker was killed for another run's sake: the attempt may start again."""
+        self.note(row[1], node.name, "its worker was meant to die for another task")
+        self._starts.discard((node.ack.node, client, row[1], row[2]))
 
     def killed(self, who: str, slot: int, task: bytes) -> None:
         """Note that a worker died under a task."""

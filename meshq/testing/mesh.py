@@ -34,10 +34,10 @@ class SimMesh(Stage):
         self._end_node(node, silent)
 
     def restart(self, node: SimNode, *, same_port: bool = False) -> SimNode:
-        """Start a node anew after its end, as a process that knows nothing of the earlier one."""
+        """Start a node anew after its end, as a process that knows of the earlier one only what that refused."""
         self.ledger.fault(f"{node.name} starts again{' at the same port' if same_port else ''}")
-        slots = node.slots
-        return self.add_node(slots, name=node.name, endpoint=node.endpoint if same_port else self._port_of(node))
+        endpoint = node.endpoint if same_port else self._port_of(node)
+        return self.add_node(node.slots, name=node.name, endpoint=endpoint, revoked=node.holder.revoked(self.now))
 
     def _port_of(self, node: SimNode) -> str:
         self._last_port += 1
@@ -80,16 +80,6 @@ class SimMesh(Stage):
         self.ledger.fault(f"{node.name} drains")
         node.post(node.drain)
 
-    def revoke(self, tasks: list[bytes], signal: int = 0) -> None:
-        """Revoke tasks at every node, and at the clients."""
-        self.ledger.revoke_asked(tasks)
-        self._revokes += 1
-        token = self._revokes
-        for node in self.living_nodes():
-            node.post(lambda node=node: node.revoke(token, tasks, signal))  # type: ignore[misc]
-        for client in self.living_clients():
-            client.revoke(tasks)
-
     def crash_client(self, client: SimClient) -> None:
         """End a client without a word."""
         self.ledger.fault(f"{client.name} crashes")
@@ -108,10 +98,44 @@ class SimMesh(Stage):
             accounts = [node.holder._accounts.get(client_id) for node in self.living_nodes()]
             # A BYE may be lost, or be followed by a HELLO where a connection breaks just then.
             heard = all(account is None or account.leaving for account in accounts)
-            if any(account is not None and account.leaving and account.queue for account in accounts):
+            if any(account is not None and account.leaving and account.queued_count() for account in accounts):
                 self.ledger.fail(f"{client.name} has left, and still has attempts queued")
             (self.left if heard else self.gone).add(client_id)
             self._end_client(client)
+
+    # ------------------------------------------------------------------ control
+
+    def _command(self, text: str) -> tuple[int, bytes]:
+        self._commands += 1
+        self.ledger.fault(text)
+        return self._commands, self._commands.to_bytes(16, "big")
+
+    def revoke(self, tasks: list[bytes], signal: int = 0) -> None:
+        """Revoke tasks at every node; their owners hear of it from the nodes."""
+        self.ledger.revoke_asked(tasks)
+        token, command = self._command(f"{len(tasks)} tasks are revoked{f', signal {signal}' if signal else ''}")
+        for node in self.living_nodes():
+            node.post(lambda node=node: node.steering.revoke(token, tasks, signal, command))  # type: ignore[misc]
+
+    def purge(self, seconds: float = 2.0, client: SimClient | None = None) -> bytes:
+        """Discard what waits at every node and its clients, as ``client`` asks; return the command's id."""
+        _, command = self._command(f"a purge of {seconds:g} s{f', by {client.name}' if client else ''}")
+        for node in self.living_nodes():
+            node.post(lambda node=node: node.steering.purge(command, seconds))  # type: ignore[misc]
+        if client is not None:
+            client.purge(command)
+        return command
+
+    def rate_limit(self, function: str, rate: float) -> None:
+        """Set a rate limit at every node, in runs a second; 0 lifts it."""
+        self._command(f"{function} is limited to {rate:g} a second")
+        for node in self.living_nodes():
+            node.post(lambda node=node: node.steering.limit(function, rate))  # type: ignore[misc]
+
+    def resize(self, node: SimNode, slots: int) -> None:
+        """Let a node have so many slots."""
+        self._command(f"{node.name} is to have {slots} slots")
+        node.post(lambda: node.steering.resize(slots))
 
     # ------------------------------------------------------------------ the end
 
@@ -161,5 +185,4 @@ class SimMesh(Stage):
 
     def _held(self) -> Iterable[bytes]:
         for node in self.living_nodes():
-            for client in node.holder._accounts.values():
-                yield from client.held
+            yield from node.held()

@@ -19,11 +19,15 @@ from meshq.core.holding import (
     Entrust,
     FunctionsKnown,
     HolderEvent,
+    KillWorker,
+    RateLimitSet,
     RecallRuns,
-    RevokeAnswered,
-    RevokeAsked,
+    RevocationsHeard,
     SignalWorker,
+    SoftLimit,
     StartRuns,
+    StartWorker,
+    StopWorker,
 )
 from meshq.core.session import joined
 from meshq.core.timers import earliest
@@ -31,18 +35,20 @@ from meshq.core.work import WorkerEvent, WorkerGone, WorkerReady
 from meshq.node.entrusted import Entrusted
 from meshq.node.restarts import Restarts
 from meshq.protocol.envelope import Header, Incoming
-from meshq.protocol.messages import Bye, Hello, HelloAck, Message, Refused
+from meshq.protocol.messages import Bye, Hello, HelloAck, Message, Refused, Submit
 from meshq.testing.agenda import Agenda
 from meshq.testing.connection import Connection
 from meshq.testing.ledger import Ledger
 from meshq.testing.network import Network
 from meshq.testing.process import Process
-from meshq.testing.slots import Observer, SimFunction, SimWorkers
+from meshq.testing.runs import SimRuns
+from meshq.testing.slots import SimFunction, SimWorkers
+from meshq.testing.steering import SimSteering
 
 MESH = "sim"
 
 
-class SimNode(Process, Observer):
+class SimNode(Process):
     """One life of a node; a restart makes another."""
 
     def __init__(
@@ -56,6 +62,7 @@ class SimNode(Process, Observer):
         slots: int,
         functions: dict[str, SimFunction],
         max_tasks: int,
+        revoked: list[tuple[bytes, float]],
         on_ready: Callable[[SimNode], None],
         on_drained: Callable[[SimNode], None],
     ) -> None:
@@ -80,11 +87,11 @@ class SimNode(Process, Observer):
         self._connections: dict[bytes, Connection] = {}
         self._out: dict[bytes, list[Message]] = {}
         self._early: list[tuple[Connection, Hello]] = []
-        self._clients: dict[int, bytes] = {}
-        """Run → client, of all that was handed to workers."""
-        self.workers = SimWorkers(agenda, rng, functions, self._post_worker, self, max_tasks)
+        self.runs = SimRuns(self, self.holder, ledger)
+        self._labels: dict[bytes, tuple[str, str]] = {}
+        self.workers = SimWorkers(agenda, rng, functions, self._post_worker, self.runs, max_tasks)
         self._restarts = Restarts(slots, self.workers.start)
-        self.revokes_answered: list[int] = []
+        self.steering = SimSteering(self, ledger, self._inbox.append)
         self._effects: dict[type[Any], Callable[[Any], None]] = {
             Send: self._send,
             StartRuns: self._start_runs,
@@ -92,13 +99,18 @@ class SimNode(Process, Observer):
             SignalWorker: lambda effect: self.workers.kill(effect.slot, f"killed by signal {effect.signal}"),
             Entrust: lambda effect: self.entrusted.take_over(effect, self.agenda.now),
             Disown: lambda effect: self.entrusted.withdraw(effect.task, self.agenda.now),
-            RevokeAnswered: lambda effect: self.revokes_answered.append(effect.token),
+            SoftLimit: lambda effect: self.workers.soft_limit(effect.slot, effect.run),
+            KillWorker: lambda effect: self.workers.kill(effect.slot),
+            StartWorker: lambda effect: self._restarts.add(effect.slot),
+            StopWorker: self._stop_worker,
+            **self.steering.effects,
             Drained: lambda _: on_drained(self),
         }
         # Hosts have several addresses as a rule; here they are ports.
         self.endpoints = (endpoint, f"{endpoint}0")
         for each in self.endpoints:
             network.listen(each, self)
+        self._inbox.append(RevocationsHeard(revoked, stored=True))
         self._restarts.begin(agenda.now)
 
     # ------------------------------------------------------------------ the node's face
@@ -110,10 +122,16 @@ class SimNode(Process, Observer):
             self.ack = self.ack._replace(draining=True)
             self._inbox.append(DrainAsked())
 
-    def revoke(self, token: int, tasks: list[bytes], signal: int) -> None:
-        """Revoke tasks here."""
-        self.entrusted.revoke(tasks, self.agenda.now)
-        self._inbox.append(RevokeAsked(token, tasks, signal))
+    def resize(self, slots: int) -> None:
+        """Say to all clients that it has so many slots."""
+        self.slots = slots
+        self.ack = self.ack._replace(slots=slots)
+        for route in self._callers.answered("work"):
+            self._answer(route, self.ack)
+
+    def held(self) -> list[bytes]:
+        """Return the tasks that the node has, the ended ones too."""
+        return [task for client in self.holder._accounts.values() for task in client.held]
 
     def end(self) -> None:
         """Be no more, and the workers neither."""
@@ -144,7 +162,12 @@ class SimNode(Process, Observer):
 
     def _run_inbox(self) -> None:
         while self._inbox:
-            self._apply(self.holder.handle(self._inbox.popleft(), self.agenda.now))
+            event = self._inbox.popleft()
+            if type(event) is WorkerGone:
+                self.runs.gone(event)
+            elif type(event) is RateLimitSet:
+                self.runs.limited(event)
+            self._apply(self.holder.handle(event, self.agenda.now))
 
     def _apply(self, effects: list[Any]) -> None:
         for effect in effects:
@@ -189,8 +212,11 @@ class SimNode(Process, Observer):
                 self._answer(connection.route, Refused("stale", "greet this node first"))
             return
         if self._callers.use(connection.route):
-            self._inbox.append(ClientGreeted(caller.client))
+            self._inbox.append(ClientGreeted(caller.client, *self._labels[caller.client]))
         self._ledger.heard(self.name, incoming.messages)
+        for message in incoming.messages:
+            if type(message) is Submit:
+                self._ledger.promises.arrived(self.ack.node, message, self.agenda.now)
         self._inbox.append(Received(caller.client, incoming.messages))
         if any(type(message) is Bye for message in incoming.messages):
             self._run_inbox()
@@ -210,29 +236,18 @@ class SimNode(Process, Observer):
         refusal = self._callers.greet(connection.route, "", hello)
         self._answer(connection.route, self.ack if refusal is None else refusal)
         if refusal is None:
-            self._inbox.append(ClientGreeted(hello.client))
+            self._labels[hello.client] = hello.role, hello.host
+            self._inbox.append(ClientGreeted(hello.client, hello.role, hello.host))
 
     # ------------------------------------------------------------------ workers
 
     def _start_runs(self, effect: StartRuns) -> None:
-        for run in effect.runs:
-            held = self.holder._dispatch.find(run.run)
-            assert held is not None, "a run that is handed out is in the node's books"
-            self._clients[run.run] = held.client.client
-        self._ledger.handed(self, effect)
+        self.runs.handed(effect)
         self.workers.run(effect.slot, effect.runs)
 
-    def started(self, slot: int, run: int) -> None:
-        """A worker begins with a run."""
-        row = self.workers.all[slot].current
-        assert row is not None
-        self._ledger.started(self, slot, self._clients.pop(run), row[1], row[2])
-
-    def killed(self, slot: int, run: int) -> None:
-        """A worker dies under a run."""
-        row = self.workers.all[slot].current
-        assert row is not None
-        self._ledger.killed(self.name, slot, row[1])
+    def _stop_worker(self, effect: StopWorker) -> None:
+        self._restarts.remove(effect.slot)
+        self.workers.stop(effect.slot)
 
     def _post_worker(self, event: WorkerEvent) -> None:
         self.post(lambda: self._on_worker(event))
@@ -247,7 +262,8 @@ class SimNode(Process, Observer):
 
     def _become_ready(self) -> None:
         self.ack = self.ack._replace(functions=dict.fromkeys(self.functions, ""))
-        self._inbox.append(FunctionsKnown(frozenset(self.functions), frozenset(self.ack.serializers)))
+        options = {name: dict(function.options) for name, function in self.functions.items()}
+        self._inbox.append(FunctionsKnown(frozenset(self.functions), frozenset(self.ack.serializers), options))
         self._inbox.append(ClientGreeted(self.entrusted.client))
         self._run_inbox()
         self.entrusted.join(joined(self.ack), self.agenda.now)

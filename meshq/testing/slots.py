@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
-from typing import Literal, NamedTuple
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 from meshq.core.work import (
     Done,
@@ -22,11 +23,12 @@ from meshq.workers.backlog import Backlog, Row
 
 
 class SimFunction(NamedTuple):
-    """A function that tasks may call: how long it takes, in seconds, and how that ends."""
+    """A function that tasks may call: how many seconds it takes, how that ends, and what it declares."""
 
     shortest_s: float = 0.01
     longest_s: float = 0.01
     ending: Literal["returns", "raises", "kills"] = "returns"
+    options: Mapping[str, Any] = MappingProxyType({})
 
 
 class Observer:
@@ -102,6 +104,24 @@ class SimWorkers:
                 self._observer.killed(slot, worker.current[0])
             self._end(slot, worker, WorkerGone(slot, worker.started, reason))
 
+    def soft_limit(self, slot: int, run: int) -> None:
+        """Have a run raise, if it is still the one that runs when its worker hears of it."""
+        worker = self.all[slot]
+
+        def interrupt() -> None:
+            row = worker.current
+            if worker.alive and row is not None and row[0] == run:
+                self._done(slot, worker, row, Status.FAILURE, 0.0)
+
+        self._agenda.later(self._rng.uniform(*_PIPE_S), interrupt)
+
+    def stop(self, slot: int) -> None:
+        """Let a worker end after its run."""
+        worker = self.all[slot]
+        worker.left = 0
+        if worker.alive and worker.current is None:
+            self._end(slot, worker, WorkerGone(slot, worker.started, "exit code 0", retired=True))
+
     def close(self) -> None:
         """Let all workers die with their node."""
         for worker in self.all.values():
@@ -110,7 +130,10 @@ class SimWorkers:
     def _ready(self, slot: int, worker: SimWorker) -> None:
         if worker.alive:
             worker.ready = True
-            self._tell(WorkerReady(slot, 1000 + slot, [FunctionInfo(name, "", {}) for name in self._functions]))
+            offered = [
+                FunctionInfo(name, "", dict(function.options)) for name, function in self._functions.items()
+            ]
+            self._tell(WorkerReady(slot, 1000 + slot, offered))
 
     def _given(self, slot: int, worker: SimWorker, runs: list[Run]) -> None:
         if worker.alive:
@@ -133,13 +156,16 @@ class SimWorkers:
         self._agenda.later(seconds, lambda: self._ended(slot, worker, row, function, seconds))
 
     def _ended(self, slot: int, worker: SimWorker, row: Row, function: SimFunction, seconds: float) -> None:
-        if not worker.alive:
+        if not worker.alive or worker.current is not row:
             return
         if function.ending == "kills":
             self.kill(slot, "killed by signal 11")
-            return
+        else:
+            status = Status.OK if function.ending == "returns" else Status.FAILURE
+            self._done(slot, worker, row, status, seconds)
+
+    def _done(self, slot: int, worker: SimWorker, row: Row, status: Status, seconds: float) -> None:
         worker.current = None
-        status = Status.OK if function.ending == "returns" else Status.FAILURE
         # The value of a task is its own argument, so that whoever gets it can tell whose it is.
         self._tell(WorkerDone(slot, [Done(row[0], status, row[4], row[5], seconds)]))
         if worker.alive:

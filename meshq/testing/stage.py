@@ -44,7 +44,7 @@ class Stage:
         self.left: set[bytes] = set()
         """Ids of the clients that have left."""
         self._last_port = 4000
-        self._revokes = 0
+        self._commands = 0
         self.agenda.later(_AUDIT_S, self._audit_again)
 
     # ------------------------------------------------------------------ who is there
@@ -62,15 +62,26 @@ class Stage:
         """Return the clients that have not ended."""
         return [client for client in self.clients if client.alive]
 
-    def add_node(self, slots: int = 2, *, name: str = "", max_tasks: int = 0, endpoint: str = "") -> SimNode:
-        """Start a node; its workers are ready, and it is announced, after a moment."""
+    def add_node(
+        self,
+        slots: int = 2,
+        *,
+        name: str = "",
+        max_tasks: int = 0,
+        endpoint: str = "",
+        revoked: list[tuple[bytes, float]] | None = None,
+    ) -> SimNode:
+        """Start a node; its workers are ready, and it is announced, after a moment.
+
+        ``revoked`` are the ids, with seconds, that it refuses as it did in an earlier life.
+        """
         name = name or f"node{len(self.nodes) + 1}"
         if not endpoint:
             self._last_port += 1
             endpoint = f"tcp://{name}:{self._last_port}"
         node = SimNode(
             self.agenda, self.network, self.ledger, Random(self.rng.getrandbits(64)), name, endpoint, slots,
-            self.functions, max_tasks, self._announce, self._on_drained,
+            self.functions, max_tasks, revoked or [], self._announce, self._on_drained,
         )  # fmt: skip
         self.nodes.append(node)
         return node

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
 
 from meshq.errors import EncodingError, UnknownTask
 from meshq.protocol.codec import serializer
@@ -12,10 +13,9 @@ from meshq.protocol.messages import Status
 from meshq.protocol.payload import Payload, payload_size
 from meshq.protocol.serializer import Serializer
 from meshq.tasks import Function
+from meshq.workers import coroutines
 from meshq.workers.backlog import Row
-
-if TYPE_CHECKING:
-    import asyncio
+from meshq.workers.soft_limit import SoftLimit
 
 # A failure travels as the failures module writes it, whatever the task's own serializer.
 FAILURE_SERIALIZER = "msgpack"
@@ -24,13 +24,17 @@ CHUNK_SERIALIZER = "msgpack"
 OK, FAILURE = int(Status.OK), int(Status.FAILURE)
 MAX_RESULT_BYTES = 4 * 2**30
 """As for every payload on the wire."""
+_NOTHING = serializer(CHUNK_SERIALIZER).dumps(None, "None")
+_OUR_FILES = (__file__, coroutines.__file__)
 
 
 class Attempts:
     """Carries runs out, each wholly: whatever a task raises is its failure, and the worker lives on."""
 
-    def __init__(self) -> None:
-        self._runner: asyncio.Runner | None = None
+    def __init__(self, soft: SoftLimit) -> None:
+        self._soft = soft
+        soft.call = Attempts._call.__code__
+        self._coroutines = coroutines.Coroutines(soft)
 
     def carry_out(self, function: Function | None, row: Row) -> tuple[int, str, Payload]:
         """Run a task; return the status, the serializer and the payload of what came of it."""
@@ -42,18 +46,33 @@ class Attempts:
             args, kwargs = codec.loads_call(payload)
             options = row[6]
             if options is not None and options.get("chunk"):
-                return OK, *self._carry_out_chunk(function, encoding, args)
-            value = function.call(*args, **kwargs)
-            if function.is_async:
-                value = self._wait_for(value)
+                return OK, *self._carry_out_chunk(function, encoding, args, _is_ignored(function, options))
+            value = self._call(function, args, kwargs)
+            if (options is not None or function.options) and _is_ignored(function, options or {}):
+                return OK, CHUNK_SERIALIZER, _NOTHING
             return OK, encoding, _checked(codec.dumps(value, f"the result of {name}"), name)
         except BaseException as error:  # SystemExit and KeyboardInterrupt end the task, not the worker
             return FAILURE, FAILURE_SERIALIZER, _describe(error, name)
 
-    def _carry_out_chunk(self, function: Function, encoding: str, calls: tuple[Any, ...]) -> tuple[str, Payload]:
+    def _call(self, function: Function, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """Call the function; the soft limit is raised in it, or else from here, and not beyond."""
+        soft = self._soft
+        soft.inside = True
+        try:
+            value = function.call(*args, **kwargs)
+            if function.is_async:
+                soft.inside = False
+                value = self._coroutines.run(value)
+            return value
+        finally:
+            soft.inside = False
+
+    def _carry_out_chunk(
+        self, function: Function, encoding: str, calls: tuple[Any, ...], ignored: bool
+    ) -> tuple[str, Payload]:
         """Make several calls; each has its own result or failure, ``[failed, value]``."""
         codec = serializer(encoding if encoding == "pickle" else CHUNK_SERIALIZER)
-        items = [self._item(function, call) for call in calls]
+        items = [self._item(function, call, ignored) for call in calls]
         what = f"the results of {function.name}"
         try:
             return codec.name, _checked(codec.dumps(items, what), function.name)
@@ -61,24 +80,21 @@ class Attempts:
             checked = [item if item[0] else _encodable(codec, item[1], function.name) for item in items]
             return codec.name, _checked(codec.dumps(checked, what), function.name)
 
-    def _item(self, function: Function, args: Sequence[Any]) -> list[Any]:
+    def _item(self, function: Function, args: Sequence[Any], ignored: bool) -> list[Any]:
         try:
-            value = function.call(*args)
-            return [False, self._wait_for(value) if function.is_async else value]
+            value = self._call(function, args, {})
+            return [False, None if ignored else value]
         except BaseException as error:
             return [True, _describe(error, function.name)]
 
-    def _wait_for(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        if self._runner is None:
-            import asyncio  # 45 ms, which workers without async tasks need not pay
-
-            self._runner = asyncio.Runner()
-        return self._runner.run(coroutine)
-
     def close(self) -> None:
         """End what async tasks have left behind."""
-        if self._runner is not None:
-            self._runner.close()
+        self._coroutines.close()
+
+
+def _is_ignored(function: Function, options: dict[str, Any]) -> bool:
+    """Whether nobody wants the value: what the call says of that counts more than what the function declares."""
+    return bool(options.get("ignore_result", function.options.get("ignore_result")))
 
 
 def _checked(payload: Payload, name: str) -> Payload:
@@ -99,11 +115,19 @@ def _encodable(codec: Serializer, value: Any, name: str) -> list[Any]:
 
 def _describe(error: BaseException, name: str) -> bytes:
     """Return the failure as data, its traceback beginning in the task's own code."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
-        trace = trace.tb_next
     try:
-        return dump_failure(error.with_traceback(trace))
+        return dump_failure(error.with_traceback(_from_the_task_on(error.__traceback__)))
     except Exception as fault:
         text = f"{name} raised {type(error).__name__}, which cannot be described: {type(fault).__name__}: {fault}"
         return dump_failure(RuntimeError(text))
+
+
+def _from_the_task_on(trace: TracebackType | None) -> TracebackType | None:
+    """Return the traceback without what leads to the task: our own frames, and those of the event loop between."""
+    begin, each = trace, trace
+    while each is not None:
+        ours = each.tb_frame.f_code.co_filename in _OUR_FILES
+        each = each.tb_next
+        if ours:
+            begin = each
+    return begin

@@ -15,13 +15,14 @@ import traceback
 
 from meshq.core.work import FunctionInfo
 from meshq.errors import ConfigError
-from meshq.tasks import Function, load_functions
+from meshq.tasks import Function, load_commands, load_functions
 from meshq.workers.backlog import Backlog
 from meshq.workers.channel import BlockingChannel
 from meshq.workers.control import ControlThread
 from meshq.workers.link import BROKEN_EXIT, FAILED, FAILED_EXIT, OUTPUT, READY, WorkerSpec
 from meshq.workers.output import Output
 from meshq.workers.results import Results
+from meshq.workers.soft_limit import SoftLimit
 from meshq.workers.turning import WorkerLoop
 
 _PR_SET_PDEATHSIG = 1
@@ -52,17 +53,20 @@ def _serve(data: BlockingChannel, control: BlockingChannel, slate: memoryview) -
     spec = WorkerSpec(*messages[0].items[0])
     output = Output(lambda task, number, lines: data.send(OUTPUT, [task, number, *lines]))
     output.install()
-    functions = _load(spec, data, output)
+    functions, commands = _load(spec, data, output)
     backlog = Backlog()
     results = Results(data)
-    thread = ControlThread(control, backlog, results)
+    soft = SoftLimit(slate, output)
+    thread = ControlThread(control, backlog, results, soft)
+    offered = commands if spec.commands else functions
+    loop = WorkerLoop(offered, data, backlog, results, thread, output, slate, soft, spec.max_tasks)
+    soft.install()
     thread.start()
-    _give_up_in_forks(data, control, backlog, output)
-    infos = [FunctionInfo(f.name, f.source_hash, f.options) for f in functions.values()]
-    data.send(READY, [os.getpid(), infos])
+    _give_up_in_forks(data, control, backlog, output, soft)
+    infos = [FunctionInfo(f.name, f.source_hash, f.options) for f in offered.values()]
+    data.send(READY, [os.getpid(), infos, list(commands)])
     for message in messages[1:]:
         backlog.add(message.items)
-    loop = WorkerLoop(functions, data, backlog, results, thread, output, slate, spec.max_tasks)
     try:
         loop.turn()
     finally:
@@ -102,11 +106,13 @@ def _be_the_first_to_go() -> None:
         pass
 
 
-def _load(spec: WorkerSpec, data: BlockingChannel, output: Output) -> dict[str, Function]:
-    """Import the node's modules; where that fails, say why and exit."""
+def _load(
+    spec: WorkerSpec, data: BlockingChannel, output: Output
+) -> tuple[dict[str, Function], dict[str, Function]]:
+    """Import the node's modules; return its task functions and control commands, or say what is wrong and exit."""
     try:
         sys.path[:] = dict.fromkeys([os.getcwd(), *spec.path, *sys.path])
-        return load_functions(spec.modules, spec.allow)
+        return load_functions(spec.modules, spec.allow), load_commands(spec.modules)
     except ConfigError as error:
         text = str(error)
     except BaseException:
@@ -116,12 +122,15 @@ def _load(spec: WorkerSpec, data: BlockingChannel, output: Output) -> dict[str, 
     os._exit(FAILED_EXIT)
 
 
-def _give_up_in_forks(data: BlockingChannel, control: BlockingChannel, backlog: Backlog, output: Output) -> None:
+def _give_up_in_forks(
+    data: BlockingChannel, control: BlockingChannel, backlog: Backlog, output: Output, soft: SoftLimit
+) -> None:
     """See to it that a process forked by a task is no second worker, and does not hide the death of this one."""
 
     def leave() -> None:
         output.forked = True
         backlog.clear()
+        soft.forget()
         data.close()
         control.close()
 

@@ -1,4 +1,4 @@
-"""The control thread of a worker: recalls are answered, and results leave, while the main thread is busy."""
+"""The control thread of a worker: recalls, soft limits, and results that leave while the main thread is busy."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import threading
 
 from meshq.workers.backlog import Backlog
 from meshq.workers.channel import BlockingChannel
-from meshq.workers.link import BROKEN_EXIT, RECALLED
+from meshq.workers.link import BROKEN_EXIT, RECALLED, SOFT_LIMIT
 from meshq.workers.results import Results
+from meshq.workers.soft_limit import SoftLimit
 
 # A run that was expected to be short and is not holds the results before it back for this long, plus the
 # interpreter's switch interval (5 ms) where it never lets go.
@@ -23,10 +24,11 @@ class ControlThread:
     idle worker wakes for nothing.
     """
 
-    def __init__(self, channel: BlockingChannel, backlog: Backlog, results: Results) -> None:
+    def __init__(self, channel: BlockingChannel, backlog: Backlog, results: Results, soft: SoftLimit) -> None:
         self._channel = channel
         self._backlog = backlog
         self._results = results
+        self._soft = soft
         self._bell, self._rope = os.pipe()
         self.awake = False
 
@@ -46,7 +48,8 @@ class ControlThread:
             poller.register(self._channel, select.POLLIN)
             poller.register(self._bell, select.POLLIN)
             while True:
-                ready = [fd for fd, _ in poller.poll(_HELD_UP_MS if self.awake else None)]
+                ready = [fd for fd, _ in poller.poll(_HELD_UP_MS if self.awake else self._soft.pause_ms)]
+                self._soft.remind()
                 if self._bell in ready:
                     os.read(self._bell, 1)
                 else:
@@ -67,4 +70,7 @@ class ControlThread:
         if messages is None:
             os._exit(BROKEN_EXIT)
         for message in messages:
-            self._channel.send(RECALLED, [message.items, self._backlog.recall(message.items)])
+            if message.kind == SOFT_LIMIT:
+                self._soft.ask(message.items[0])
+            else:
+                self._channel.send(RECALLED, [message.items, self._backlog.recall(message.items)])

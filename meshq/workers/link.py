@@ -16,7 +16,7 @@ RUNS = 2
 
 # Worker → node, on the data pair.
 READY = 3
-"""[pid, rows of FunctionInfo]."""
+"""[pid, rows of FunctionInfo, names of control commands]."""
 FAILED = 4
 """[text]: the modules cannot be loaded; the process exits with FAILED_EXIT."""
 DONES = 5
@@ -31,6 +31,8 @@ RECALL = 8
 """Node → worker: [numbers of runs] to give back unless they have started."""
 RECALLED = 9
 """Worker → node: [runs asked for, runs given back]."""
+SOFT_LIMIT = 10
+"""Node → worker: [number of a run] in which to raise SoftTimeLimitExceeded, unless it has ended."""
 
 RUN_PAYLOAD = Run._fields.index("payload")
 DONE_PAYLOAD = Done._fields.index("payload")
@@ -65,6 +67,8 @@ class WorkerSpec(NamedTuple):
     """What is left to be done at exit (``atexit``, threads) gets this long; then the process is ended."""
     env: dict[str, str] | None = None
     """Environment variables beside the node's own."""
+    commands: bool = False
+    """Whether it carries out the control commands of the modules, instead of their task functions."""
 
 
 def spec_items(spec: WorkerSpec, slot: int) -> list[Any]:

@@ -44,6 +44,8 @@ class _Tagged(io.RawIOBase):
             return len(chunk)
         self._chunks.append(chunk)
         self._pass_on.run()
+        if self._output.on_written is not None:
+            self._output.on_written()
         return len(chunk)
 
     def end_line(self) -> None:
@@ -71,6 +73,8 @@ class Output:
         self._streams = (_Tagged(self, 1), _Tagged(self, 2))
         self.task = b""
         self.forked = False
+        self.on_written: Callable[[], None] | None = None
+        """Called at the end of a write, if something was put off until then; what it raises gets to the writer."""
 
     def emit(self, number: int, lines: list[str]) -> None:
         """Send lines of the task in progress."""

@@ -69,6 +69,11 @@ class Pool:
         if slot in self._workers:
             self._workers[slot].recall(list(runs))
 
+    def soft_limit(self, slot: int, run: int) -> None:
+        """Have ``SoftTimeLimitExceeded`` raised in a run as soon as it is inside its function."""
+        if slot in self._workers:
+            self._workers[slot].soft_limit(run)
+
     def signal(self, slot: int, signum: int) -> None:
         """Send a signal to a worker's process."""
         if slot in self._workers:
@@ -88,6 +93,10 @@ class Pool:
         """Return the process id of a slot's worker, None where there is none."""
         worker = self._workers.get(slot)
         return None if worker is None else worker.pid
+
+    def pids(self) -> dict[int, int]:
+        """Return the process id of each worker, by its slot."""
+        return {slot: worker.pid for slot, worker in self._workers.items()}
 
     def close(self, grace_s: float = 0.0) -> None:
         """End all workers and reap them: those that have not gone by themselves after ``grace_s`` are killed.

@@ -14,6 +14,7 @@ from meshq.workers.control import ControlThread
 from meshq.workers.link import LONG_S, RETIRING
 from meshq.workers.output import Output
 from meshq.workers.results import Results
+from meshq.workers.soft_limit import SoftLimit
 
 # The weight of the newest run in a function's mean time.
 _NEWEST = 0.2
@@ -31,6 +32,7 @@ class WorkerLoop:
         control: ControlThread,
         output: Output,
         slate: memoryview,
+        soft: SoftLimit,
         max_tasks: int,
     ) -> None:
         self._functions = functions
@@ -42,7 +44,7 @@ class WorkerLoop:
         self._output = output
         self._slate = slate
         self._left = max_tasks or inf
-        self._attempts = Attempts()
+        self._attempts = Attempts(soft)
         self._ended = False
 
     def turn(self) -> None:
@@ -65,9 +67,9 @@ class WorkerLoop:
 
     def _run(self, row: Row) -> None:
         self._before(row[3])
+        self._output.task = row[1]
         # From here on, if this process dies, this run is to blame.
         self._slate[0] = row[0]
-        self._output.task = row[1]
         began = perf_counter()
         status, encoding, payload = self._attempts.carry_out(self._functions.get(row[3]), row)
         ended = perf_counter()

@@ -91,6 +91,10 @@ class Worker:
         """Ask for runs back; WorkerRecalled answers."""
         self._send(self._control, link.RECALL, runs)
 
+    def soft_limit(self, run: int) -> None:
+        """Have ``SoftTimeLimitExceeded`` raised in a run, unless it ends before."""
+        self._send(self._control, link.SOFT_LIMIT, [run])
+
     def signal(self, number: int) -> None:
         """Send a signal to the process."""
         self._process.signal(number)
@@ -209,7 +213,7 @@ class Worker:
 
     def _ready(self, items: list[Any]) -> WorkerReady:
         self.ready = True
-        return WorkerReady(self.slot, items[0], [FunctionInfo(*row) for row in items[1]])
+        return WorkerReady(self.slot, items[0], [FunctionInfo(*row) for row in items[1]], tuple(items[2]))
 
     def _failed(self, items: list[Any]) -> None:
         self.failure = str(items[0])

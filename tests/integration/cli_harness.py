@@ -22,7 +22,13 @@ import os
 import time
 from pathlib import Path
 
-from meshq import task
+from meshq import control_command, task
+
+
+@control_command
+def whisper(text, times=1):
+    """A control command of the user's own."""
+    return " ".join([text] * times)
 
 
 @task

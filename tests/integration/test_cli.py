@@ -13,9 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_harness import WAIT_S, Shell
-
-NO_ID = "00000000-0000-0000-0000-000000000001"
+from cli_harness import WAIT_S, Shell, until
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +88,7 @@ def test_without_nodes_the_reason_is_the_json(lonely: Shell) -> None:
     done = lonely.run("nodes", "--timeout", 0.2, "--json")
     assert (done.code, done.err) == (3, "")
     assert done.json()["error"].startswith("no node of the mesh")
+    assert done.json()["type"] == "NoNodes"
 
 
 def test_a_peer_where_nothing_listens_is_named(lonely: Shell) -> None:
@@ -98,124 +97,6 @@ def test_a_peer_where_nothing_listens_is_named(lonely: Shell) -> None:
     assert done.code == 3
     assert "tcp://127.0.0.1:1" in done.err
     assert "nothing listens there" in done.err
-
-
-# ---------------------------------------------------------------------- ctl
-
-
-def test_ping_asks_all_nodes(shell: Shell) -> None:
-    """Every node replies, in one line each."""
-    done = shell.run("ctl", "ping")
-    assert (done.code, done.err) == (0, "")
-    assert [line.split()[:2] for line in done.out.splitlines()[1:]] == [
-        [name, "pong"] for name in sorted(line.split()[0] for line in done.out.splitlines()[1:])
-    ]
-    assert len(done.out.splitlines()) == 3
-
-
-def test_ping_as_json(shell: Shell) -> None:
-    """The replies by node, and nobody missing."""
-    value = shell.run("ctl", "ping", "--json").json()
-    assert sorted(name.partition("@")[0] for name in value["replies"]) == ["left", "right"]
-    assert {reply["ok"] for reply in value["replies"].values()} == {"pong"}
-    assert value["missing"] == {}
-
-
-def test_ping_in_a_cold_shell_is_quick(shell: Shell) -> None:
-    """Start of Python, discovery, command and all replies take 1 s; on a busy machine, one time of five."""
-    for _ in range(5):
-        began = time.monotonic()
-        assert len(shell.run("ctl", "ping", "--json").json()["replies"]) == 2
-        if time.monotonic() - began < 1.5:
-            return
-    pytest.fail("it took longer than 1.5 s each time")
-
-
-@pytest.mark.parametrize("choice", [["--destination", "left"], ["--pattern", "l*"]])
-def test_a_command_to_some_nodes(shell: Shell, choice: list[str]) -> None:
-    """By name or by glob, only those meant reply, and the others are not missed."""
-    value = shell.run("ctl", "ping", *choice, "--json")
-    assert value.code == 0
-    assert [name.partition("@")[0] for name in value.json()["replies"]] == ["left"]
-
-
-def test_a_limit_that_is_reached_is_no_failure(shell: Shell) -> None:
-    """Whoever asks for one reply gets one, and exit code 0."""
-    done = shell.run("ctl", "ping", "--limit", 1, "--json")
-    assert done.code == 0
-    assert len(done.json()["replies"]) == 1
-
-
-def test_a_node_that_is_named_and_not_there_is_missing(shell: Shell) -> None:
-    """The reply of the other is printed, the missing one named with the reason; exit code 5."""
-    done = shell.run("ctl", "ping", "--destination", "left", "--destination", "middle")
-    assert done.code == 5
-    assert "left@" in done.out
-    assert done.err == "meshq: middle is missing: no node of that name was found\n"
-
-
-def test_nobody_meant_is_exit_code_3(shell: Shell) -> None:
-    """Where no node matches, those that are there are named."""
-    done = shell.run("ctl", "ping", "--destination", "middle")
-    assert (done.code, done.out) == (3, "")
-    assert "no node matches middle; seen: left@" in done.err
-
-
-def test_revoke_says_what_became_of_each(shell: Shell) -> None:
-    """Each node replies for each id."""
-    value = shell.run("ctl", "revoke", NO_ID, "--json").json()
-    assert [reply["ok"] for reply in value["replies"].values()] == [{NO_ID: "unknown, will be refused"}] * 2
-
-
-def test_revoke_ends_a_running_task(shell: Shell) -> None:
-    """With ``--terminate`` the task's worker is ended, and the node says so."""
-    marker = shell.directory / "to-be-revoked"
-    task_id = shell.run("call", "photos.slow", marker, 600, "--detach").out.strip()
-    deadline = time.monotonic() + WAIT_S
-    while not marker.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    done = shell.run("ctl", "revoke", task_id, "--terminate", "--signal", "KILL", "--json")
-    assert done.code == 0
-    assert "terminated" in [reply["ok"][task_id] for reply in done.json()["replies"].values()]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (["revoke", "no-id"], "'no-id' is not a task id"),
-        (["revoke", NO_ID, "--signal", "HELLO"], "is not the name of a signal"),
-        (["broadcast", "ping", "5"], "written K=V (got '5')"),
-        (["broadcast", "no name"], "a control command is a name"),
-        (["ping", "--timeout", "0"], "--timeout"),
-        (["ping", "--limit", "0"], "--limit"),
-        (["pong"], "No such command 'pong'"),
-    ],
-)
-def test_wrong_usage_of_ctl(shell: Shell, arguments: list[str], complaint: str) -> None:
-    """Exit code 2, and what is wrong, without a traceback."""
-    done = shell.run("ctl", *arguments)
-    assert (done.code, done.out) == (2, "")
-    assert complaint in done.err
-    assert "Traceback" not in done.err
-
-
-def test_wrong_usage_as_json(lonely: Shell) -> None:
-    """What click and what meshq find wrong are both the one JSON value."""
-    for arguments in (["ping", "--timeout", "x"], ["revoke", "no-id"]):
-        done = lonely.run("ctl", *arguments, "--json")
-        assert (done.code, done.err) == (2, "")
-        assert arguments[-1] in done.json()["error"]
-
-
-def test_broadcast_with_and_without_replies(shell: Shell) -> None:
-    """A command that no node knows is an error reply of each, exit code 1; without ``--reply`` nobody waits."""
-    done = shell.run("ctl", "broadcast", "sing", "volume=11", "--reply")
-    assert done.code == 1
-    assert done.out.count("error: there is no control command 'sing'") == 2
-    assert shell.run("ctl", "broadcast", "ping", "--reply").code == 0
-    silent = shell.run("ctl", "broadcast", "ping", "--json")
-    assert (silent.code, silent.json()["replies"]) == (0, None)
 
 
 # ---------------------------------------------------------------------- call
@@ -255,6 +136,7 @@ def test_a_task_that_fails(shell: Shell) -> None:
     assert value.json()["type"] == "ValueError"
     assert value.json()["error"] == "no such photo"
     assert "photos.py" in value.json()["traceback"]
+    assert uuid.UUID(value.json()["task_id"])
 
 
 @pytest.mark.parametrize("flags", [[], ["--detach"]])
@@ -263,6 +145,10 @@ def test_calling_what_nobody_offers(shell: Shell, flags: list[str]) -> None:
     done = shell.run("call", "photos.paint", *flags)
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith("meshq: no node offers photos.paint.")
+    value = shell.run("call", "photos.paint", *flags, "--json")
+    assert (value.code, value.err) == (1, "")
+    assert value.json()["type"] == "UnknownTask"
+    assert uuid.UUID(value.json()["task_id"])
 
 
 def test_a_call_that_takes_too_long(shell: Shell) -> None:
@@ -270,6 +156,61 @@ def test_a_call_that_takes_too_long(shell: Shell) -> None:
     done = shell.run("call", "photos.slow", shell.directory / "too-long", 3, "--timeout", 1.5)
     assert done.code == 1
     assert done.err == "meshq: no result in 1.5 s: the task is given up\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "error"),
+    [
+        (["--timeout", 0.5], "MeshqError", "no result in 0.5 s"),
+        (["--time-limit", 0.3], "TimeLimitExceeded", "ran past its time limit"),
+        (["--soft-time-limit", 0.3], "SoftTimeLimitExceeded", ""),
+        (["--tag", "plotter"], "UnknownTask", "plotter"),
+    ],
+    ids=lambda value: str(value[0]) if isinstance(value, list) else "",
+)
+def test_a_call_with_options(shell: Shell, options: list[object], kind: str, error: str) -> None:
+    """Each acts on this call; what comes of it is told with type and task id, and with exit code 1."""
+    done = shell.run("call", "photos.slow", shell.directory / "with-options", 3, *options, "--json")
+    assert (done.code, done.err) == (1, "")
+    value = done.json()
+    assert value["type"] == kind
+    assert error in value["error"]
+    assert uuid.UUID(value["task_id"])
+
+
+def test_a_call_that_expires(shell: Shell) -> None:
+    """Behind a task that takes all slots it is given up when its time is over."""
+    marker = shell.directory / "in-the-way"
+    in_the_way = shell.run("call", "photos.slow", marker, 600, "--tag", "gpu", "--detach").out.strip()
+    until(marker.exists)
+    value = shell.run("call", "photos.add", 1, 2, "--tag", "gpu", "--expires", 0.3, "--json")
+    assert (value.code, value.json()["type"]) == (1, "TaskExpired")
+    assert "expired before it was started" in value.json()["error"]
+    assert shell.run("ctl", "terminate", in_the_way, "--signal", "KILL").code == 0
+
+
+def test_a_call_that_starts_later(shell: Shell) -> None:
+    """``--countdown`` holds it back, and its result comes as ever."""
+    began = time.monotonic()
+    assert shell.run("call", "photos.add", 1, 2, "--countdown", 0.7, "--priority", 9, "--tag", "gpu").out == "3\n"
+    assert time.monotonic() - began > 0.7
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--priority", 10], "--priority"),
+        (["--countdown", -1], "--countdown"),
+        (["--expires", 0], "--expires"),
+        (["--time-limit", 1, "--soft-time-limit", 2], "must not be above"),
+        (["--countdown", 2, "--expires", 1], "would expire before it may start"),
+    ],
+)
+def test_wrong_options_of_a_call(lonely: Shell, options: list[object], complaint: str) -> None:
+    """Exit code 2, before nodes are looked for."""
+    done = lonely.run("call", "photos.add", *options)
+    assert (done.code, done.out) == (2, "")
+    assert complaint in done.err
 
 
 @pytest.mark.parametrize("given", ["[1]", "{", '"x"'])
@@ -326,13 +267,25 @@ def test_help_loads_nothing_else(lonely: Shell) -> None:
         [sys.executable, "-c", code], env=lonely.env, capture_output=True, text=True, timeout=WAIT_S, check=True
     )
     assert done.stdout.endswith("code 0\nloaded []\n")
-    for command in ("demo", "node", "nodes", "call", "ctl", "key", "config"):
+    for command in ("demo", "node", "nodes", "call", "result", "ctl", "key", "config", "completion"):
         assert f"\n  {command} " in done.stdout
-    assert "_MESHQ_COMPLETE=bash_source" in done.stdout
+    assert 'eval "$(meshq completion bash)"' in done.stdout
 
 
 @pytest.mark.parametrize(
-    "command", ["node", "nodes", "call", "ctl ping", "ctl revoke", "ctl broadcast", "key new"]
+    "command",
+    [
+        "node",
+        "nodes",
+        "call",
+        "result",
+        "ctl",
+        "ctl revoke",
+        "ctl inspect",
+        "ctl inspect stats",
+        "key new",
+        "completion",
+    ],
 )
 def test_each_command_explains_itself(lonely: Shell, command: str) -> None:
     """``--help`` of a command names it, and exits with 0."""
@@ -352,12 +305,6 @@ def test_a_mistyped_command(lonely: Shell) -> None:
     assert done.code == 2
     assert "there is no command 'nod'; did you mean node or nodes?" in done.err
     assert "the commands are demo, node" in lonely.run("xyzzy").err
-
-
-def test_completion_knows_the_commands(lonely: Shell) -> None:
-    """Shells complete the names of commands as click does it."""
-    done = lonely.run(_MESHQ_COMPLETE="bash_complete", COMP_WORDS="meshq no", COMP_CWORD="1")
-    assert {"plain,node", "plain,nodes"} <= set(done.out.split())
 
 
 def test_a_closed_pipe_is_no_traceback(lonely: Shell) -> None:

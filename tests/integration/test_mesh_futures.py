@@ -184,6 +184,37 @@ def test_revoke_without_terminate_lets_a_running_task_end(narrow: Mesh) -> None:
     assert future.result(timeout=10) == "value"
 
 
+def test_a_task_that_another_program_revokes_ends_at_once(
+    make_narrow: Stage, narrow: Mesh, tmp_path: Path
+) -> None:
+    """Whether it waits at the node or still here; the nodes tell its owner."""
+    running = narrow.submit(work.nap, 1.5, "value")
+    wait_until(running.running)
+    waiting = [narrow.submit(work.note, str(tmp_path / "ran")) for _ in range(2000)]
+    other = make_narrow.client()
+    begin = time.monotonic()
+    other.control.revoke([future.task_id for future in waiting], reply=True)
+    for future in waiting:
+        with pytest.raises(TaskRevoked):
+            future.result(timeout=5)
+    assert time.monotonic() - begin < 1.4
+    assert not running.done()
+    assert running.result(timeout=10) == "value"
+    assert narrow.submit(work.add, 1, 1).result(timeout=10) == 2
+    assert not (tmp_path / "ran").exists()
+    other.close(cancel=True)
+
+
+def test_a_task_that_waits_for_its_time_is_pending(narrow: Mesh) -> None:
+    """It is at a node, but not in its queue."""
+    future = narrow.submit(work.add.options(countdown=1.0), 1, 1)
+    wait_until(lambda: future.is_accepted)
+    assert future.state == "PENDING"
+    assert narrow.submit(work.add, 2, 2).result(timeout=10) == 4
+    assert future.state == "PENDING"
+    assert future.result(timeout=10) == 2
+
+
 def test_task_ids_may_be_given(mesh: Mesh) -> None:
     """A task may be given its id, once: a second one of the id is refused while the first is unfinished."""
     uid = "0" * 31 + "1"

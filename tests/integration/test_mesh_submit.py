@@ -12,7 +12,7 @@ import pytest
 import work
 from mesh_harness import Stage
 
-from meshq import EncodingError, Future, Mesh, NoNodes, RemoteError, UnknownTask
+from meshq import EncodingError, Future, Mesh, NoNodes, QueueFull, RemoteError, UnknownTask
 
 MEGABYTE = 1 << 20
 
@@ -157,6 +157,23 @@ def test_no_nodes_is_said_after_the_timeout(
     with pytest.raises(NoNodes, match=rf"{stage.mesh}.*meshq node"):
         stage.client().submit(work.add, 1, 1).result(timeout=10)
     assert 0.9 < time.monotonic() - begin < 4
+
+
+def test_a_full_outbox_is_an_error_where_nobody_wants_to_wait(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ``block=False`` a submission that finds no room raises ``QueueFull``, which names the setting."""
+    monkeypatch.setenv("MESHQ_OUTBOX_BYTES", "20000")
+    mesh = stage.client(block=False)
+    first = mesh.submit(work.size_of, bytes(15_000))
+    for submit in (mesh.submit, mesh.delay):
+        with pytest.raises(QueueFull, match=r"takes 20000 \(outbox_bytes\)"):
+            submit(work.size_of, bytes(15_000))
+    with pytest.raises(QueueFull):
+        mesh.dmap(work.size_of, [[bytes(1_000)], [bytes(15_000)]])
+    assert first.cancel()
+    stage.start()
+    assert mesh.submit(work.size_of, bytes(15_000)).result(timeout=20) == 15_000
 
 
 def test_calls_wait_for_the_first_node(stage: Stage) -> None:

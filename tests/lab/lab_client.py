@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import IO, Any
 
-from lab_tasks import where
+from lab_tasks import hold, mark, where
 
 from meshq import Future, Mesh
 from meshq.errors import MeshqError
@@ -101,8 +101,44 @@ def beg(mesh: Mesh, diary: Diary) -> None:
     diary.note("nodes", names=[node.full_name for node in mesh.nodes()], why=mesh.explain_absence())
 
 
+def revoke(mesh: Mesh, diary: Diary, count: float, countdown: float) -> None:
+    """Let tasks wait at two nodes of two slots each: queued, parked and detached; revoke them when told to.
+
+    The slots are taken until the file ``go`` is there.
+    """
+    directory = os.environ["LAB_TRACES"]
+    mesh.wait_for_nodes(2, timeout=60)
+    holders = [mesh.submit(hold, f"{directory}/go") for _ in range(4)]
+    while not all(holder.running() for holder in holders):
+        time.sleep(POLL_S)
+    numbers = itertools.count()
+    parked = mark.options(countdown=countdown)
+    tasks = [
+        *(mesh.submit(mark, f"{directory}/{next(numbers)}") for _ in range(int(count))),
+        *(mesh.submit(parked, f"{directory}/{next(numbers)}") for _ in range(int(count))),
+    ]
+    detached = [mesh.delay(mark, f"{directory}/{next(numbers)}") for _ in range(int(count))]
+    diary.note("waiting", unaccepted=mesh.wait_accepted(10.0))
+    while not os.path.exists(f"{directory}/revoke"):
+        time.sleep(POLL_S)
+    replies = mesh.control.revoke([task.task_id for task in (*tasks, *detached)], reply=True, timeout=1.0)
+    diary.note("revoked", by=sorted(replies.by_node()), missing=replies.missing)
+    wait_to_stop(mesh, diary)
+    diary.note("held", hosts=sorted(holder.result(timeout=60) for holder in holders))
+    mesh.wait_for_nodes(2, timeout=60)
+    while unfinished(mesh):
+        time.sleep(POLL_S)
+
+
+def unfinished(mesh: Mesh) -> int:
+    """Return how many attempts the nodes have not finished."""
+    states = mesh.control.ping(timeout=5).by_node().values()
+    return sum(state[name] for state in states for name in ("running", "queued", "parked"))
+
+
 SCENARIOS: dict[str, Callable[..., None]] = {
     "watch": wait_to_stop, "fan-out": fan_out, "map": map_all, "ping": ping, "beg": beg,
+    "revoke": revoke,
 }  # fmt: skip
 
 

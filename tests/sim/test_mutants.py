@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from meshq.core.accounts import NodeAccount
+from meshq.core.discarding import Discarding
 from meshq.core.dispatch import Dispatch
 from meshq.core.events import Send
 from meshq.core.held import Held
@@ -15,7 +16,11 @@ from meshq.core.holder import Holder
 from meshq.core.losses import Losses
 from meshq.core.owned import Ending, Outcome
 from meshq.core.owner import Owner
+from meshq.core.parking import Parking
+from meshq.core.rates import Bucket
 from meshq.core.reporting import Reports
+from meshq.core.revocations import Revocations
+from meshq.core.terms import Terms
 from meshq.core.tombs import Tombs
 from meshq.core.withdrawals import Withdrawals
 from meshq.protocol.messages import Rack, Submit
@@ -122,8 +127,9 @@ def every_result_wins(patch: Patch) -> None:
 
     def settle_and_keep(self: Owner, task: Any, outcome: Outcome) -> None:
         settle(self, task, outcome)
-        task.node = None
-        self._tasks[task.id] = task
+        if type(self) is not Owner:  # a node's own owner passes on what it hears, and must do so once
+            task.node = None
+            self._tasks[task.id] = task
 
     patch.setattr(Owner, "_settle", settle_and_keep)
 
@@ -149,6 +155,54 @@ def leave_taken_for_silence(patch: Patch) -> None:
         client.leaving = True
 
     patch.setattr(Withdrawals, "on_bye", on_bye)
+
+
+@mutant("before its time")
+def countdown_ignored(patch: Patch) -> None:
+    """The node starts what it can, whenever it comes."""
+    begin = Terms.begin
+
+    def begin_at_once(self: Terms, now: float) -> None:
+        begin(self, now)
+        self.start_at = now
+
+    patch.setattr(Terms, "begin", begin_at_once)
+
+
+@mutant("after it has expired")
+def expiry_ignored(patch: Patch) -> None:
+    """The node runs what has expired while it waited there."""
+    patch.setattr(Parking, "_on_alarm", lambda *_: None)
+
+
+@mutant("in a second")
+def rate_ignored(patch: Patch) -> None:
+    """The node counts no runs against a rate limit."""
+    patch.setattr(Bucket, "admit", lambda *_: True)
+
+
+@mutant("after it has acknowledged its revocation")
+def revocation_forgotten(patch: Patch) -> None:
+    """The node drops what it has of a revoked task, and takes it when it comes again."""
+    patch.setattr(Revocations, "contains", lambda *_: False)
+
+
+@mutant("that it has discarded")
+def discarded_in_vain(patch: Patch) -> None:
+    """The owner counts what nodes end themselves, and what runs, as discarded."""
+    called_back = Discarding._begin
+
+    def begin(self: Discarding, purge: Any, now: float) -> None:
+        called_back(self, purge, now)
+        purge.discarded += purge.called_back
+
+    patch.setattr(Discarding, "_begin", begin)
+
+
+@mutant("s after the last fault")
+def parked_for_good(patch: Patch) -> None:
+    """The node does not release what a rate limit held back."""
+    patch.setattr(Parking, "_release", lambda *_: None)
 
 
 @pytest.mark.parametrize("name", _MUTANTS)

@@ -264,4 +264,4 @@ def test_withdrawn_and_revoked_tasks(detached: bool) -> None:
     assert endings(mesh, [running]) == {Ending.REVOKED}
     mesh.quiet(within=5.0)
     assert starts(mesh, waiting) == 0
-    assert node.revokes_answered == [1, 2]
+    assert node.steering.revoked == [1, 2]

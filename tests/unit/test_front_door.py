@@ -31,6 +31,16 @@ def test_every_public_name_loads() -> None:
     assert set(meshq.__all__) <= set(dir(meshq))
 
 
+def test_functions_on_the_default_mesh_open_none_before_they_are_called() -> None:
+    """They load with the client, and importing them starts no thread and asks no network."""
+    program = (
+        "import threading; from meshq import discard_all, dmap, dmap_async, execute_remote, is_done, ping; "
+        "print(threading.active_count())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "1"
+
+
 def test_other_names_are_attribute_errors() -> None:
     """A misspelt name fails as in any module."""
     with pytest.raises(AttributeError, match="has no attribute 'Mash'"):

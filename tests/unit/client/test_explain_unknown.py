@@ -18,6 +18,13 @@ def test_a_function_that_nobody_offers() -> None:
     assert "'--allow photos:blur'" in text
 
 
+def test_a_function_of_the_standard_library() -> None:
+    """No node gets it from a module of tasks; the flag that allows it is named."""
+    text = explain_unknown("operator.add", (), "msgpack", [node("a", "photos.crop")])
+    assert text.endswith("Start a node that allows it by name ('--allow operator:add')")
+    assert "meshq node operator" not in text
+
+
 def test_tags_that_no_node_has() -> None:
     """Where the function is offered, the text is about the tags of the nodes that offer it, and of no others."""
     nodes = [node("a", "photos.blur", tags=("cpu",)), node("b", tags=("gpu", "big"))]

@@ -5,44 +5,18 @@ from __future__ import annotations
 import concurrent.futures
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
+from client_harness import DONE, Handler, make_future
 
 from meshq.client.future import Future
-from meshq.core.owned import Ending, Outcome, OwnedTask
 from meshq.errors import MeshClosed, MeshqError
-from meshq.ids import new_task_id
-
-DONE = Outcome(Ending.DONE, "msgpack", b"\x2a")
-
-
-class Handler:
-    """A mesh that does nothing, unless told to."""
-
-    turns_here = False
-    forked = False
-
-    def withdraw(self, task_id: bytes, timeout: float) -> bool:
-        return False
-
-    def revoke_task(self, task_id: bytes, *, terminate: bool, signal: str) -> object:
-        return None
-
-    def in_loop(self) -> bool:
-        return self.turns_here
-
-    def check_process(self) -> None:
-        if self.forked:
-            raise MeshClosed("forked")
-
-    def turn_until(self, done: Callable[[], bool], timeout: float | None) -> None:
-        pass
 
 
 def make(handler: Handler | None = None) -> Future[int]:
     """Return the future of a msgpack task."""
-    return Future(OwnedTask(new_task_id(), "f", "msgpack", b""), handler or Handler())
+    return make_future(handler or Handler())
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from meshq.client.outcomes import decode
-from meshq.core.owned import Ending, Outcome
-from meshq.errors import RemoteProtocolError
+from meshq.client.outcomes import decode, error_of
+from meshq.core.owned import Ending, Outcome, OwnedTask
+from meshq.errors import RemoteProtocolError, TimeLimitExceeded
 from meshq.protocol.codec import serializer
 from meshq.protocol.payload import Payload
 
@@ -43,3 +43,23 @@ def test_the_serializer_of_the_call_and_msgpack_are_taken(asked: str) -> None:
     """A result comes in the serializer of its call, and a chunk of results may come in msgpack."""
     assert decode(outcome(asked, serializer(asked).dumps([1], "x")), asked) == [1]
     assert decode(outcome("msgpack", serializer("msgpack").dumps([1], "x")), asked) == [1]
+
+
+def test_what_expired_says_whether_it_was_tried() -> None:
+    """A task that comes back from a lost node too late has a story."""
+    task = OwnedTask(b"t" * 16, "m.f", "msgpack", b"")
+    plain = str(error_of(task, Outcome(Ending.EXPIRED)))
+    assert plain.startswith("task m.f (74747474-")
+    assert plain.endswith("expired before it was started")
+    tried = str(error_of(task, Outcome(Ending.EXPIRED, text="attempt 1 on node@a: signal 9")))
+    assert tried.endswith("expired before it was started again, after attempt 1 on node@a: signal 9")
+
+
+def test_what_ran_for_too_long_says_for_how_long() -> None:
+    """The node's words arrive, as many as a person reads; without them it is said all the same."""
+    task = OwnedTask(b"t" * 16, "m.f", "msgpack", b"")
+    error = error_of(task, Outcome(Ending.TIME_LIMIT, "", b"m.f ran past its time limit of 2 s"))
+    assert isinstance(error, TimeLimitExceeded)
+    assert str(error).endswith("was ended: m.f ran past its time limit of 2 s")
+    assert len(str(error_of(task, Outcome(Ending.TIME_LIMIT, "", b"\xff" * 100_000)))) < 2_000
+    assert "past its time limit" in str(error_of(task, Outcome(Ending.TIME_LIMIT)))

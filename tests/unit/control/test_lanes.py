@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from meshq.control import lanes as lanes_module
 from meshq.control.lanes import ControlLanes, Reach
+from meshq.core.candidates import Absent
 from meshq.protocol.messages import Command, Hello
 from meshq.transport.context import make_context
 from meshq.transport.loop import Loop
@@ -26,14 +28,30 @@ class Controller:
         self._mute = socket.create_server(("127.0.0.1", 0))
         self.port = self._mute.getsockname()[1]
         self.reach = Reach(b"n" * 16, 1, "node@h", f"tcp://127.0.0.1:{self.port}", self.port)
+        self.present = True
+        self.away: list[Absent] = []
+        self.changes = 0
         hello = Hello(COMMAND.client, b"s" * 16, "m", "control", "client", 1, 1)
-        self.lanes = ControlLanes(self.loop, self.context, None, hello, lambda: [self.reach])
+        self.lanes = ControlLanes(self.loop, self.context, None, hello, self)
         self.finished: list[dict[str, str]] = []
 
-    def begin(self, timeout: float) -> None:
+    def reaches(self) -> list[Reach]:
+        """Return the one node."""
+        return [self.reach] if self.present else []
+
+    def absent(self) -> list[Absent]:
+        """Return who should be there and is not."""
+        return self.away
+
+    def miss(self, *away: Absent) -> None:
+        """Let these be absent from now on."""
+        self.away = list(away)
+        self.changes += 1
+
+    def begin(self, timeout: float, command: Command = COMMAND) -> None:
         """Give the command."""
         self.lanes.begin(
-            COMMAND, timeout=timeout, limit=None, gather=False, on_reply=lambda *_: None,
+            command, timeout=timeout, limit=None, gather=False, on_reply=lambda *_: None,
             on_finish=self.finished.append,
         )  # fmt: skip
 
@@ -90,3 +108,56 @@ def test_an_effect_that_is_unknown_raises(controller: Controller) -> None:
     running = controller.lanes._running[COMMAND.command]
     with pytest.raises(AssertionError):
         controller.lanes._apply(running, [object()])  # type: ignore[list-item]
+
+
+AWAY = Absent(b"a" * 16, "away@h", "silent")
+
+
+@pytest.mark.parametrize(("code", "reason"), [("silent", "unreachable"), ("auth", "authentication refused")])
+def test_who_is_absent_is_missing(controller: Controller, code: str, reason: str) -> None:
+    """With the reason; a command for others has nothing to do with it."""
+    controller.present = False
+    controller.miss(AWAY._replace(code=code))
+    controller.begin(0.2)
+    assert controller.until_finished() == {"away@h": reason}
+    controller.finished.clear()
+    controller.begin(0.2, COMMAND._replace(command=b"l" * 16, destination=["other"]))
+    assert controller.until_finished() == {}
+
+
+def test_who_turns_out_to_be_absent_or_to_have_ended_changes_what_a_command_waits_for(
+    controller: Controller,
+) -> None:
+    """While it is under way: a node that others name is waited for, until it is known to be no more."""
+    controller.present = False
+    controller.miss(AWAY)
+    controller.begin(60)
+    controller.miss(AWAY, AWAY._replace(node=b"b" * 16, name="late@h"))
+    controller.lanes.step()
+    assert controller.lanes._running[COMMAND.command].machine.silent == ["away@h", "late@h"]
+    controller.miss(AWAY._replace(node=b"b" * 16, name="late@h"))
+    controller.lanes.step()
+    assert controller.lanes._running[COMMAND.command].machine.silent == ["late@h"]
+    controller.miss()
+    controller.lanes.step()
+    assert controller.finished == [{}]
+
+
+def test_who_comes_up_is_not_absent(controller: Controller) -> None:
+    """Its lane is opened, and it is expected as before."""
+    controller.present = False
+    controller.miss(AWAY._replace(node=controller.reach.node, name=controller.reach.name))
+    controller.begin(60)
+    controller.present = True
+    controller.miss()
+    controller.lanes.refresh()
+    assert controller.lanes._running[COMMAND.command].machine.silent == ["node@h"]
+
+
+def test_so_many_absent_ones_are_waited_for(controller: Controller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not all that a spoofer makes up."""
+    monkeypatch.setattr(lanes_module, "MAX_ABSENT", 2)
+    controller.present = False
+    controller.miss(*(AWAY._replace(node=bytes([number]) * 16, name=f"{number}@h") for number in range(5)))
+    controller.begin(0.2)
+    assert list(controller.until_finished()) == ["0@h", "1@h"]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from owner_words import joined, make_task, make_tasks
 
-from meshq.core.accounts import NodeAccount, WaitingQueue
+from meshq.core.accounts import PARKED_PAUSE_S, NodeAccount, WaitingQueue
 
 
 def queue(
     function: str = "f", serializer: str = "msgpack", tags: frozenset[str] = frozenset(), *, detached: bool = False
 ) -> WaitingQueue:
     """Return a queue made at time 0."""
-    return WaitingQueue(function, serializer, tags, detached, 0.0)
+    return WaitingQueue(function, serializer, tags, detached, 5, 0.0)
 
 
 def test_a_new_node_may_get_two_attempts_a_slot() -> None:
@@ -47,6 +47,68 @@ def test_detached_attempts_take_no_credit() -> None:
     assert (account.used, account.room("f", None), account.load()) == (0, 4, 0.5)
     account.take(task)
     assert (account.used, account.load()) == (0, 0.0)
+
+
+def books(account: NodeAccount) -> tuple[int, int, int, int]:
+    """Return credit in use, the same of f, the parked, and those of them that are unanswered."""
+    return account.used, account.used_of["f"], account.parked, account.parking
+
+
+def test_parked_attempts_take_no_credit() -> None:
+    """What the node sets aside frees its credit, counts as load, and takes some anew once it waits for a slot."""
+    account, task = NodeAccount(joined(slots=2)), make_task()
+    account.put(task)
+    assert books(account) == (1, 1, 0, 0)
+    for _ in range(2):
+        account.park(task)
+        task.accepted = True
+        assert books(account) == (0, 0, 1, 0)
+    assert account.load() == 0.5
+    account.unpark(task)
+    assert books(account) == (1, 1, 0, 0)
+    account.park(task)
+    account.take(task)
+    assert books(account) == (0, 0, 0, 0)
+    assert not task.parked
+
+
+def test_attempts_sent_to_be_parked_are_counted_until_answered() -> None:
+    """However the answer turns out, nothing of them stays in the books."""
+    account = NodeAccount(joined(slots=2))
+    parked, started, refused = tasks = make_tasks(3)
+    for task in tasks:
+        task.parked = True
+        account.put(task)
+    assert books(account) == (0, 0, 3, 3)
+    account.park(parked)
+    parked.accepted = True
+    account.unpark(started)
+    account.take(refused)
+    assert books(account) == (1, 1, 1, 0)
+    account.take(parked)
+    account.take(started)
+    assert books(account) == (0, 0, 0, 0)
+
+
+def test_a_detached_attempt_is_not_parked() -> None:
+    """It takes no credit anyway, whatever its node says."""
+    account, task = NodeAccount(joined()), make_task(detached=True)
+    account.put(task)
+    account.park(task)
+    assert (books(account), task.parked) == ((0, 0, 0, 0), False)
+
+
+def test_a_node_that_may_park_no_more_is_spared_for_a_moment() -> None:
+    """A function that it limits, or all that is delayed, is kept from it for a second."""
+    account, task = NodeAccount(joined()), make_task()
+    account.pause(task, 1.0)
+    assert account.is_paused("f", 1.0)
+    assert not account.is_paused("g", 1.0)
+    assert not account.is_paused("f", 1.0 + PARKED_PAUSE_S)
+    assert (account.paused_until, account.delayed_until) == ({}, 0.0)
+    task.due_at = 2.0
+    account.pause(task, 1.0)
+    assert (account.paused_until, account.delayed_until) == ({}, 1.0 + PARKED_PAUSE_S)
 
 
 def test_room_is_bounded_by_credit_and_by_each_functions_window() -> None:

@@ -15,6 +15,7 @@ from meshq.core.broadcast import (
     Broadcast,
     BroadcastEvent,
     Deliver,
+    Excused,
     Expected,
     Finish,
     LaneProblem,
@@ -268,3 +269,40 @@ def test_who_has_still_to_answer_is_known_all_along() -> None:
     assert run.handle(Subscribed(B), 0.0) == [Publish()]
     assert run.handle(Answered(A, "node@a", 1), 0.1) == [Deliver(A, "node@a", 1)]
     assert run.silent == ["node@b"]
+
+
+def test_who_turns_out_to_have_ended_is_excused() -> None:
+    """A node that was only named, and is no more, holds up nothing."""
+    run = start(NAMES)
+    feed(run, *ready(A))
+    assert run.handle(Excused(B), 0.1) == [Publish()]
+    assert run.handle(Answered(A, "node@a", 1), 0.1) == [Deliver(A, "node@a", 1), Finish({})]
+
+
+def test_who_is_excused_after_the_publishing_ends_the_command() -> None:
+    """It was not reached, so nothing is to be expected of it; nor when the last one is excused."""
+    run = start(NAMES)
+    feed(run, *ready(A))
+    assert run.handle(LaneProblem(B, UNREACHABLE), 0.1) == [Publish()]
+    assert run.handle(Answered(A, "node@a", 1), 0.1) == [Deliver(A, "node@a", 1)]
+    assert run.handle(Excused(B), 0.2) == [Finish({})]
+    alone = start({A: "node@a"})
+    assert alone.handle(Excused(A), 0.1) == [Finish({})]
+
+
+def test_who_was_sent_the_command_is_not_excused() -> None:
+    """It may have carried it out before it ended; and who has answered has done so."""
+    run = start(NAMES)
+    feed(run, *ready(A), Subscribed(B))
+    assert run.handle(LaneUp(B), 0.0) == [Publish()]
+    feed(run, Excused(A), LaneProblem(A, UNREACHABLE), now=0.1)
+    assert run.handle(Answered(B, "node@b", 1), 0.2) == [Deliver(B, "node@b", 1)]
+    feed(run, Excused(B), Excused(C), now=0.3)
+    assert run.tick(1.0) == [Finish({"node@a": UNREACHABLE})]
+
+
+def test_who_is_excused_may_be_expected_again() -> None:
+    """It was announced anew."""
+    run = start({A: "node@a"}, gather=True)
+    feed(run, Excused(A), Expected(A, "node@a"), Subscribed(A), now=0.1)
+    assert run.handle(LaneUp(A), 0.1) == [Publish()]

@@ -186,3 +186,12 @@ def test_the_number_of_clients_is_bounded(book: Callers, monkeypatch: pytest.Mon
     assert code(book, b"3", hello()) == ""
     book.forget(A)
     assert code(book, b"2", hello(B)) == ""
+
+
+def test_who_is_answered_on_a_lane(book: Callers) -> None:
+    """Each client once, where it greeted last."""
+    for route, greeting in ((b"1", hello()), (b"2", hello()), (b"3", hello(B)), (b"4", hello(B, lane="control"))):
+        assert code(book, route, greeting) == ""
+    assert book.answered("work") == [b"2", b"3"]
+    book.drop(b"3")
+    assert book.answered("work") == [b"2"]

@@ -25,8 +25,18 @@ from holder_conversation import (
 
 from meshq.core import clients as module
 from meshq.core.events import Send
-from meshq.core.holding import ClientGreeted, ClientUnreachable, DrainAsked, Drained, HolderEffect, RecallRuns
-from meshq.protocol.messages import Bye, ByeAck, Credit, Draining, Nack, Refused, Started
+from meshq.core.holding import (
+    ClientGreeted,
+    ClientUnreachable,
+    DrainAsked,
+    Drained,
+    HolderEffect,
+    RecallRuns,
+    ResizeAsked,
+    StartRuns,
+    StartWorker,
+)
+from meshq.protocol.messages import Bye, ByeAck, Credit, Draining, Nack, Parked, Refused, Started
 
 HANDED_BACK = (1, "draining", "the node finishes what it has and takes nothing new")
 
@@ -196,6 +206,36 @@ def test_our_own_owner_is_never_forgotten() -> None:
     talk.hear(done(1), start(run(2, 2)), to(OWN, result(1)))
 
 
+def test_what_is_parked_outlives_its_client_no_longer_than_what_is_queued() -> None:
+    """For 15 minutes without a word; then the client, should it come back, may send it again."""
+    talk = Conversation()
+    talk.do_quietly(A, submit(1, countdown=3_000.0))
+    talk.hear(ClientUnreachable(A))
+    talk.wait(890.0)
+    assert talk.holder.counts()["parked"] == 1
+    talk.wait(20.0)
+    assert talk.holder.counts()["parked"] == 0
+    text = "dropped, since nothing was heard of the client for 900 s"
+    talk.hear(ClientGreeted(A), to(A, Credit(2, 2), Nack(task(1), 1, "full", text)))
+
+
+def test_on_a_new_connection_a_client_hears_again_what_is_parked() -> None:
+    """The first word may have been lost, and what is parked takes up none of its credit."""
+    talk = Conversation()
+    talk.do_quietly(A, submit(1, countdown=60.0))
+    talk.hear(ClientUnreachable(A))
+    talk.wait(10.0)
+    talk.hear(ClientGreeted(A), to(A, Credit(2, 2), Parked(task(1), 1, about(50.0))))
+
+
+def test_what_is_parked_is_no_work_of_others() -> None:
+    """However much a client has parked, another hears of no load, and has all that one alone would have."""
+    talk = Conversation(clients=(A, B))
+    talk.do_quietly(A, *[submit(number, countdown=60.0) for number in range(100)])
+    talk.do_quietly(B, submit(200))
+    assert credits(talk.pass_time(1.0)) == [to(A, Credit(2, 2, 1))]
+
+
 # ---------------------------------------------------------------------- draining
 
 
@@ -217,3 +257,30 @@ def test_our_own_owner_keeps_its_queue_while_the_node_drains() -> None:
     talk.say(A, submit(3))
     talk.hear(DrainAsked(), to(A, Nack(task(3), *HANDED_BACK), Draining()))
     talk.hear(done(1), start(run(2, 2)), to(OWN, result(1)))
+
+
+def test_what_is_parked_is_handed_back_too() -> None:
+    """But for what was entrusted to the node, which is finished here however long that takes."""
+    talk = Conversation(clients=(A, OWN))
+    talk.do_quietly(OWN, submit(1, countdown=60.0))
+    talk.do_quietly(A, submit(2, countdown=60.0))
+    talk.hear(DrainAsked(), to(A, Nack(task(2), *HANDED_BACK), Draining()))
+    [started] = [effect for effect in talk.pass_time(60.005) if isinstance(effect, StartRuns)]
+    talk.hear(done(1), to(OWN, result(1)))
+    talk.say(OWN, rack(1), Drained())
+    assert started.slot == 0
+
+
+def test_all_hear_of_a_new_number_of_slots() -> None:
+    """But those out of reach, who hear of it when they greet."""
+    talk = Conversation(clients=(A, B))
+    talk.hear(ClientUnreachable(B))
+    talk.hear(ResizeAsked(2), StartWorker(1), to(A, Credit(2, 4)))
+    talk.hear(ClientGreeted(B), to(B, Credit(2, 4)))
+
+
+def test_peers_are_no_clients() -> None:
+    """Other nodes submit nothing: they are not counted, and are not told of credit."""
+    talk = Conversation()
+    talk.hear(ClientGreeted(B, "node", "node on HOST"))
+    assert talk.holder.counts()["clients"] == 1

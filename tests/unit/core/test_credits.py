@@ -58,10 +58,10 @@ def test_a_client_with_long_runs_keeps_what_one_more_than_its_share_needs() -> N
 
 
 def test_active_clients_share() -> None:
-    """Those without work here are not counted, nor is what is done or entrusted."""
+    """Those without work here are not counted, nor is what is done, entrusted or parked."""
     credits = Credits(SLOTS)
     busy, other, idle, entrusting = (client(n, mean_s=0.0001) for n in (10, 30, 0, 5))
-    entrusting.entrusted = 5
+    entrusting.entrusted, entrusting.parked = 3, 2
     credits.survey([busy, other, idle, entrusting])
     assert credits.update(busy) == Credit(1, (SLOTS + 401) // 2, 30)
     assert credits.update(other) == Credit(1, (SLOTS + 401) // 2, 10)
@@ -90,3 +90,11 @@ def test_a_client_s_own_work_is_none_of_the_others() -> None:
     for attempts in (50, 0, 200):
         hold(account, attempts)
         assert credits.update(account) is None
+
+
+def test_more_slots_are_more_credit() -> None:
+    """From the next message on."""
+    credits, one = Credits(SLOTS), client()
+    credits.update(one)
+    credits.resize(2 * SLOTS)
+    assert credits.update(one) == Credit(2, 4 * SLOTS)

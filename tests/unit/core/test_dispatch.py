@@ -5,7 +5,9 @@ from __future__ import annotations
 from meshq.core.dispatch import WAY_S, Dispatch
 from meshq.core.held import ClientAccount, Held, HeldState, Intent
 from meshq.core.holding import RecallRuns, StartRuns
+from meshq.core.rates import Bucket
 from meshq.core.slots import LONG_RUN_S
+from meshq.core.timers import Timers
 from meshq.core.work import Run
 from meshq.protocol.messages import Submit
 
@@ -22,10 +24,11 @@ class Shop:
             slot.ready = True
         self.clients = {name: ClientAccount(name.encode() * 16, now=0.0) for name in "ABC"}
 
-    def queue(self, *names: str, function: str = "f") -> list[Held]:
+    def queue(self, *names: str, function: str = "f", **options: object) -> list[Held]:
         """Queue an attempt of each client named."""
+        options["k"] = 1
         helds = [
-            Held(self.clients[name[0]], *Submit(name.encode() * 8, 1, function, "msgpack", b"x", False, {"k": 1}))
+            Held(self.clients[name[0]], *Submit(name.encode() * 8, 1, function, "msgpack", b"x", False, options))
             for name in names
         ]
         for held in helds:
@@ -40,6 +43,10 @@ class Shop:
     def fill(self, now: float = BEGIN) -> dict[int, list[str]]:
         """Fill the slots; return the names of what each was given."""
         return {batch.slot: [run.task.decode()[:2] for run in batch.runs] for batch in self.dispatch.fill(now)}
+
+    def names(self, client: str) -> list[str]:
+        """Return the names of what a client has queued, in the order of their start."""
+        return [held.task.decode()[:2] for held in self.clients[client].queued()]
 
     def end(self, *runs: int, now: float = BEGIN) -> None:
         """Let these runs end."""
@@ -240,4 +247,133 @@ def test_slots_that_are_busy_for_long_get_nothing() -> None:
     shop.learn("g", 60.0)
     shop.queue("A1", "A2", "A3", function="g")
     assert shop.fill() == {0: ["A1"], 1: ["A2"]}
+    assert shop.fill() == {}
+
+
+# ---------------------------------------------------------------------- priorities
+
+
+def test_a_client_s_attempts_go_by_priority() -> None:
+    """9 first, in order within one; those that come back are first of their own priority only."""
+    shop = Shop()
+    shop.learn(seconds=0.001)
+    shop.queue("A1")
+    shop.queue("A2", "A3", priority=9)
+    shop.queue("A4", priority=0)
+    assert shop.fill() == {0: ["A2", "A3"]}
+    a2, a3 = shop.dispatch.vacate(0)
+    shop.dispatch.slots.all[0].ready = True
+    shop.queue("A5", priority=9)
+    shop.dispatch.queue_first([a2, a3])
+    assert shop.names("A") == ["A2", "A3", "A5", "A1", "A4"]
+    assert shop.fill() == {0: ["A2", "A3"]}
+    shop.end(3, 4)
+    assert shop.fill() == {0: ["A5", "A1"]}
+    shop.end(5, 6)
+    assert shop.fill() == {0: ["A4"]}
+
+
+def test_a_client_that_always_says_9_has_no_more_turns() -> None:
+    """Clients are served in turn, whatever priorities they use."""
+    shop = Shop()
+    shop.learn(seconds=0.0004)
+    shop.queue("A1", "A2", "A3", priority=9)
+    shop.queue("B1", "B2", priority=0)
+    assert shop.fill() == {0: ["A1", "B1", "A2", "B2", "A3"]}
+
+
+def test_one_that_had_to_step_back_is_first_of_its_priority_again() -> None:
+    """Its client has its turn as if it had just come."""
+    shop = Shop()
+    shop.queue("A1", "A2", "B1")
+    [a3] = shop.queue("A3", priority=9)
+    a1 = shop.clients["A"].lower[5][0]
+    shop.dispatch.unqueue(a1)
+    shop.dispatch.unqueue(a3)
+    shop.dispatch.queue_ahead(a1)
+    assert shop.names("A") == ["A1", "A2"]
+    assert shop.dispatch.clear(shop.clients["B"]) != []
+    shop.dispatch.clear(shop.clients["A"])
+    shop.dispatch.queue_ahead(a1)
+    assert shop.fill() == {0: ["A1"]}
+
+
+# ---------------------------------------------------------------------- rate limits and expiry
+
+
+def test_a_token_is_spent_by_a_start_and_freed_by_leaving_the_queue() -> None:
+    """And what has started, or left, is not waited for any more."""
+    shop = Shop()
+    bucket = Bucket(1.0, Timers())
+    helds = shop.queue("A1", "A2", "B1", function="g", rate_limit=1)
+    for held in helds:
+        assert held.terms is not None
+        held.terms.bucket = bucket
+        bucket._queued[held] = BEGIN
+        shop.dispatch.alarms.set(held, BEGIN + 60.0)
+    assert shop.fill() == {0: ["A1"]}
+    assert bucket.seconds(1, BEGIN) == 3.0
+    shop.dispatch.unqueue(helds[1])
+    shop.dispatch.clear(shop.clients["B"])
+    assert bucket.seconds(1, BEGIN) == 1.0
+    assert len(shop.dispatch.alarms) == 0
+
+
+def test_a_timed_attempt_without_a_limit() -> None:
+    """It has no token to spend, or to free, and goes ahead like any other."""
+    shop = Shop()
+    shop.learn()
+    shop.queue("A1", "A2", "A3", "B1", expires=60.0)
+    shop.dispatch.unqueue(shop.clients["B"].queue[0])
+    assert shop.fill() == {0: ["A1", "A2", "A3"]}
+
+
+def test_at_a_low_rate_nothing_goes_ahead() -> None:
+    """Neither behind another run, nor another behind it."""
+    shop = Shop()
+    shop.learn()
+    [slow] = shop.queue("A1", rate_limit=1)
+    assert slow.terms is not None
+    slow.terms.bucket = Bucket(1.0, Timers())
+    shop.queue("B1")
+    assert shop.fill() == {0: ["A1"]}
+    shop.end(1)
+    assert shop.fill() == {0: ["B1"]}
+    [slow] = shop.queue("A2", rate_limit=1)
+    assert slow.terms is not None
+    slow.terms.bucket = Bucket(1.0, Timers())
+    assert shop.fill() == {}
+
+
+def test_what_a_function_s_limit_holds_for() -> None:
+    """All that is queued or ahead of it, but for calls with a limit of their own."""
+    shop = Shop(slots=2)
+    shop.learn()
+    shop.queue("A0", "A1", "A2", "A3")
+    shop.queue("A4", rate_limit=1)
+    assert shop.fill() == {0: ["A0", "A2", "A4"], 1: ["A1", "A3"]}
+    for slot in shop.dispatch.slots:
+        slot.ready = False
+    shop.queue("A5", "B1", "A6")
+    shop.queue("A7", function="g")
+    shop.queue("A8", rate_limit=1)
+    assert [held.task[:2] for held in shop.dispatch.handed_out("f")] == [b"A0", b"A1", b"A2", b"A3", b"A4"]
+    assert list(shop.dispatch.recall_ahead("f")) == [RecallRuns(0, [3]), RecallRuns(1, [4])]
+    assert list(shop.dispatch.recall_ahead("f")) == []
+    assert [held.task[:2] for held in shop.dispatch.take_out("f")] == [b"B1", b"A5", b"A6"]
+    assert (shop.names("A"), shop.names("B")) == (["A7", "A8"], [])
+    assert shop.dispatch.take_out("f") == []
+
+
+def test_a_slot_that_closes_gets_nothing_more() -> None:
+    """What waits behind its run is called back; what had been called back already is not asked for again."""
+    shop = Shop()
+    shop.learn()
+    shop.queue("A1", "A2", "A3")
+    shop.fill()
+    [slot] = shop.dispatch.slots
+    list(slot.runs.values())[1].intent = Intent.WITHDRAW
+    assert list(shop.dispatch.close(slot)) == [RecallRuns(0, [3])]
+    assert list(shop.dispatch.close(slot)) == []
+    shop.queue("A4")
     assert shop.fill() == {}

@@ -8,8 +8,9 @@ from holder_conversation import A, rack, result, task
 from meshq.core.endings import Endings
 from meshq.core.events import Send
 from meshq.core.held import ClientAccount, Held, HeldState
+from meshq.core.kept import Kept
 from meshq.core.reporting import Reports
-from meshq.protocol.messages import Status
+from meshq.protocol.messages import Result, Status
 
 
 class Scene:
@@ -17,7 +18,8 @@ class Scene:
 
     def __init__(self) -> None:
         self.reports = Reports()
-        self.endings = Endings(self.reports)
+        self.kept = Kept()
+        self.endings = Endings(self.reports, self.kept)
         self.client = ClientAccount(A, 0.0)
         self.held = Held(self.client, task(1), 2, "f", "msgpack", b"x", False, None)
         self.client.held[task(1)] = self.held
@@ -25,6 +27,10 @@ class Scene:
     def end(self) -> None:
         """Let the attempt end with a value."""
         self.endings.end(self.held, Status.OK, "msgpack", b"value", 0.02, 1.0)
+
+    def found(self) -> Result | None:
+        """Return what is kept for whoever asks."""
+        return self.kept.find(task(1), 1.0)
 
     def is_over(self, attempt: int = 2) -> bool:
         """Return whether a copy of the attempt would be ignored."""
@@ -37,14 +43,18 @@ def scene() -> Scene:
     return Scene()
 
 
-def test_a_result_is_kept_until_it_is_acknowledged(scene: Scene) -> None:
-    """Then nothing is left of the attempt but the memory that it is over; a second RACK changes nothing."""
+VALUE = result(1, 2)._replace(seconds=0.0)
+
+
+def test_a_result_waits_until_it_is_acknowledged(scene: Scene) -> None:
+    """From then on it is kept for whoever asks, and the attempt is over; a second RACK changes nothing."""
     scene.end()
     assert scene.reports.flush() == [Send(A, [result(1, 2)])]
-    assert (scene.held.state, scene.is_over()) == (HeldState.DONE, False)
+    assert (scene.held.state, scene.is_over(), scene.found()) == (HeldState.DONE, False, None)
     for _ in range(2):
         scene.endings.on_rack(scene.client, rack(1, 2), 1.0)
         assert (scene.client.held, scene.client.unacknowledged, scene.is_over()) == ({}, {}, True)
+        assert scene.found() == VALUE
 
 
 def test_the_acknowledgement_of_another_attempt_does_not_count(scene: Scene) -> None:
@@ -55,10 +65,25 @@ def test_the_acknowledgement_of_another_attempt_does_not_count(scene: Scene) -> 
 
 
 def test_nobody_hears_of_the_end_where_the_client_has_left(scene: Scene) -> None:
-    """No result is made, and none kept."""
+    """No result is sent, but it is kept for whoever asks."""
     scene.client.leaving = True
     scene.end()
     assert (scene.reports.flush(), scene.client.held, scene.is_over()) == ([], {}, True)
+    assert scene.found() == VALUE
+
+
+def test_a_client_leaves_a_result_behind(scene: Scene) -> None:
+    """One that it has not acknowledged is not sent again, and kept for whoever asks."""
+    scene.end()
+    scene.endings.leave(scene.held, 1.0)
+    assert (scene.client.held, scene.client.unacknowledged, scene.is_over()) == ({}, {}, True)
+    assert scene.found() == VALUE
+
+
+def test_of_an_attempt_that_has_no_result_none_is_kept(scene: Scene) -> None:
+    """Nor is anything else done to it."""
+    scene.endings.keep(scene.held, 1.0)
+    assert (scene.found(), scene.client.held) == (None, {task(1): scene.held})
 
 
 def test_what_is_forgotten_is_never_run_and_what_is_dropped_may_come_again(scene: Scene) -> None:

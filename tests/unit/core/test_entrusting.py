@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from holder_conversation import (
     OWN,
@@ -9,6 +11,7 @@ from holder_conversation import (
     A,
     B,
     Conversation,
+    about,
     done,
     rack,
     result,
@@ -22,7 +25,6 @@ from holder_conversation import (
 
 from meshq.core import entrusting, holder
 from meshq.core.holding import (
-    ClientGreeted,
     ClientUnreachable,
     Disown,
     Entrust,
@@ -61,7 +63,7 @@ def test_there_and_back() -> None:
     talk.hear(entrusted_done(1), to(A, detached_result(1)))
     talk.say(A, rack(1))
     talk.hear(entrusted_done(1))
-    assert talk.holder.counts() == {"queued": 0, "running": 0, "finished": 0, "clients": 1}
+    assert talk.holder.counts() == {"queued": 0, "parked": 0, "running": 0, "finished": 0, "clients": 1}
 
 
 def test_our_own_attempt_is_another_than_the_client_s() -> None:
@@ -76,7 +78,7 @@ def test_our_own_attempt_is_another_than_the_client_s() -> None:
 
 
 def test_it_goes_on_after_the_client_has_left() -> None:
-    """BYE leaves a detached task alone; its result waits for the client to come back."""
+    """BYE leaves a detached task alone; its result is kept for whoever asks."""
     talk = Conversation()
     talk.say(A, [submit(1, detached=True), submit(2)], entrust(1), start(run(1, 2)), to(A, Accepted(task(1), 1)))
     talk.do_quietly(A, Bye())
@@ -85,16 +87,17 @@ def test_it_goes_on_after_the_client_has_left() -> None:
     talk.wait(2_000.0)
     talk.hear(entrusted_done(1))
     talk.wait(3_590.0)
-    talk.hear(ClientGreeted(A), to(A, Credit(2, 2), detached_result(1)))
+    assert talk.holder.survey.result(task(1), talk.now) == detached_result(1)
 
 
-def test_a_result_of_a_client_that_left_is_kept_over_its_bye() -> None:
-    """BYE drops what is not detached only."""
+def test_a_result_of_a_client_that_leaves_is_kept_over_its_bye() -> None:
+    """It is not sent again, and there for whoever asks."""
     talk = Conversation()
     talk.say(A, submit(1, detached=True), entrust(1), to(A, Accepted(task(1), 1)))
     talk.hear(entrusted_done(1), to(A, detached_result(1)))
     talk.say(A, Bye(), to(A, ByeAck(0)))
-    assert talk.holder.counts()["finished"] == 1
+    assert talk.holder.counts()["finished"] == 0
+    assert talk.holder.survey.result(task(1), talk.now) == detached_result(1)
 
 
 def test_a_later_attempt_takes_over() -> None:
@@ -205,3 +208,23 @@ def test_a_client_hears_that_its_detached_task_has_started() -> None:
     talk.do_quietly(A, submit(1, detached=True))
     talk.hear(EntrustedStarted(A, task(1), 0.25), to(A, Started(task(1), 1, 0.25)))
     talk.hear(EntrustedStarted(A, task(2), 0.25))
+
+
+def test_what_is_left_of_its_time_goes_with_it() -> None:
+    """Our own owner hears the options as they came; entrusted to it once more, with what is left of them."""
+    talk = Conversation()
+    options: dict[str, Any] = {"countdown": 5.0, "expires": 60.0, "priority": 7}
+    first = entrust(1)._replace(options=options)
+    talk.say(A, submit(1, detached=True, **options), first, to(A, Accepted(task(1), 1)))
+    talk.wait(2.0)
+    talk.say(A, withdraw(1), Disown(A, task(1)))
+    talk.say(A, submit(1, 2, detached=True, **options), to(A, Accepted(task(1), 2)))
+    left = {"countdown": about(3.0), "expires": about(58.0), "priority": 7}
+    talk.hear(EntrustedWithdrawn(A, task(1), True), entrust(1)._replace(options=left))
+
+
+def test_options_that_know_no_time_are_passed_on_as_they_are() -> None:
+    """They are for the worker, or for our own owner."""
+    talk = Conversation()
+    passed = entrust(1)._replace(options={"chunk": True})
+    talk.say(A, submit(1, detached=True, chunk=True), passed, to(A, Accepted(task(1), 1)))

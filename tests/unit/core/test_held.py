@@ -55,3 +55,97 @@ def test_an_attempt_goes_on_under_a_later_number() -> None:
     assert held.intent is Intent.WITHDRAW
     held.renumber(4)
     assert (held.attempt, held.intent, held.result.attempt) == (4, Intent.REBALANCE, 4)
+
+
+# ---------------------------------------------------------------------- priorities
+
+
+def attempt(client: ClientAccount, name: str, **options: object) -> Held:
+    """Return an attempt with these options."""
+    return Held(client, *Submit(name.encode() * 8, 1, "f", "msgpack", b"x", False, options or None))
+
+
+def put(client: ClientAccount, *names: str) -> list[Held]:
+    """Queue attempts, each of the priority that its name begins with."""
+    helds = [attempt(client, name, priority=int(name[0])) for name in names]
+    for held in helds:
+        client.line(held.priority).append(held)
+    return helds
+
+
+def order(client: ClientAccount) -> list[str]:
+    """Return the names of what is queued, in the order of their start."""
+    return [held.task[:2].decode() for held in client.queued()]
+
+
+def test_options_are_read_as_an_attempt_arrives() -> None:
+    """What asks nothing of the node leaves it a plain attempt, of the priority between the others."""
+    client = ClientAccount(CLIENT, now=1.0)
+    plain, chunk, urgent, timed = (
+        attempt(client, "t", **options) for options in ({}, {"chunk": True}, {"priority": 9}, {"expires": 3})
+    )
+    assert (plain.terms, plain.priority) == (None, 5)
+    assert (chunk.terms, chunk.priority) == (None, 5)
+    assert urgent.priority == 9
+    assert timed.terms is not None
+    assert (timed.terms.expires_s, timed.priority) == (3.0, 5)
+
+
+def test_what_is_parked_is_not_yet_to_be_run() -> None:
+    """It is unfinished all the same."""
+    client = ClientAccount(CLIENT, now=1.0)
+    for name in ("t1", "t2"):
+        held = attempt(client, name)
+        client.held[held.task] = held
+    client.parked = 1
+    assert (client.unfinished, client.to_run) == (2, 1)
+
+
+def test_a_queue_has_a_line_for_each_priority() -> None:
+    """The highest is served first; in a line they stay in order."""
+    client = ClientAccount(CLIENT, now=1.0)
+    put(client, "5a", "5b", "9a", "0a", "7a", "9b", "0b", "5c")
+    assert order(client) == ["9a", "9b", "7a", "5a", "5b", "5c", "0a", "0b"]
+    assert client.queued_count() == 8
+    assert [held.priority for held in client.queue] == [9, 9]
+    client.queue.clear()
+    client.close_ranks()
+    assert [held.priority for held in client.queue] == [7]
+    put(client, "8a")
+    assert order(client)[:2] == ["8a", "7a"]
+
+
+def test_an_empty_queue_takes_any_priority() -> None:
+    """Whatever was there last."""
+    client = ClientAccount(CLIENT, now=1.0)
+    for name in ("3a", "9a", "3b"):
+        put(client, name)
+        assert (order(client), client.lower) == ([name], {})
+        client.queue.clear()
+        client.close_ranks()
+
+
+def test_taking_attempts_out_of_any_line() -> None:
+    """No empty line is left behind."""
+    client = ClientAccount(CLIENT, now=1.0)
+    _, low, _, high, _ = put(client, "5a", "1a", "5b", "9a", "1b")
+    client.unqueue(low)
+    assert order(client) == ["9a", "5a", "5b", "1b"]
+    client.unqueue(high)
+    assert (order(client), sorted(client.lower)) == (["5a", "5b", "1b"], [1])
+    wanted = client.sift(lambda held: held.priority == 5)
+    assert [held.task[:2] for held in wanted] == [b"5a", b"5b"]
+    assert (order(client), client.lower) == (["1b"], {})
+    client.unqueue(*client.queued())
+    assert client.queued_count() == 0
+
+
+def test_sifting_keeps_the_order_of_the_others() -> None:
+    """In all lines, and for what comes after it."""
+    client = ClientAccount(CLIENT, now=1.0)
+    put(client, "5a", "5b", "2a", "5c", "2b")
+    assert [held.task[:2] for held in client.sift(lambda held: held.task[:2] in (b"5b", b"2a"))] == [b"5b", b"2a"]
+    put(client, "5d", "2c")
+    assert order(client) == ["5a", "5c", "5d", "2b", "2c"]
+    assert client.sift(lambda _: True) != []
+    assert order(client) == []

@@ -24,18 +24,18 @@ from meshq.core import entrusting
 from meshq.core import holder as module
 from meshq.core.holding import ClientUnreachable, FunctionsKnown, StartRuns
 from meshq.core.work import WorkerReady
-from meshq.protocol.messages import Accepted, Credit, Nack, Ping, Pong, Started, Submit, Withdrawn
+from meshq.protocol.messages import Accepted, Credit, Nack, Parked, Ping, Pong, Started, Submit, Withdrawn
 
 
 def test_there_and_back() -> None:
     """A task is run at once, its result sent, and all of it forgotten on acknowledgement."""
     talk = Conversation()
     talk.say(A, submit(1), start(run(1, 1)))
-    assert talk.holder.counts() == {"queued": 0, "running": 1, "finished": 0, "clients": 1}
+    assert talk.holder.counts() == {"queued": 0, "parked": 0, "running": 1, "finished": 0, "clients": 1}
     talk.hear(done(1), to(A, result(1)))
-    assert talk.holder.counts() == {"queued": 0, "running": 0, "finished": 1, "clients": 1}
+    assert talk.holder.counts() == {"queued": 0, "parked": 0, "running": 0, "finished": 1, "clients": 1}
     talk.say(A, rack(1))
-    assert talk.holder.counts() == {"queued": 0, "running": 0, "finished": 0, "clients": 1}
+    assert talk.holder.counts() == {"queued": 0, "parked": 0, "running": 0, "finished": 0, "clients": 1}
     talk.wait(60.0)
 
 
@@ -254,6 +254,25 @@ def test_a_client_that_exceeds_its_credit_is_refused(monkeypatch: pytest.MonkeyP
     talk.say(A, submit(3), to(A, Nack(task(3), 1, "full", text)))
     talk.say(B, submit(3), start(run(3, 3)))
     talk.say(A, [rack(1), submit(3)])
+
+
+def test_what_is_parked_is_not_counted_against_a_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes no credit either; it has a budget of its own."""
+    monkeypatch.setattr(module, "_MAX_KEPT", 2)
+    talk = Conversation()
+    talk.do_quietly(A, *[submit(number, countdown=60.0) for number in range(10, 20)])
+    talk.say(A, [submit(1), submit(2)], start(run(1, 1)))
+    text = "the client has 2 attempts and unacknowledged results here"
+    talk.say(A, submit(3), to(A, Nack(task(3), 1, "full", text)))
+
+
+def test_a_copy_of_what_is_parked_is_told_so_again() -> None:
+    """The first word of it may have been lost; a later attempt goes on under its number."""
+    talk = Conversation()
+    talk.say(A, submit(1, countdown=60.0), to(A, Parked(task(1), 1, about(60.0))))
+    talk.wait(10.0)
+    talk.say(A, submit(1, countdown=60.0), to(A, Parked(task(1), 1, about(50.0))))
+    talk.say(A, submit(1, 2, countdown=50.0), to(A, Parked(task(1), 2, about(50.0))))
 
 
 def test_a_node_full_of_detached_tasks_refuses_more_of_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from meshq.core.holding import (
     EntrustedWithdrawn,
     HolderEffect,
     HolderEvent,
+    RateLimitSet,
     RecallRuns,
     RevokeAnswered,
     RevokeAsked,
@@ -34,9 +35,11 @@ from meshq.protocol.messages import (
     Draining,
     Message,
     Nack,
+    Parked,
     Ping,
     Pong,
     Rack,
+    Relay,
     Result,
     Started,
     Status,
@@ -99,18 +102,18 @@ class Client:
         if isinstance(message, Result):
             self.out.append(Rack(message.task, message.attempt))
             assert message.attempt > self.dropped.get(message.task, 0), "a result of what was dropped"
-        if not isinstance(message, Accepted | Started | Result | Nack | Withdrawn):
-            assert isinstance(message, Credit | Pong | Draining)
+        if not isinstance(message, Accepted | Parked | Started | Result | Nack | Withdrawn):
+            assert isinstance(message, Credit | Pong | Draining | Relay)
             return
         submit = self.open.get(message.task)
         if submit is not None and (message.attempt == submit.attempt or isinstance(message, Result)):
             assert message.attempt <= submit.attempt
             self._hear_of(submit, message)
 
-    def _hear_of(self, submit: Submit, message: Accepted | Started | Result | Nack | Withdrawn) -> None:
+    def _hear_of(self, submit: Submit, message: Accepted | Parked | Started | Result | Nack | Withdrawn) -> None:
         task_id = submit.task
         match message:
-            case Accepted() | Started():
+            case Accepted() | Parked() | Started():
                 self.accepted.add(task_id)
             case Result(status=Status.WORKER_LOST):
                 if message.attempt == submit.attempt:
@@ -209,11 +212,33 @@ class World:
         assert len(dispatch._ring) == len(set(map(id, dispatch._ring)))
         for client in accounts:
             states = [held.state for held in client.held.values()]
-            assert states.count(HeldState.QUEUED) == len(client.queue)
+            assert states.count(HeldState.QUEUED) == client.queued_count() == len(set(client.queued()))
+            assert states.count(HeldState.PARKED) == client.parked
             assert states.count(HeldState.DONE) == len(client.unacknowledged)
             assert states.count(HeldState.ENTRUSTED) == client.entrusted
-            assert all(client.held[held.task] is held for held in client.queue)
+            assert all(client.held[held.task] is held for held in client.queued())
+            assert [held.priority for held in client.queued()] == sorted(
+                (held.priority for held in client.queued()), reverse=True
+            )
         assert sum(held.state is HeldState.RUNNING for c in accounts for held in c.held.values()) == len(running)
+
+        self.check_parking()
+
+    def check_parking(self) -> None:
+        """Compare what is parked, and who has a token, with what is held."""
+        holder = self.talk.holder
+        helds = [held for client in holder._accounts.values() for held in client.held.values()]
+        parked = [held for held in helds if held.state is HeldState.PARKED]
+        assert {view.held for view in holder._parking.parked(self.talk.now)} == set(parked)
+        assert holder._parking.count == len(parked)
+        assert holder._parking.bytes == sum(len(held.payload) for held in parked)
+        buckets = list(holder._parking._rates.buckets())
+        queued = [held for bucket in buckets for held in bucket._queued]
+        assert all(held.state is HeldState.QUEUED for held in queued)
+        assert all(len(bucket._queued) <= max(1.0, bucket.rate * 0.02) for bucket in buckets)
+        for held, _ in holder._dispatch.alarms.items():
+            assert held.client.held[held.task] is held
+            assert held.state in (HeldState.QUEUED, HeldState.PARKED)
 
     # ------------------------------------------------------------------ steps
 
@@ -221,7 +246,7 @@ class World:
         """Let one thing happen."""
         steps = [self.submit] * 6 + [self.work] * 8 + [self.answer_recall] * 3 + [self.pass_time] * 4
         steps += [self.deliver] * 8 + [self.meddle, self.want_back, self.own_owner, self.foe, self.foe]
-        steps += [self.reconnect, self.die, self.revoke]
+        steps += [self.reconnect, self.die, self.revoke, self.set_rate]
         self.random.choice(steps)()
 
     def submit(self) -> None:
@@ -231,7 +256,23 @@ class World:
             self.next_task += 1
             function = self.random.choice("ffggh")
             detached = self.random.random() < 0.1
-            client.send(Submit(task(self.next_task), 1, function, "msgpack", b"x", detached))
+            options = self.random.choice((None, None, None, self.options()))
+            client.send(Submit(task(self.next_task), 1, function, "msgpack", b"x", detached, options))
+
+    def options(self) -> dict[str, object]:
+        """Return options of a call."""
+        choice = self.random.choice
+        options = {
+            "countdown": choice((0.0, 0.003, 0.5, 8.0)),
+            "expires": choice((0.002, 0.1, 5.0, 900.0)),
+            "priority": choice((0, 3, 5, 9)),
+            "rate_limit": choice((0, 20, "200/s", 1000)),
+        }
+        return {key: value for key, value in options.items() if self.random.random() < 0.3}
+
+    def set_rate(self) -> None:
+        """Somebody changes a rate limit."""
+        self.do(RateLimitSet(self.random.choice("fgh"), self.random.choice((0.0, 0.5, 30.0, 200.0, 5000.0))))
 
     def deliver(self) -> None:
         """What a client has to say arrives, or is lost."""
@@ -354,6 +395,8 @@ class World:
                 self.do(ClientGreeted(client.name))
         self.do(ClientGreeted(FOE))
         self.do(Received(FOE, [Bye()]))
+        for function in "fgh":
+            self.do(RateLimitSet(function, 0.0))
         for _ in range(60):
             self.apply(self.talk.pass_time(1.1))
             for _ in range(40):
@@ -389,10 +432,13 @@ def test_a_random_life(seed: int) -> None:
 
 def _check_empty(world: World) -> None:
     holder = world.talk.holder
-    assert holder.counts() == {"queued": 0, "running": 0, "finished": 0, "clients": 2}
+    assert holder.counts() == {"queued": 0, "parked": 0, "running": 0, "finished": 0, "clients": 2}
     for client in holder._accounts.values():
         assert (client.held, client.lapsed, list(client.queue), client.entrusted) == ({}, [], [], 0)
+        assert (client.parked, client.lower) == (0, {})
     assert holder._entrusting.bytes == 0
+    assert len(holder._dispatch.alarms) == 0
+    assert holder._parking.next_deadline() is None
     assert all((slot.load_s, slot.runs) == (0.0, {}) for slot in holder._dispatch.slots)
     assert (holder._recalls._revokes, list(holder._reports._fresh), holder._reports._out) == (
         [],

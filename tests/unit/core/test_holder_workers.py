@@ -15,6 +15,7 @@ from holder_conversation import (
     rack,
     recalled,
     result,
+    revoked,
     run,
     short,
     start,
@@ -24,7 +25,7 @@ from holder_conversation import (
     withdraw,
 )
 
-from meshq.core.holding import RecallRuns
+from meshq.core.holding import RecallRuns, RevokeAnswered, RevokeAsked, SignalWorker
 from meshq.core.work import WorkerReady
 from meshq.protocol.messages import Accepted, Credit, Started, Status, Withdrawn
 
@@ -210,3 +211,54 @@ def test_the_attempt_after_a_death_is_run() -> None:
     talk.hear(WorkerReady(0, 4_001, []), start(run(2, 1, 2)))
     talk.say(A, [submit(1), rack(1)])
     talk.hear(done(2), to(A, result(1, 2)))
+
+
+def signalled_for(talk: Conversation, slot: int, number: int) -> None:
+    """Have the worker of a slot be sent a signal that is meant for a run."""
+    talk.holder._dispatch.slots.all[slot].signalled = number
+
+
+def test_who_dies_of_a_signal_that_was_meant_for_another_is_not_charged() -> None:
+    """It goes again; the next worker's death is counted as ever."""
+    talk = Conversation()
+    n = talk.teach("f", SHORT_S)
+    talk.say(A, [submit(1), submit(2), submit(3)], start(run(n, 1), run(n + 1, 2), run(n + 2, 3)))
+    signalled_for(talk, 0, n)
+    talk.hear(short(n), to(A, quick(1)))
+    talk.hear(gone(n + 1))
+    talk.hear(WorkerReady(0, 4_001, []), start(run(n + 3, 2), run(n + 4, 3)))
+    talk.hear(gone(n + 3), to(A, lost(2)))
+
+
+def test_who_was_signalled_is_to_blame_even_where_the_worker_was_to_go() -> None:
+    """Its end was not the one that was planned."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    signalled_for(talk, 0, 1)
+    talk.hear(gone(1, retired=True), to(A, lost(1)))
+
+
+def test_a_worker_of_no_slot_changes_nothing() -> None:
+    """It was on its way in, or out, when its slot was given up."""
+    talk = Conversation()
+    talk.hear(WorkerReady(7, 4_007, []))
+    talk.hear(gone(0, slot=7, retired=True))
+    talk.say(A, submit(1), start(run(1, 1)))
+
+
+def test_a_run_that_was_revoked_with_a_signal_ends_as_revoked() -> None:
+    """Its worker's death is nobody's loss."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.do(RevokeAsked("token", [task(1)], 15))
+    talk.hear(recalled([1], []), SignalWorker(0, 15))
+    talk.hear(gone(1), to(A, revoked(1)), RevokeAnswered("token", {task(1): "terminated"}))
+
+
+def test_a_run_that_was_killed_for_its_time_ends_with_words_for_it() -> None:
+    """It is neither lost nor tried again."""
+    talk = Conversation()
+    talk.say(A, submit(1, time_limit=1), start(run(1, 1, time_limit=1)))
+    talk.pass_time(1.0)
+    text = b"f ran past its time limit of 1 s, and its worker was killed"
+    talk.hear(gone(1), to(A, lost(1)._replace(status=Status.TIME_LIMIT, payload=text)))

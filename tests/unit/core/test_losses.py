@@ -248,3 +248,12 @@ def test_a_revoked_task_is_not_sent_out_again(talk: Conversation, task: OwnedTas
     talk.say(Revoked([task.id]))
     talk.say(NodeLost(A, "nothing heard for 3.0 s", died=False))
     talk.expect(settle(task, Outcome(Ending.REVOKED)))
+
+
+def test_what_has_expired_is_not_sent_out_again(talk: Conversation) -> None:
+    """It was its node's to start in time; that is over with the node."""
+    task = make_task(options={"expires": 1.0})
+    start(talk, task, A, B)
+    talk.say(said(Accepted(task.id, 1)))
+    talk.say(NodeLost(A, "nothing heard for 3.0 s", died=False), at=3.0)
+    talk.expect(settle(task, Outcome(Ending.EXPIRED)))

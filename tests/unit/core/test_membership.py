@@ -7,14 +7,17 @@ from typing import Any
 
 from meshq.core.membership import (
     MDNS,
+    Absent,
     Beat,
     Candidate,
+    CandidateDropped,
     CandidateGone,
     CandidateSeen,
     Dial,
     Greet,
     Hangup,
     Heard,
+    LeaveHeard,
     LinkAuthFailed,
     LinkDown,
     LinkRefused,
@@ -437,3 +440,106 @@ def test_whatever_happens_the_story_makes_sense() -> None:
             assert len(set(up.values())) == len(up)
             assert set(up.values()) <= links
             assert mesh._suspects == sum(view.state == "suspect" for view in mesh.nodes())
+
+
+# ---------------------------------------------------------------------- who is named, and who is absent
+
+
+def knowing(name: str, *others: str) -> HelloAck:
+    """Make the answer to HELLO of a node that knows others."""
+    peers = [[identity(other), f"node@{other}", f"tcp://{other}"] for other in others]
+    return ack(name)._replace(node=identity(name), peers=peers)
+
+
+def identity(name: str) -> bytes:
+    """Give the id of a node, of the length that ids have."""
+    return name.encode() * 16
+
+
+def hint(name: str) -> Candidate:
+    """Make the candidate that a node becomes by being named."""
+    return candidate(identity(name).hex(), f"tcp://{name}", source="peer")._replace(label=f"node@{name}")
+
+
+def test_nodes_that_a_node_names_are_dialled() -> None:
+    """By all that it says when it greets, now or again, but for those that are known."""
+    mesh, a = start(), candidate("a")
+    mesh.handle(CandidateSeen(a), 0.0)
+    up = mesh.handle(Welcomed(1, knowing("a", "b")), 0.1)
+    assert up == [NodeUp(identity("a"), 1, 1, knowing("a", "b")), Dial(2, "tcp://b", hint("b"))]
+    mesh.handle(Welcomed(2, knowing("b", "a")), 0.2)
+    again = mesh.handle(Welcomed(1, knowing("a", "b", "c")), 0.3)
+    assert again == [NodeChanged(identity("a"), knowing("a", "b", "c")), Dial(3, "tcp://c", hint("c"))]
+    successor = mesh.handle(Welcomed(1, knowing("d", "e")), 0.4)
+    assert successor[-1] == Dial(4, "tcp://e", hint("e"))
+
+
+def test_hints_are_followed_as_far_as_that_is_wanted() -> None:
+    """The shell knows which addresses may be dialled; who needs only a few nodes follows none."""
+    mesh = Talk(MembershipSettings(), Middle(), "", lambda where, via: (where, via) != ("tcp://b", "tcp://a"))
+    mesh.handle(CandidateSeen(candidate("a")), 0.0)
+    assert mesh.handle(Welcomed(1, knowing("a", "b", "c")), 0.1)[1:] == [Dial(2, "tcp://c", hint("c"))]
+    alone = Talk(MembershipSettings(follow=False), Middle())
+    alone.handle(CandidateSeen(candidate("a")), 0.0)
+    assert len(alone.handle(Welcomed(1, knowing("a", "b")), 0.1)) == 1
+
+
+def test_who_is_named_and_does_not_answer_is_absent() -> None:
+    """As is who fell silent; nobody is who answers, whichever way it was found."""
+    mesh = start()
+    mesh.handle(CandidateSeen(candidate("a")), 0.0)
+    before = mesh.changes
+    mesh.handle(Welcomed(1, knowing("a", "b")), 0.1)
+    assert mesh.changes > before
+    assert mesh.absent(0.1) == [Absent(identity("b"), "node@b", "")]
+    mesh.handle(Welcomed(2, knowing("b")), 0.2)
+    assert mesh.absent(0.2) == []
+    run(mesh, 4.0, heard=(1,))
+    assert mesh.absent(4.0) == [Absent(identity("b"), "b@host", "silent")]
+
+
+def test_a_node_that_has_ended_or_left_is_not_absent() -> None:
+    """Its port refuses, or it had said that it would end; one that falls silent without a word is missed."""
+    mesh = start()
+    join(mesh, *"abcd")
+    mesh.handle(LinkRefused(1), 0.1)
+    feed(mesh, LeaveHeard(2), LeaveHeard(99), now=0.1)
+    mesh.handle(Welcomed(3, ack("c")._replace(draining=True)), 0.1)
+    run(mesh, 7.0)
+    assert mesh.nodes() == []
+    assert mesh.absent(7.0) == [Absent(b"d", "d@host", "silent")]
+
+
+def test_a_name_that_is_back_is_not_absent() -> None:
+    """A node that was started anew has another id, and the old one is nobody's."""
+    mesh = start()
+    join(mesh, "a")
+    run(mesh, 3.5)
+    mesh.handle(CandidateSeen(candidate("new")), 3.5)
+    mesh.handle(Welcomed(2, ack("a")._replace(node=b"another")), 3.6)
+    assert mesh.absent(3.6) == []
+
+
+def test_a_candidate_that_is_dropped_takes_its_node_along() -> None:
+    """Unless another candidate leads there too."""
+    mesh = start()
+    join(mesh, "a", "b")
+    mesh.handle(CandidateSeen(candidate("named", source="static")), 0.1)
+    mesh.handle(Welcomed(3, ack("a")), 0.1)
+    assert mesh.standing("a") == mesh.standing("named") == (b"a", "")
+    assert mesh.handle(CandidateDropped("a"), 0.2) == []
+    assert mesh.standing("a") == (None, "")
+    gone = NodeDead(b"a", "no longer wanted", False)
+    assert mesh.handle(CandidateDropped("named"), 0.3) == [gone, Hangup(1)]
+    assert [view.node_id for view in mesh.nodes()] == [b"b"]
+    mesh.handle(CandidateSeen(candidate("c")), 0.4)
+    assert mesh.handle(CandidateDropped("c"), 0.5) == [Hangup(4)]
+
+
+def test_the_standing_of_a_candidate() -> None:
+    """Who answers there, or what the last problem was."""
+    mesh = start()
+    mesh.handle(CandidateSeen(candidate("a")), 0.0)
+    assert mesh.standing("a") == (None, "")
+    mesh.handle(LinkRefused(1), 0.1)
+    assert mesh.standing("a") == (None, "refused")

@@ -13,6 +13,7 @@ def test_a_new_task_is_pending_and_nowhere() -> None:
     assert (task.state, task.attempt, task.node, task.accepted, task.deaths) == (
         TaskState.PENDING, 0, None, False, None,
     )  # fmt: skip
+    assert (task.priority, task.due_at, task.expires_at, task.parked) == (5, None, None, False)
     assert not task.withdrawing
     assert not task.revoked
 

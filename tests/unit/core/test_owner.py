@@ -32,6 +32,8 @@ from meshq.core.owner import (
     Leaving,
     NodeLost,
     Owner,
+    PurgeAnswered,
+    PurgeAsked,
     Settle,
     Submitted,
     WithdrawAnswered,
@@ -44,6 +46,8 @@ from meshq.protocol.messages import (
     Draining,
     Nack,
     Ping,
+    Relay,
+    Relayed,
     Result,
     Started,
     Status,
@@ -456,6 +460,66 @@ def test_leaving_answers_who_waits_for_a_withdrawal(talk: Conversation, task: Ow
     talk.expect(send(Withdraw(task.id, 1)))
     talk.say(Leaving())
     talk.expect(WithdrawAnswered(task.id, True), send(Bye()), settle(task, CANCELLED))
+
+
+# ---------------------------------------------------------------------- time
+
+
+def test_a_task_that_expires_while_it_waits_ends(talk: Conversation, owner: Owner) -> None:
+    """At its time, and not when its owner next looks around; one that was sent is the node's to end."""
+    waiting, sent_out = make_task(1, "nowhere", options={"expires": 0.1}), make_task(2, options={"expires": 0.1})
+    talk.say(joined())
+    talk.say(Submitted([waiting, sent_out]))
+    talk.expect(send(submit(sent_out)))
+    assert owner.next_deadline() == 0.1
+    talk.wait(0.1)
+    talk.expect(settle(waiting, Outcome(Ending.EXPIRED)))
+    talk.say(said(result(sent_out)))
+    talk.expect(send(rack(sent_out)), settle(sent_out))
+
+
+def test_a_purge_is_answered_once_the_tasks_have_ended(talk: Conversation, task: OwnedTask) -> None:
+    """So that who asked finds their futures settled; a result that comes first is not discarded."""
+    start(talk, task)
+    waiting = make_task(2, "nowhere")
+    talk.say(Submitted([waiting]))
+    talk.say(PurgeAsked(b"c" * 16))
+    talk.expect(send(Withdraw(task.id, 1)), settle(waiting, Outcome(Ending.REVOKED)))
+    talk.say(said(result(task)))
+    talk.expect(send(rack(task)), settle(task), PurgeAnswered(b"c" * 16, 1))
+
+
+# ---------------------------------------------------------------------- what nodes pass on
+
+
+def test_a_revoke_that_a_node_passes_on(talk: Conversation) -> None:
+    """What waits ends at once; what a node has is not sent out again, once it is lost."""
+    task, waiting = make_task(1), make_task(2, "nowhere")
+    start(talk, task, A, B)
+    talk.say(Submitted([waiting]))
+    talk.say(said(Relay(b"c" * 16, "revoke", [waiting.id, task.id, b"?" * 16])))
+    talk.expect(settle(waiting, Outcome(Ending.REVOKED)))
+    talk.say(NodeLost(A, "nothing heard for 3.0 s", died=False))
+    talk.expect(settle(task, Outcome(Ending.REVOKED)))
+
+
+def test_a_purge_that_a_node_passes_on(talk: Conversation, task: OwnedTask) -> None:
+    """It is carried out and answered; see ``test_discarding``."""
+    start(talk, task)
+    talk.say(said(Relay(b"c" * 16, "purge", [])))
+    talk.expect(send(Withdraw(task.id, 1)))
+    talk.wait(1.9)
+    talk.take()
+    talk.wait(2.0)
+    talk.take()
+    talk.say(said(Relay(b"c" * 16, "purge", [])))
+    talk.expect(send(Relayed(b"c" * 16, 0)))
+
+
+def test_a_command_that_is_not_known_is_not_passed_on(talk: Conversation, task: OwnedTask) -> None:
+    """A node of a later version may say what this owner does not understand."""
+    start(talk, task)
+    talk.say(said(Relay(b"c" * 16, "dance", [task.id])))
 
 
 # ---------------------------------------------------------------------- hostile and mistaken nodes

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from owner_words import joined, make_task, said
 
 from meshq.core.events import Send
-from meshq.core.owned import OwnedTask
+from meshq.core.owned import Ending, OwnedTask
 from meshq.core.owner import (
     Leaving,
     NodeLost,
@@ -19,6 +19,8 @@ from meshq.core.owner import (
     NodeSuspected,
     Owner,
     OwnerEvent,
+    PurgeAnswered,
+    PurgeAsked,
     Revoked,
     Settle,
     Submitted,
@@ -31,6 +33,9 @@ from meshq.protocol.messages import (
     Draining,
     Message,
     Nack,
+    Parked,
+    Relay,
+    Relayed,
     Result,
     Started,
     Status,
@@ -48,7 +53,13 @@ functions = st.sampled_from(FUNCTIONS)
 numbers = st.integers(0, 60)
 attempts = st.integers(0, 4)
 durations = st.sampled_from([0.0, 0.001, 0.1, 5.0, -1.0, math.nan, math.inf, -math.inf])
-reasons = st.sampled_from(["full", "draining", "unknown-task", "serializer", "what?"])
+reasons = st.sampled_from(["full", "draining", "unknown-task", "serializer", "parked", "what?"])
+news = st.sampled_from([Accepted, Started, Parked])
+commands = st.sampled_from([bytes([number]) * 16 for number in range(4)])
+schedules = st.sampled_from(
+    [None, None, None, {"chunk": True}, {"countdown": 0.3}, {"countdown": 50.0, "expires": 60.0}, {"expires": 0.3},
+     {"expires": 0}, {"priority": 9}, {"priority": 0, "countdown": 2.0}, {"priority": "?", "expires": math.nan}]
+)  # fmt: skip
 outcomes = st.sampled_from(["dropped", "running", "finished", "unknown", "what?"])
 statuses = st.sampled_from([*Status, *Status, 99, -1])
 caps = st.sampled_from([-1, 0, 1, 2, 5, 20, 2**63])
@@ -65,6 +76,10 @@ class RandomOwner(RuleBasedStateMachine):
         self.settled: set[bytes] = set()
         self.asked: dict[bytes, bool] = {}
         self.sent: list[tuple[bytes, Submit]] = []
+        self.revoked = 0
+        self.discarded: dict[bytes, int] = {}
+        """What each purge has come to, as nodes and who asked were told."""
+        self.purges: set[bytes] = set()
 
     # ------------------------------------------------------------------ what is said to the owner
 
@@ -75,10 +90,11 @@ class RandomOwner(RuleBasedStateMachine):
     def begin(self) -> None:
         self.say(joined(NODES[0]))
 
-    @rule(count=st.integers(1, 8), function=functions, detached=st.sampled_from([False, False, True]))
-    def submit(self, count: int, function: str, detached: bool) -> None:
+    @rule(count=st.integers(1, 8), function=functions, detached=st.sampled_from([False, False, True]),
+          options=schedules)  # fmt: skip
+    def submit(self, count: int, function: str, detached: bool, options: dict[str, Any] | None) -> None:
         first = len(self.tasks)
-        new = [make_task(first + index, function, detached=detached) for index in range(count)]
+        new = [make_task(first + index, function, detached=detached, options=options) for index in range(count)]
         self.tasks += new
         self.say(Submitted(new))
 
@@ -104,6 +120,11 @@ class RandomOwner(RuleBasedStateMachine):
     @rule(number=numbers)
     def revoke(self, number: int) -> None:
         self.say(Revoked([self.id_of(number), UNKNOWN_ID]))
+
+    @rule(command=commands)
+    def purge(self, command: bytes) -> None:
+        self.purges.add(command)
+        self.say(PurgeAsked(command))
 
     @rule(chance=st.integers(0, 9))
     def leave(self, chance: int) -> None:
@@ -133,10 +154,16 @@ class RandomOwner(RuleBasedStateMachine):
         node, task, attempt = self.answer(number, right, node, attempt)
         self.say(said(Result(task, attempt, status, "msgpack", b"", seconds), by=node))
 
-    @rule(number=numbers, right=st.booleans(), node=nodes, attempt=attempts, started=st.booleans())
-    def accept(self, number: int, right: bool, node: bytes, attempt: int, started: bool) -> None:
+    @rule(number=numbers, right=st.booleans(), node=nodes, attempt=attempts, kind=news)
+    def accept(self, number: int, right: bool, node: bytes, attempt: int, kind: type) -> None:
         node, task, attempt = self.answer(number, right, node, attempt)
-        self.say(said(Started(task, attempt) if started else Accepted(task, attempt), by=node))
+        self.say(said(kind(task, attempt), by=node))
+
+    @rule(
+        node=nodes, command=commands, name=st.sampled_from(["revoke", "purge", "purge", "what?"]), number=numbers
+    )
+    def relay(self, node: bytes, command: bytes, name: str, number: int) -> None:
+        self.say(said(Relay(command, name, [self.id_of(number)]), by=node))
 
     @rule(number=numbers, right=st.booleans(), node=nodes, attempt=attempts, reason=reasons)
     def refuse(self, number: int, right: bool, node: bytes, attempt: int, reason: str) -> None:
@@ -163,21 +190,34 @@ class RandomOwner(RuleBasedStateMachine):
         sends = [effect for effect in effects if type(effect) is Send]
         for effect in effects:
             if type(effect) is Settle:
-                for task, _ in effect.ended:
+                for task, outcome in effect.ended:
                     assert task.id not in self.settled
                     self.settled.add(task.id)
+                    self.revoked += outcome.ending is Ending.REVOKED
             elif type(effect) is WithdrawAnswered:
                 assert effect.task in self.asked
                 self.asked[effect.task] = True
+            elif type(effect) is PurgeAnswered:
+                self.purges.discard(effect.command)
+                self.count(effect.command, effect.discarded)
         withdrawn = {effect.task for effect in effects if type(effect) is WithdrawAnswered and effect.withdrawn}
         assert withdrawn <= self.settled
         for node, messages in sends:
+            for message in messages:
+                if type(message) is Relayed:
+                    self.count(message.command, message.discarded)
             submits = [message for message in messages if type(message) is Submit]
-            if any((node, message) not in self.sent and not message.detached for message in submits):
+            known = {(to, message.task, message.attempt) for to, message in self.sent}
+            if any((node, *message[:2]) not in known and _takes_credit(message) for message in submits):
                 account = self.owner._nodes[node]
                 assert account.used <= account.cap
             self.sent += [(node, message) for message in submits]
         return sends
+
+    def count(self, command: bytes, discarded: int) -> None:
+        """Check what a purge has come to: the same for all, and no task counts twice."""
+        assert self.discarded.setdefault(command, discarded) == discarded
+        assert sum(self.discarded.values()) <= self.revoked
 
     @invariant()
     def books_are_straight(self) -> None:
@@ -186,8 +226,10 @@ class RandomOwner(RuleBasedStateMachine):
         assert unsettled.keys() == self.owner._tasks.keys()
         flying: dict[bytes, OwnedTask] = {}
         for account in self.owner._nodes.values():
-            counted = [task.function for task in account.in_flight.values() if not task.detached]
+            parked = [task for task in account.in_flight.values() if task.parked]
+            counted = [t.function for t in account.in_flight.values() if not (t.detached or t.parked)]
             assert account.used == len(counted)
+            assert (account.parked, account.parking) == (len(parked), sum(not task.accepted for task in parked))
             assert {f: account.used_of[f] for f in FUNCTIONS} == {f: counted.count(f) for f in FUNCTIONS}
             assert all(task.node == account.node for task in account.in_flight.values())
             assert account.lost_at is None or not account.in_flight
@@ -208,6 +250,7 @@ class RandomOwner(RuleBasedStateMachine):
         assert self.owner._tasks == {}
         assert self.settled == {task.id for task in self.tasks}
         assert all(self.asked.values())
+        assert not self.purges
         assert all(account.used == 0 and not account.in_flight for account in self.owner._nodes.values())
 
     def quietly(self, effects: list[Any]) -> None:
@@ -218,6 +261,10 @@ class RandomOwner(RuleBasedStateMachine):
             answers = [_well_behaved(message) for message in messages]
             event = said(*(answer for answer in answers if answer is not None), by=node)
             sends += self.hear(self.owner.handle(event, self.now))
+
+
+def _takes_credit(message: Submit) -> bool:
+    return not (message.detached or "countdown" in (message.options or {}))
 
 
 def _well_behaved(message: Message) -> Message | None:

@@ -97,3 +97,28 @@ def test_the_oldest_functions_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_window(slots: int, mean_s: float | None, attempts: int) -> None:
     """One attempt a slot, what fills 10 ms of all slots, and one; two a slot while the mean is unknown."""
     assert window(slots, mean_s) == attempts
+
+
+def test_runs_and_failures_are_counted() -> None:
+    """Runs from the next ``fold`` on, over all batches."""
+    means = Means()
+    for function in ("f", "f", "g"):
+        means.observe(function, 1.0)
+    means.observe_failure("f")
+    assert means.runs == {}
+    means.fold()
+    means.observe("f", 1.0)
+    means.observe_failure("f")
+    means.fold()
+    assert (means.runs, means.failed) == ({"f": 3, "g": 1}, {"f": 2})
+
+
+def test_the_counts_of_a_function_go_with_its_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No table grows by the names that peers make up."""
+    monkeypatch.setattr(pace, "_MAX_FUNCTIONS", 2)
+    means = Means()
+    for function in ("f", "g", "h"):
+        means.observe(function, 1.0)
+        means.observe_failure(function)
+        means.fold()
+    assert set(means.runs) == set(means.failed) == {"g", "h"}

@@ -105,3 +105,62 @@ def test_a_task_that_has_started_after_all_is_left_there() -> None:
     talk.say(said(answer), at=3.1)
     talk.expect(Send(A, [Rack(second.id, 1)]), Settle([(second, DONE)]))
     talk.end()
+
+
+# ---------------------------------------------------------------------- parked
+
+
+def _limited(node: bytes, count: int, first: int = 1, **words: object) -> tuple[NodeAccount, list[OwnedTask]]:
+    """Return a node of two slots that has parked tasks for a rate limit."""
+    account = NodeAccount(joined(node, **words))  # type: ignore[arg-type]
+    tasks = [make_task(first + index) for index in range(count)]
+    for task in tasks:
+        account.put(task)
+        account.park(task)
+        task.accepted = True
+    return account, tasks
+
+
+def _moved(*nodes: NodeAccount) -> list[OwnedTask]:
+    return [task for _, task in called_back(nodes, LATE)]
+
+
+def test_what_a_limit_holds_back_goes_to_a_node_that_is_not_held_back() -> None:
+    """The last of them, as many as the other has slots, and never more than half."""
+    limited, tasks = _limited(A, 9)
+    idle = NodeAccount(joined(B))
+    assert _moved(limited, idle) == [tasks[8], tasks[7]]
+    limited, tasks = _limited(A, 3)
+    assert _moved(limited, idle) == [tasks[2]]
+    for count in (0, 1):
+        assert _moved(_limited(A, count)[0], idle) == []
+
+
+def test_nothing_goes_to_and_fro_between_limits() -> None:
+    """A node that has parked some of the function itself gets no more of it."""
+    assert _moved(_limited(A, 9)[0], _limited(B, 1, 100)[0]) == []
+
+
+@pytest.mark.parametrize("why", ["functions", "busy", "recalled", "time"])
+def test_what_is_parked_may_have_to_stay(why: str) -> None:
+    """No node has the function or a free slot, it is on its way already, or its time has not come."""
+    limited, tasks = _limited(A, 6)
+    idle = NodeAccount(joined(B, functions=["g"] if why == "functions" else ["f"]))
+    if why == "busy":
+        idle.others = 2
+    for task in tasks:
+        task.recalled = why == "recalled"
+        task.due_at = 100.0 if why == "time" else None
+    assert _moved(limited, idle) == []
+
+
+def test_parked_attempts_do_not_make_a_node_busy() -> None:
+    """Its slots are free for what waits elsewhere, and what is parked waits for no slot."""
+    busy, tasks = _busy()
+    limited, _ = _limited(B, 5, 100)
+    assert _moved(busy, limited) == [tasks[1]]
+    both, _ = _limited(B, 2, 100)
+    running = make_task(200)
+    running.accepted, running.state = True, TaskState.STARTED
+    both.put(running)
+    assert _moved(both, _busy(1)[0]) == []

@@ -80,3 +80,12 @@ def test_digests_agree_where_the_ids_agree() -> None:
     assert len(one.digest(now=3.0)) == 16
     assert one.digest(now=10.0) == two.digest(now=10.0) != empty
     assert one.digest(now=12.0) == two.digest(now=12.0) == empty
+
+
+def test_how_long_some_ids_are_still_refused() -> None:
+    """In the order asked for; those that are not refused, or no longer, are left out."""
+    revoked = Revocations(ttl_s=10.0)
+    revoked.add([A], now=0.0)
+    revoked.add([B], now=4.0)
+    assert revoked.remaining([B, C, A], now=6.0) == [(B, 8.0), (A, 4.0)]
+    assert revoked.remaining([A, B], now=10.0) == [(B, 4.0)]

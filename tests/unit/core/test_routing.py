@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from owner_words import A, B, C, joined, make_task, make_tasks
 
-from meshq.core.accounts import NodeAccount
+from meshq.core.accounts import PARKED_PAUSE_S, PARKING_WINDOW, NodeAccount
 from meshq.core.owned import OwnedTask
 from meshq.core.pace import Means
 from meshq.core.routing import Router
@@ -181,4 +181,154 @@ def test_it_is_known_whether_anything_waits(router: Router) -> None:
     wait(router, make_task())
     assert not router.is_empty
     assign(router, node())
+    assert router.is_empty
+
+
+# ---------------------------------------------------------------------- priorities
+
+
+def prioritised(number: int, priority: int, function: str = "f") -> OwnedTask:
+    """Return a task of this priority."""
+    task = make_task(number, function)
+    task.priority = priority
+    return task
+
+
+def test_the_highest_priority_goes_first(router: Router) -> None:
+    """Whatever came first, and of whichever function; within a priority the order stays."""
+    low, first, second, high = prioritised(1, 0), prioritised(2, 5), prioritised(3, 5), prioritised(4, 9, "g")
+    wait(router, low, first, second, high)
+    assert waiting(router) == [high, first, second, low]
+    account = node(cap=1)
+    went = assign(router, account)
+    while not router.is_empty:
+        account.take(went[-1][1])
+        went += assign(router, account)
+    assert [task for _, task in went] == [high, first, second, low]
+
+
+def test_a_lower_priority_gets_what_a_higher_one_cannot_use(router: Router, means: Means) -> None:
+    """Credit beyond the window of the urgent function is not left unused."""
+    means.observe("f", 10.0)
+    means.fold()
+    urgent, others = [prioritised(number, 9) for number in range(5)], make_tasks(9, "g")
+    wait(router, *others, *urgent)
+    went = [task for _, task in assign(router, node(cap=6))]
+    assert went == [*urgent[:3], *others[:3]]
+
+
+def test_functions_of_one_priority_take_turns(router: Router) -> None:
+    """The rule for who competes for credit holds within a priority."""
+    fs, gs = [prioritised(n, 7) for n in range(9)], [prioritised(n, 7, "g") for n in range(1000, 1009)]
+    wait(router, *fs, *gs, *(prioritised(n, 1) for n in range(50, 60)))
+    account = node(cap=2)
+    went = assign(router, account)
+    for _ in range(6):
+        account.take(went[-2][1])
+        went += assign(router, account)
+    assert "".join(task.function for _, task in went) == "ffgfgfgf"
+
+
+# ---------------------------------------------------------------------- delayed
+
+
+def delayed(*numbers: int, due_at: float = 10.0, function: str = "f") -> list[OwnedTask]:
+    """Return tasks that may not start before then."""
+    tasks = [make_task(number, function) for number in numbers]
+    for task in tasks:
+        task.due_at = due_at
+    return tasks
+
+
+def test_delayed_tasks_go_beyond_credit_and_are_spread(router: Router) -> None:
+    """They are on their way to be parked, evenly, and past what waits for credit."""
+    tasks = delayed(*range(100, 112))
+    wait(router, make_task(), *tasks)
+    nodes = node(A, cap=0), node(B, cap=0), node(C, cap=0, functions=())
+    went = assign(router, *nodes)
+    assert [task for _, task in went] == tasks
+    assert Counter(name for name, _ in went) == {A: 6, B: 6}
+    assert all(task.parked for task in tasks)
+    assert [account.used for account in nodes] == [0, 0, 0]
+
+
+def test_as_many_delayed_tasks_go_out_as_are_answered(router: Router) -> None:
+    """A node that has no room for them is not sent all of them in vain."""
+    tasks = delayed(*range(1, 2 * PARKING_WINDOW))
+    wait(router, *tasks)
+    account = node(A)
+    assert len(assign(router, account)) == PARKING_WINDOW
+    assert assign(router, account) == []
+    for task in tasks[:3]:
+        account.park(task)
+        task.accepted = True
+    assert len(assign(router, account)) == 3
+    assert Counter(name for name, _ in assign(router, account, node(B))) == {B: PARKING_WINDOW - 4}
+
+
+def test_a_node_that_may_park_no_more_gets_no_delayed_tasks(router: Router) -> None:
+    """For a second; what may start at once still goes there."""
+    [task], plain = delayed(1, due_at=5.0), make_task(2)
+    account = node()
+    account.pause(task, 1.0)
+    wait(router, task, plain, now=1.0)
+    assert assign(router, account, now=1.0) == [(A, plain)]
+    assert assign(router, account, now=1.0 + PARKED_PAUSE_S) == [(A, task)]
+
+
+def test_a_function_that_a_node_limits_is_kept_from_it(router: Router) -> None:
+    """The others still go there, and the function elsewhere."""
+    f1, f2, g = make_task(1), make_task(2), make_task(1001, "g")
+    account = node(A)
+    account.pause(f1, 1.0)
+    wait(router, f1, g)
+    assert assign(router, account, now=1.0) == [(A, g)]
+    assert assign(router, account, node(B), now=1.0) == [(B, f1)]
+    wait(router, f2)
+    assert assign(router, account, now=1.0 + PARKED_PAUSE_S) == [(A, f2)]
+
+
+def test_a_task_whose_time_has_come_waits_for_credit(router: Router) -> None:
+    """It may start, so it is no longer to be parked, whether it was the first to wait or not."""
+    early, late, last = delayed(1, due_at=5.0) + delayed(2, due_at=9.0) + delayed(3, due_at=5.0)
+    wait(router, late, early, last)
+    assert waiting(router) == [late, early, last]
+    account = node(cap=1)
+    assert assign(router, account, now=6.0) == [(A, late), (A, early)]
+    assert (late.parked, early.parked) == (True, False)
+    assert waiting(router) == [last]
+    account.take(early)
+    wait(router, *delayed(4, due_at=7.0), now=6.0)
+    assert [task.id[-1] for task in waiting(router)] == [3, 4]
+    assert assign(router, now=8.0) == []
+    assert [task.id[-1] for task in waiting(router)] == [3, 4]
+    assert not any(task.parked for _, task in assign(router, node(B), now=8.0))
+
+
+def test_a_detached_task_is_not_sent_to_be_parked(router: Router) -> None:
+    """The node that it is entrusted to sees to its time."""
+    task = make_task(detached=True)
+    task.due_at = 10.0
+    wait(router, task)
+    assert assign(router, node(cap=0)) == [(A, task)]
+    assert not task.parked
+    assert router.is_empty
+
+
+def test_a_delayed_task_that_comes_back_goes_first(router: Router) -> None:
+    """Before the others that are delayed."""
+    tasks = delayed(1, 2, 3)
+    wait(router, *tasks[1:])
+    router.wait_first(tasks[:1], 0.0)
+    assert [task for _, task in assign(router, node())] == tasks
+
+
+def test_delayed_tasks_that_have_ended_are_dropped(router: Router) -> None:
+    """A queue of only such tasks is gone."""
+    tasks = delayed(1, 2)
+    wait(router, *tasks)
+    for task in tasks:
+        task.node = b""
+    assert not router.is_empty
+    assert assign(router) == []
     assert router.is_empty

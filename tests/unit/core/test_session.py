@@ -28,6 +28,7 @@ from meshq.protocol.messages import (
     Bye,
     ByeAck,
     Credit,
+    Draining,
     HelloAck,
     Message,
     Ping,
@@ -302,3 +303,17 @@ def test_a_hello_ack_means_to_the_owner_what_it_says() -> None:
     event = joined(ack(slots=5, draining=True))
     assert (event.node, event.incarnation, event.name, event.slots) == (A, 1, "node@h", 5)
     assert (set(event.functions), event.serializers, event.draining) == ({"f", "g"}, ["msgpack"], True)
+
+
+def test_a_node_that_drains_gets_nothing_new_and_is_missed_by_nobody() -> None:
+    """The owner keeps to what it has there, and its end is no loss to be named."""
+    talk = Talk(Face())
+    talk.come_up()
+    talk.receive(1, Credit(1, 5), Draining())
+    talk.say(Submitted([make_task(1)]))
+    assert talk.take() == []
+    talk.notice(LinkDown(1))
+    talk.wait(until=3.2)
+    talk.take()
+    assert talk.machine.session.membership.nodes() == []
+    assert talk.machine.session.membership.absent(5.0) == []

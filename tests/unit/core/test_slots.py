@@ -105,3 +105,11 @@ def test_a_slot_whose_run_lasts_is_no_candidate() -> None:
     assert [number for _, number in slots.heap(begin + LONG_RUN_S)] == [1]
     assert slots.all[0].is_long(begin + LONG_RUN_S)
     assert not Slot(0).is_long(begin)
+
+
+def test_a_slot_that_is_added_gets_a_number_of_its_own() -> None:
+    """Not that of one that was taken away."""
+    slots = Slots(2)
+    slots.remove(1)
+    assert slots.add().number == 2
+    assert [slot.number for slot in slots] == [0, 2]

@@ -30,12 +30,24 @@ from meshq.core.holding import (
     Disown,
     EntrustedDone,
     EntrustedWithdrawn,
+    RateLimitSet,
     RecallRuns,
     RevokeAnswered,
     RevokeAsked,
 )
 from meshq.core.work import WorkerReady
-from meshq.protocol.messages import Accepted, Bye, ByeAck, Credit, Started, Status, Withdrawn
+from meshq.protocol.messages import (
+    Accepted,
+    Bye,
+    ByeAck,
+    Credit,
+    Parked,
+    Ping,
+    Result,
+    Started,
+    Status,
+    Withdrawn,
+)
 
 
 def withdrawn(number: int, outcome: str, attempt: int = 1) -> Withdrawn:
@@ -194,7 +206,7 @@ def test_bye_calls_back_what_is_ahead() -> None:
     talk.hear(recalled([n + 2], [n + 2]))
     talk.hear(short(n))
     talk.wait(6.0)
-    assert talk.holder.counts() == {"queued": 0, "running": 0, "finished": 0, "clients": 0}
+    assert set(talk.holder.counts().values()) == {0}
 
 
 def test_a_death_after_bye_is_unheard_too() -> None:
@@ -207,24 +219,35 @@ def test_a_death_after_bye_is_unheard_too() -> None:
     talk.hear(WorkerReady(0, 4_001, []))
 
 
-def test_bye_drops_results() -> None:
-    """Results that were not acknowledged go with their client: they are not sent again."""
+def kept(talk: Conversation, number: int) -> object:
+    """Return the value that whoever asks for a task is given."""
+    found = talk.holder.survey.result(task(number), talk.now)
+    return found and found.payload
+
+
+def test_bye_lets_go_of_results() -> None:
+    """Those not acknowledged are not sent again, but kept for whoever asks; so is one still to come."""
     talk = Conversation()
-    talk.say(A, submit(1), start(run(1, 1)))
-    talk.hear(done(1), to(A, result(1)))
-    talk.say(A, Bye(), to(A, ByeAck(0)))
+    talk.say(A, [submit(1), submit(2)], start(run(1, 1)))
+    talk.hear(done(1), start(run(2, 2)), to(A, result(1)))
+    talk.say(A, Bye(), RecallRuns(0, [2]), to(A, ByeAck(0)))
+    talk.hear(recalled([2], []))
+    talk.hear(done(2))
     talk.wait(100.0)
     assert talk.holder.counts()["finished"] == 0
+    assert (kept(talk, 1), kept(talk, 2)) == (b"value", b"value")
 
 
 def test_bye_leaves_detached_tasks_alone() -> None:
-    """They go on, and what has ended of them is kept for a client that comes back."""
+    """They go on; what comes of them, and has come, is kept for whoever asks."""
     talk = Conversation()
     talk.do_quietly(A, submit(1, detached=True), submit(2, detached=True))
     talk.do(EntrustedDone(A, task(1), Status.OK, "msgpack", b"value"))
     talk.say(A, Bye(), to(A, ByeAck(0)))
-    talk.do(EntrustedDone(A, task(2), Status.OK, "msgpack", b"value"))
-    assert talk.holder.counts()["finished"] == 2
+    assert (kept(talk, 1), kept(talk, 2)) == (b"value", None)
+    talk.hear(EntrustedDone(A, task(2), Status.OK, "msgpack", b"value"))
+    assert talk.holder.counts()["finished"] == 0
+    assert kept(talk, 2) == b"value"
 
 
 def test_a_client_may_come_back_after_bye() -> None:
@@ -235,3 +258,50 @@ def test_a_client_may_come_back_after_bye() -> None:
     talk.hear(ClientGreeted(A), to(A, Credit(2, 2)))
     talk.hear(recalled([1], [1]), start(run(2, 1)))
     talk.hear(done(2), to(A, result(1)))
+
+
+# ---------------------------------------------------------------------- what is parked
+
+
+def parked(number: int, seconds: float, attempt: int = 1) -> Parked:
+    """Return the word that an attempt waits for its time, or a rate limit."""
+    return Parked(task(number), attempt, about(seconds))
+
+
+def test_a_parked_task_is_dropped() -> None:
+    """It is gone at once, nothing comes of it when its time has come, and a copy of it is not run."""
+    talk = Conversation()
+    talk.say(A, submit(1, countdown=5.0), to(A, parked(1, 5.0)))
+    talk.say(A, withdraw(1), to(A, withdrawn(1, "dropped")))
+    talk.say(A, submit(1, countdown=5.0), to(A, withdrawn(1, "unknown")))
+    talk.wait(10.0)
+
+
+def test_bye_drops_what_is_parked() -> None:
+    """It counts among what is dropped."""
+    talk = Conversation(clients=(A, B))
+    talk.do_quietly(A, submit(1), submit(2), submit(3, countdown=5.0))
+    talk.say(B, submit(4, countdown=5.0), to(B, parked(4, 5.0)))
+    talk.say(A, Bye(), RecallRuns(0, [1]), to(A, ByeAck(2)))
+    talk.hear(recalled([1], [1]))
+    talk.wait(6.0, start(run(2, 4, countdown=5.0)), to(B, Started(task(4), 1, about(0.01))))
+
+
+def test_what_a_worker_gives_back_may_have_to_wait_longer() -> None:
+    """A rate limit that was set meanwhile holds for it as for any other that has not started."""
+    talk = Conversation()
+    n = talk.teach("f", SHORT_S)
+    talk.say(A, [submit(1), submit(2), submit(3)], start(run(n, 1), run(n + 1, 2), run(n + 2, 3)))
+    talk.hear(RateLimitSet("f", 0.5), RecallRuns(0, [n + 1, n + 2]))
+    talk.hear(recalled([n + 1, n + 2], [n + 1, n + 2]), to(A, parked(3, 2.0)))
+    counts = talk.holder.counts()
+    assert (counts["queued"], counts["parked"]) == (1, 1)
+
+
+def test_what_a_worker_gives_back_may_have_expired() -> None:
+    """It is not run too late."""
+    talk = Conversation()
+    talk.say(A, submit(1, expires=1.0), start(run(1, 1, expires=1.0)))
+    talk.pass_time(1.1)
+    talk.do_quietly(A, Ping(1))
+    talk.hear(gone(0), to(A, Result(task(1), 1, Status.EXPIRED, "", b"")))

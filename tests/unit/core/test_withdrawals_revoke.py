@@ -8,6 +8,7 @@ from holder_conversation import (
     A,
     B,
     Conversation,
+    about,
     done,
     gone,
     lost,
@@ -22,15 +23,29 @@ from holder_conversation import (
     submit,
     task,
     to,
+    withdraw,
 )
 
 from meshq.core import revocations
-from meshq.core.holding import RecallRuns, RevokeAnswered, RevokeAsked, SignalWorker
+from meshq.core.held import Intent
+from meshq.core.holding import (
+    ClientGreeted,
+    EntrustedDone,
+    KillWorker,
+    RecallRuns,
+    RevocationsAdded,
+    RevocationsHeard,
+    RevokeAnswered,
+    RevokeAsked,
+    SignalWorker,
+)
 from meshq.core.recalls import NOT_REMEMBERED, UNKNOWN
+from meshq.core.revocations import TTL_S
 from meshq.core.work import WorkerReady
-from meshq.protocol.messages import Bye
+from meshq.protocol.messages import Bye, Parked, Relay, RevokedIds, Status
 
 TERM, KILL = 15, 9
+PEER, COMMAND = b"a peer's id.....", b"a command's id.."
 
 
 def revoke(*numbers: int, signal: int = 0, token: str = "token") -> RevokeAsked:
@@ -210,3 +225,138 @@ def test_revoking_for_a_client_that_left() -> None:
     talk.hear(recalled([1], []))
     talk.hear(gone(1), answer({1: "terminated"}))
     assert talk.holder.counts()["finished"] == 0
+
+
+def test_a_parked_task_is_dropped() -> None:
+    """It ends as revoked at once, and nothing comes of it when its time has come."""
+    talk = Conversation()
+    talk.say(A, submit(1, countdown=5.0), to(A, Parked(task(1), 1, about(5.0))))
+    talk.hear(revoke(1), to(A, revoked(1)), answer({1: "dropped"}))
+    talk.say(A, rack(1))
+    talk.wait(10.0)
+
+
+def test_a_detached_task_that_our_own_owner_has_dropped_just_now() -> None:
+    """The answer says so, not that it had finished."""
+    talk = Conversation()
+    talk.do_quietly(A, submit(1, detached=True))
+    talk.do(EntrustedDone(A, task(1), Status.REVOKED, "", b""))
+    talk.hear(revoke(1), answer({1: "dropped"}))
+
+
+def test_the_run_that_was_signalled_is_written_down() -> None:
+    """Whatever else dies with its worker is not to blame."""
+    talk = Conversation()
+    n = talk.teach("f", SHORT_S)
+    talk.say(A, [submit(1), submit(2)], start(run(n, 1), run(n + 1, 2)))
+    talk.hear(revoke(1, signal=TERM), RecallRuns(0, [n]))
+    talk.hear(recalled([n], []), SignalWorker(0, TERM))
+    assert talk.holder._dispatch.slots.all[0].signalled == n
+
+
+# ---------------------------------------------------------------------- what is passed on
+
+
+def test_a_revoke_is_kept_and_passed_on() -> None:
+    """New ids go to the disk and to the peers, before anybody is answered; owners are told each time."""
+    talk = Conversation(clients=(A,), relays=True)
+    talk.do(ClientGreeted(PEER, "node", "node on HOST"))
+    command = RevokeAsked("token", [task(1), task(2), task(1)], 0, COMMAND)
+    talk.hear(
+        command,
+        RevocationsAdded([(task(1), TTL_S), (task(2), TTL_S)]),
+        to(A, Relay(COMMAND, "revoke", [task(1), task(2)])),
+        to(PEER, RevokedIds([[task(1), TTL_S], [task(2), TTL_S]])),
+        answer({1: UNKNOWN, 2: UNKNOWN}),
+    )
+    talk.wait(100.0)
+    talk.hear(
+        command._replace(tasks=[task(2), task(3)]),
+        RevocationsAdded([(task(3), TTL_S)]),
+        to(A, Relay(COMMAND, "revoke", [task(2), task(3)])),
+        to(PEER, RevokedIds([[task(3), TTL_S]])),
+        answer({2: UNKNOWN, 3: UNKNOWN}),
+    )
+    assert [left for left, _ in talk.holder.revoked(talk.now)] == [task(1), task(2), task(3)]
+
+
+# ---------------------------------------------------------------------- together with time limits
+
+
+def over_time(talk: Conversation, number: int) -> None:
+    """Have the worker of a run be killed for its time limit, which is a second."""
+    assert KillWorker(0) in talk.pass_time(1.0)
+    held = talk.holder._dispatch.find(number)
+    assert held is not None
+    assert held.intent is Intent.TIME_LIMIT
+
+
+def test_a_run_that_is_being_killed_for_its_time_limit_is_not_asked_for() -> None:
+    """It ends in a moment, whoever else wants that."""
+    talk = Conversation()
+    talk.say(A, submit(1, time_limit=1), start(run(1, 1, time_limit=1)))
+    over_time(talk, 1)
+    talk.hear(revoke(1, signal=KILL), answer({1: "running"}))
+    talk.say(A, withdraw(1))
+
+
+def test_a_run_that_was_asked_for_before_its_time_was_over() -> None:
+    """The worker's answer changes nothing: what has started ends with the worker."""
+    talk = Conversation()
+    talk.say(A, submit(1, time_limit=1), start(run(1, 1, time_limit=1)))
+    talk.hear(revoke(1, signal=TERM), RecallRuns(0, [1]))
+    over_time(talk, 1)
+    talk.hear(recalled([1], []))
+    [effect] = [effect for effect in talk.do(gone(1)) if isinstance(effect, RevokeAnswered)]
+    assert list(effect.outcome) == [task(1)]
+
+
+@pytest.mark.parametrize("is_revoked", [False, True])
+def test_a_run_that_only_seemed_to_take_too_long(is_revoked: bool) -> None:
+    """A worker that gives it back had not started it: it goes again, unless it was revoked besides."""
+    talk = Conversation()
+    talk.say(A, submit(1, time_limit=1), start(run(1, 1, time_limit=1)))
+    if is_revoked:
+        talk.hear(revoke(1, signal=TERM), RecallRuns(0, [1]))
+    else:
+        talk.say(A, withdraw(1), RecallRuns(0, [1]))
+    over_time(talk, 1)
+    if is_revoked:
+        talk.hear(recalled([1], [1]), to(A, revoked(1)), answer({1: "dropped"}))
+    else:
+        talk.hear(recalled([1], [1]), start(run(2, 1, time_limit=1)))
+
+
+def test_a_revoke_that_is_not_remembered_holds_for_what_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the table be full, a run that the worker gives back for another reason is not run again."""
+    monkeypatch.setattr(revocations.Revocations.__init__, "__defaults__", (0, 60.0))
+    talk = Conversation()
+    talk.say(A, submit(1, time_limit=1), start(run(1, 1, time_limit=1)))
+    talk.hear(revoke(1), RecallRuns(0, [1]))
+    over_time(talk, 1)
+    talk.hear(recalled([1], [1]), to(A, revoked(1)), answer({1: "dropped"}))
+
+
+def test_what_was_revoked_while_it_ran_does_not_run_again() -> None:
+    """A run that was left running, and whose worker ends for another reason, is not given to the next."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.hear(revoke(1), RecallRuns(0, [1]))
+    talk.hear(recalled([1], []), answer({1: "running"}))
+    talk.hear(gone(1, retired=True), to(A, revoked(1)))
+    talk.hear(WorkerReady(0, 4_001, []))
+
+
+def test_what_a_peer_refuses_is_dropped_here_too() -> None:
+    """What waits ends at once, what is ahead is fetched back, what has started is left; nobody is answered."""
+    talk = Conversation()
+    n = talk.teach("f", SHORT_S)
+    talk.say(A, [submit(1), submit(2)], start(run(n, 1), run(n + 1, 2)))
+    talk.say(A, submit(3, countdown=5.0), to(A, Parked(task(3), 1, about(5.0))))
+    heard = RevocationsHeard([(task(number), 900.0) for number in range(1, 5)])
+    talk.hear(heard, RecallRuns(0, [n]), RecallRuns(0, [n + 1]), to(A, revoked(3)))
+    talk.hear(recalled([n], []))
+    talk.hear(recalled([n + 1], [n + 1]), to(A, revoked(2)))
+    talk.hear(short(n), to(A, quick(1)))
+    talk.say(A, submit(4), to(A, revoked(4)))
+    talk.hear(heard)

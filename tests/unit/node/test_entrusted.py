@@ -128,3 +128,41 @@ def test_a_revoked_task_that_waits_ends(told: Told) -> None:
     assert told.events() == []
     told.say(Result(TASK, 1, Status.WORKER_LOST, "", b"killed by signal 9"))
     assert EntrustedDone(A, TASK, Status.REVOKED, "", b"") in told.events()
+
+
+def test_a_purge_counts_what_has_not_started(told: Told) -> None:
+    """The client that entrusted the task hears that it was revoked."""
+    counts: list[int] = []
+    told.entrusted.purge(b"k" * 16, counts.append, 0.0)
+    assert told.events() == [Received(OWN, [Withdraw(TASK, 1)])]
+    assert counts == []
+    told.say(Withdrawn(TASK, 1, "dropped"))
+    assert counts == [1]
+    assert EntrustedDone(A, TASK, Status.REVOKED, "", b"") in told.events()
+
+
+def test_a_task_keeps_its_options() -> None:
+    """Its time is measured from when the node took it over, and the holder is told what is left."""
+    told = Told()
+    options = {"countdown": 5.0, "expires": 60.0, "rate_limit": "1/s"}
+    told.entrusted.take_over(Entrust(A, TASK, "f", "msgpack", b"args", options), 0.0)
+    told.take_over()
+    assert told.events() == [Received(OWN, [_submit(1)._replace(options=options)])]
+    told.entrusted.tick(2.0)
+    left = {"countdown": 3.0, "expires": 58.0, "rate_limit": "1/s"}
+    assert told.events() == [Received(OWN, [_submit(1)._replace(options=left)])]
+
+
+@pytest.mark.parametrize("status", [Status.TIME_LIMIT, Status.EXPIRED, Status.FAILURE])
+def test_an_end_is_passed_on_as_it_is(told: Told, status: Status) -> None:
+    """Its client tells what it was by the status."""
+    told.say(Result(TASK, 1, status, "msgpack", b"why"))
+    assert EntrustedDone(A, TASK, status, "msgpack", b"why") in told.events()
+
+
+def test_a_task_that_expires_before_it_is_sent_ends(told: Told) -> None:
+    """The holder hears of it at once."""
+    told.say(Result(TASK, 1, Status.OK, "msgpack", b"42"))
+    told.events()
+    told.entrusted.take_over(Entrust(A, TASK, "f", "msgpack", b"args", {"expires": 0}), 0.0)
+    assert told.events() == [EntrustedDone(A, TASK, Status.EXPIRED, "", b"")]

@@ -34,7 +34,7 @@ class Listener:
         self.work: list[Message] = []
         self.side = Listening(
             self.loop, self.context, settings, None, identity(settings, "node", socket.gethostname(), None, NODE),
-            on_work=self._on_work, on_command=lambda _: None, on_greeted=lambda _: None, on_lost=lambda _: None,
+            on_work=self._on_work, on_command=lambda _: None, on_greeted=lambda *_: None, on_lost=lambda _: None,
         )  # fmt: skip
         self._dealers: list[Dealer] = []
 

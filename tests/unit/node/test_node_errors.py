@@ -32,7 +32,7 @@ def test_an_effect_that_fails_does_not_take_the_others_with_it(
     node = Node(settings)
     try:
         node._apply([RevokeAnswered(fail, {}), object(), Drained()])
-        assert node._stopping
+        assert node._drained
         assert "could not apply RevokeAnswered" in caplog.text
         assert "could not apply object" in caplog.text
     finally:

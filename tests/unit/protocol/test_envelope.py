@@ -23,7 +23,18 @@ from meshq.protocol.envelope import (
     UnsupportedVersion,
     decode,
 )
-from meshq.protocol.messages import MESSAGE_OF_VERB, Message, Part, Ping, Pong, Reply, Result, Submit
+from meshq.protocol.messages import (
+    MESSAGE_OF_VERB,
+    Message,
+    Parked,
+    Part,
+    Ping,
+    Pong,
+    Reply,
+    Result,
+    RevokedIds,
+    Submit,
+)
 from meshq.protocol.parts import INLINE_BYTES, PIECE_BYTES, Joiner
 from meshq.protocol.payload import Buffer, join_payload
 
@@ -38,6 +49,7 @@ OF_HINT: dict[str, st.SearchStrategy[Any]] = {
     "float": st.floats(allow_nan=False),
     "bool": st.booleans(),
     "dict[str, str]": st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
+    "list[bytes]": st.lists(st.binary(min_size=16, max_size=16), max_size=3),
     "list[str]": st.lists(st.text(max_size=5), max_size=3),
     "list[list[typing.Any]]": st.lists(st.lists(PLAIN, max_size=3), max_size=3),
     "dict[str, typing.Any] | None": st.none() | st.dictionaries(st.text(max_size=5), PLAIN, max_size=3),
@@ -171,6 +183,13 @@ def test_another_version_is_told_apart_from_garbage() -> None:
         decode([MAGIC[:-1] + b"\x09", *frames[1:]], Joiner())
 
 
+def test_what_later_peers_may_leave_out_or_add() -> None:
+    """How long a task stays parked is optional; rows of revoked ids are read whatever they hold."""
+    rows = [[b"t" * 16, 5.0], [], [None, "x", {}]]
+    got = decode(frames_of([[21, [b"t" * 16, 1]], [25, [rows]]]), Joiner()).messages
+    assert got == [Parked(b"t" * 16, 1, 0.0), RevokedIds(rows)]
+
+
 def nested(depth: int) -> list[Any]:
     """Make a list in a list, and so on."""
     deep: list[Any] = []
@@ -211,6 +230,18 @@ GOOD = sent([Ping(1)])[0]
         frames_of([[5, [b"short", 1]]]),
         frames_of([[4, [b"t" * 16, 1, "f", "raw", b"", False, {1: 2}]]]),
         frames_of([[20, [1, 0, 5]]]),
+        frames_of([[21, [b"short", 1]]]),
+        frames_of([[21, [b"t" * 16, 1, "soon"]]]),
+        frames_of([[22, [b"c" * 16, "revoke"]]]),
+        frames_of([[22, [b"c" * 16, "revoke", b"t" * 16]]]),
+        frames_of([[22, [b"c" * 16, "revoke", [b"short"]]]]),
+        frames_of([[22, [b"c" * 16, "revoke", ["t" * 16]]]]),
+        frames_of([[22, [b"short", "purge", []]]]),
+        frames_of([[23, [b"c" * 16, "many"]]]),
+        frames_of([[23, [b"short", 1]]]),
+        frames_of([[24, ["digest"]]]),
+        frames_of([[25, [{}]]]),
+        frames_of([[25, [[b"t" * 16]]]]),
         frames_of([[20, [1, 0, 2**40]]], b"x"),
     ],
 )

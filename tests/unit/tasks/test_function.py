@@ -11,7 +11,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any
@@ -138,11 +138,28 @@ def test_apply_async_refuses_what_cannot_be_meant(recorder: Recorder) -> None:
     """Two starting times, or arguments that are no collection, are errors at the call."""
     with pytest.raises(ConfigError, match="countdown or eta, not both"):
         add.apply_async((1,), countdown=1, eta=datetime.now(UTC))
+    for wrong in (5, "tomorrow"):
+        with pytest.raises(ConfigError, match="eta must be a datetime"):
+            add.apply_async((1,), eta=wrong)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="no instant that can be waited for"):
+        add.apply_async((1,), eta=datetime.max.replace(tzinfo=timezone(timedelta(hours=-12))))
+    with pytest.raises(ConfigError, match=r"expires \(5 s\) must not be below countdown \(10 s\)"):
+        add.apply_async((1,), countdown=10, expires=timedelta(seconds=5))
     with pytest.raises(ConfigError, match="args must be a tuple or list"):
         add.apply_async("12")
     with pytest.raises(ConfigError, match="task option priority"):
         add.apply_async((1,), priority=11)
     assert recorder.calls == []
+
+
+def test_options_know_in_what_they_differ(recorder: Recorder) -> None:
+    """From what @task declared, in what nodes know of the function, however many copies lie between."""
+    assert (double.settings.time_limit, double.settings.overrides) == (3.0, ())
+    other = double.options(rate_limit="5/s", priority=1).options(time_limit=None)
+    assert other.settings.overrides == ("time_limit", "rate_limit")
+    assert other.options(time_limit=3, rate_limit=None).settings.overrides == ()
+    double.apply_async((1,), time_limit=3, ignore_result=True)
+    assert recorder.calls[0][1].options.overrides == ("ignore_result",)
 
 
 def test_options_make_a_copy(recorder: Recorder) -> None:
@@ -164,7 +181,8 @@ def test_pickled_by_reference() -> None:
     assert pickle.loads(pickle.dumps(add)) is add
     assert copy.deepcopy(add) is add
     back = pickle.loads(pickle.dumps(add.options(time_limit=3).options(priority=1)))
-    assert back.settings == add.settings._replace(time_limit=3.0, priority=1)
+    assert back.settings == add.settings._replace(time_limit=3.0, priority=1, overrides=("time_limit",))
+    assert back.options(time_limit=None).settings.overrides == ()
     assert back.function is add.function
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import _heapq
 import functools
+import heapq
+import io
 import json
 import operator
 import subprocess
@@ -42,9 +45,26 @@ def test_functions_are_named_by_module_and_qualname() -> None:
     """Plain, builtin and decorated functions and classes have the name that a node lists them under."""
     assert function_name(plain) == f"{__name__}.plain"
     assert function_name(json.dumps) == "json.dumps"
-    assert function_name(operator.add) == "_operator.add"
     assert function_name(renamed) == "elsewhere.renamed"
     assert function_name(Shop.count) == f"{__name__}.Shop.count"
+
+
+def test_what_a_c_twin_has_made_is_named_as_people_know_it() -> None:
+    """``operator.add`` claims to be of ``_operator``; what its module does not show keeps the name it claims."""
+    assert operator.add.__module__ == "_operator"
+    assert function_name(operator.add) == "operator.add"
+    assert function_name(heapq.heappush) == "heapq.heappush"
+    assert function_name(io.BytesIO) == "io.BytesIO"
+    for module, name in (("_operator", "add"), ("_operator", "nosuch"), ("_mine", "add")):
+        other = types.FunctionType(plain.__code__, {"__name__": module})
+        other.__qualname__ = name
+        assert function_name(other) == f"{module}.{name}"
+
+
+def test_a_platform_without_the_module_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the public module cannot be imported, the claimed name stays."""
+    monkeypatch.setitem(sys.modules, "heapq", None)  # type: ignore[arg-type]
+    assert function_name(_heapq.heappush) == "_heapq.heappush"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from decimal import Decimal
 from typing import Any
 
 import msgpack
@@ -22,7 +23,7 @@ def test_good_options_are_kept() -> None:
     one = uuid.uuid4()
     made = options(
         soft_time_limit=1, time_limit=1, rate_limit="100/m", max_retries=3, retry_for=OSError, priority=9,
-        expires=0, countdown=2.5, tags={"b", "a"}, delivery="at-most-once", ignore_result=True,
+        expires=3, countdown=2.5, tags={"b", "a"}, delivery="at-most-once", ignore_result=True,
         serializer="json", task_id=one.hex,
     )  # fmt: skip
     assert (made.soft_time_limit, made.time_limit, made.rate_limit) == (1.0, 1.0, "100/m")
@@ -75,10 +76,25 @@ def test_limits_must_fit_each_other() -> None:
         options(soft_time_limit=5).changed({"time_limit": 3})
 
 
+def test_a_task_must_not_expire_before_it_may_start() -> None:
+    """Such a task would never run, however the two came together."""
+    with pytest.raises(ConfigError, match=r"expires \(3 s\) must not be below countdown \(5 s\): the task would"):
+        options(expires=3).changed({"countdown": 5})
+    assert options(countdown=5, expires=5).expires == 5.0
+
+
+def test_a_rate_becomes_what_can_travel() -> None:
+    """Whatever kind of number it was given as."""
+    assert type(options(rate_limit=Decimal("2.5")).rate_limit) is float
+    assert [options(rate_limit=rate).rate_limit for rate in (3, 0.5, "5/m")] == [3, 0.5, "5/m"]
+
+
 def test_unknown_options_are_refused() -> None:
     """A misspelt option is an error that lists the options."""
     with pytest.raises(ConfigError, match="no task option 'timelimit'; the options are name, bind,"):
         options(timelimit=3)
+    with pytest.raises(ConfigError, match="no task option 'overrides'"):
+        options(overrides=("time_limit",))
 
 
 @pytest.mark.parametrize("wrong", [{"task_id": uuid.uuid4()}, {"countdown": 3}])

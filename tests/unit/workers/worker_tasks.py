@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Any
 
-from meshq import task
+from meshq import SoftTimeLimitExceeded, task
 
 _buffer: Any = None
 
@@ -51,7 +51,9 @@ def unencodable() -> Any:
 
 
 @task
-def sleep(seconds: float) -> None:
+def sleep(seconds: float, mark: str = "") -> None:
+    if mark:
+        open(mark, "w").close()
     time.sleep(seconds)
 
 
@@ -231,3 +233,126 @@ def hold_the_interpreter(seconds: int) -> None:
 @task
 def stay_after_exit() -> None:
     threading.Thread(target=time.sleep, args=(600,)).start()
+
+
+@task
+def sleep_until_told(seconds: float) -> str:
+    try:
+        time.sleep(seconds)
+    except SoftTimeLimitExceeded as error:
+        return f"told: {error}"
+    return "not told"
+
+
+@task
+def burn(seconds: float) -> str:
+    end_at = time.monotonic() + seconds
+    while time.monotonic() < end_at:
+        pass
+    return "burnt"
+
+
+@task
+def wait_for_thread(seconds: float) -> str:
+    done = threading.Event()
+    try:
+        done.wait(seconds)
+    except SoftTimeLimitExceeded:
+        return "told"
+    return "not told"
+
+
+@task
+def sleep_twice(seconds: float) -> str:
+    try:
+        time.sleep(seconds)
+    except SoftTimeLimitExceeded:
+        time.sleep(0.3)  # nobody tells twice
+    return "cleaned up"
+
+
+@task
+def talk_for_ever() -> None:
+    while True:
+        print("line " + "x" * 200)
+
+
+@task
+def talk(seconds: float) -> None:
+    end_at = time.monotonic() + seconds
+    while time.monotonic() < end_at:
+        print("line " + "x" * 200)
+        time.sleep(0.0001)
+
+
+@task
+async def sleep_async(seconds: float) -> str:
+    import asyncio
+
+    try:
+        await asyncio.sleep(seconds)
+    except SoftTimeLimitExceeded:
+        await asyncio.sleep(0.01)
+        return "told"
+    return "not told"
+
+
+@task
+async def burn_async(seconds: float) -> str:
+    end_at = time.monotonic() + seconds
+    try:
+        while time.monotonic() < end_at:
+            pass
+    except SoftTimeLimitExceeded:
+        return "told"
+    return "burnt"
+
+
+@task
+async def gather_async(seconds: float) -> None:
+    import asyncio
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(asyncio.sleep(seconds))
+        group.create_task(asyncio.sleep(seconds))
+
+
+@task
+async def left_behind() -> int:
+    import asyncio
+
+    return len(asyncio.all_tasks())
+
+
+@task
+async def cancel_itself() -> None:
+    import asyncio
+
+    asyncio.current_task().cancel()
+    await asyncio.sleep(0)
+
+
+@task
+def disposition() -> tuple[str, int]:
+    import subprocess
+
+    program = "import signal; print(signal.getsignal(signal.SIGURG) is signal.SIG_DFL)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return done.stdout.strip(), 0
+
+
+@task
+def fork_and_signal() -> int:
+    pid = os.fork()
+    if pid == 0:
+        os.kill(os.getpid(), signal.SIGURG)
+        time.sleep(0.01)
+        os._exit(7)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@task(ignore_result=True)
+def ignored(value: Any) -> Any:
+    if value == "fail":
+        raise ValueError(value)
+    return value

@@ -103,9 +103,13 @@ class Node:
 
     def until_started(self, run: int) -> None:
         """Wait until slot 0 has started a run, which the slate alone tells."""
+        self.until_polled(lambda: self.pool._workers[0]._process.started() == run, f"run {run} has not started")
+
+    def until_polled(self, condition: Callable[[], Any], complaint: str) -> None:
+        """Turn the loop until a condition holds that comes true without an event."""
         deadline = time.monotonic() + PATIENCE_S
-        while self.pool._workers[0]._process.started() != run:
-            assert time.monotonic() < deadline, f"run {run} has not started"
+        while not condition():
+            assert time.monotonic() < deadline, complaint
             self.loop.turn(0.001)
 
     def make(self, function: str, *args: Any, encoding: str = "msgpack", **kwargs: Any) -> Run:

@@ -1,0 +1,124 @@
+"""What is promised of time, rates, revokes and purges, checked against what nodes and workers do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from meshq.core.owned import OwnedTask
+from meshq.core.work import Run
+from meshq.protocol.messages import Message, Relayed, Submit
+from meshq.tasks import parse_rate
+from meshq.testing.slots import SimFunction
+
+_ROUNDING_S = 1e-6
+_RATE_S = 0.02
+"""A rate limit lets so much of it start at once, and one run at least."""
+_SLACK = 0.05
+"""Of a run, for the moments between a node's count and the start of what it has counted."""
+
+
+class _Bucket:
+    """What a rate limit lets start: ``level`` runs now."""
+
+    def __init__(self, rate: float, now: float, given: int) -> None:
+        self.rate = rate
+        self.room = max(1.0, _RATE_S * rate) + _SLACK
+        self.level = self.room + given
+        self._at = now
+
+    def start(self, now: float) -> bool:
+        """Take a run out; return whether there was one."""
+        if self.level < self.room:
+            self.level = min(self.room, self.level + self.rate * (now - self._at))
+        self._at = now
+        self.level -= 1.0
+        return self.level >= -_ROUNDING_S
+
+
+class Promises:
+    """The rules; ``fail`` is called with words and the task when one is broken."""
+
+    def __init__(self, functions: dict[str, SimFunction], fail: Callable[[str, bytes], None]) -> None:
+        self._functions = functions
+        self._fail = fail
+        self._due_at: dict[bytes, float] = {}
+        self._over_at: dict[bytes, float] = {}
+        """Task → when it expires, by its owner's clock."""
+        self._expires_at: dict[tuple[bytes, bytes], float] = {}
+        """(node, task) → until when it must have started there."""
+        self._rates: dict[tuple[bytes, str], float] = {}
+        """(node, function) → the rate that was set there."""
+        self._buckets: dict[tuple[bytes, str, Any], _Bucket] = {}
+        self._refused: set[tuple[str, bytes]] = set()
+        self._discarded: dict[tuple[bytes, str], int] = {}
+        """(command, client) → what the client says that it has discarded."""
+
+    # ------------------------------------------------------------------ time
+
+    def submitted(self, task: OwnedTask, now: float) -> None:
+        """Take note of when a task may start, and when it may have expired."""
+        options = task.options or {}
+        self._due_at[task.id] = now + options.get("countdown", 0.0)
+        declared = self._functions[task.function].options if task.function in self._functions else {}
+        expires = options.get("expires", declared.get("expires"))
+        if expires is not None:
+            self._over_at[task.id] = now + expires
+
+    def may_expire(self, task: OwnedTask, now: float) -> bool:
+        """Whether it is not too early for a task to end as expired."""
+        return now >= self._over_at.get(task.id, now + 1.0) - _ROUNDING_S
+
+    def arrived(self, node: bytes, message: Submit, now: float) -> None:
+        """Take note of until when an attempt must have started at a node."""
+        expires = (message.options or {}).get("expires")
+        if expires is not None:
+            key = node, message.task
+            self._expires_at[key] = max(self._expires_at.get(key, 0.0), now + expires)
+
+    def handed(self, node: bytes, run: Run, now: float) -> None:
+        """Check that a run that is given to a worker may start now."""
+        if now < self._due_at.get(run.task, now) - _ROUNDING_S:
+            self._fail(f"a task is to start {self._due_at[run.task] - now:.3f} s before its time", run.task)
+        expires_at = self._expires_at.get((node, run.task), now)
+        if now > expires_at + _ROUNDING_S:
+            self._fail(f"a task is to start {now - expires_at:.3f} s after it has expired", run.task)
+
+    # ------------------------------------------------------------------ rates
+
+    def rate_set(self, node: bytes, function: str, rate: float, now: float, given: int) -> None:
+        """Take note of a rate limit that holds from now on; so many runs of it may have been given out."""
+        self._rates[node, function] = rate
+        self._buckets[node, function, None] = _Bucket(rate, now, given)
+
+    def started(self, node: bytes, name: str, row: list[Any], now: float) -> None:
+        """Check that a run that a worker starts was not revoked, and does not exceed its rate."""
+        task, function, options = row[1], row[3], row[6] or {}
+        if (name, task) in self._refused:
+            self._fail(f"{name} starts a task after it has acknowledged its revocation", task)
+        own = options.get("rate_limit")
+        declared = self._functions[function].options.get("rate_limit", 0)
+        rate = parse_rate(self._rates.get((node, function), declared) if own is None else own)
+        if not rate:
+            return
+        bucket = self._buckets.setdefault((node, function, own), _Bucket(rate, now, 0))
+        if not bucket.start(now):
+            self._fail(f"{name} starts more than {rate:g} of {function} in a second", task)
+
+    # ------------------------------------------------------------------ revokes and purges
+
+    def refused(self, name: str, tasks: list[bytes]) -> None:
+        """Take note that a node has acknowledged a revoke."""
+        self._refused.update((name, task) for task in tasks)
+
+    def relayed(self, client: str, messages: list[Message]) -> None:
+        """Check that a client says the same of a purge to all that ask."""
+        for message in messages:
+            if isinstance(message, Relayed):
+                known = self._discarded.setdefault((message.command, client), message.discarded)
+                if known != message.discarded:
+                    self._fail(f"{client} says {known}, then {message.discarded} of one purge", b"")
+
+    def discarded(self, client: str) -> int:
+        """Return how many tasks a client has discarded, in all purges together."""
+        return sum(count for (_, name), count in self._discarded.items() if name == client)

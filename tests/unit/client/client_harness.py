@@ -1,0 +1,50 @@
+"""What futures and results ask of their mesh, without one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from meshq.client.future import Future
+from meshq.core.owned import Ending, Outcome, OwnedTask
+from meshq.errors import MeshClosed
+from meshq.ids import new_task_id
+
+DONE = Outcome(Ending.DONE, "msgpack", b"\x2a")
+"""The outcome of a task that has returned 42."""
+
+
+class Handler:
+    """A mesh that does nothing, and remembers what it was asked."""
+
+    turns_here = False
+    forked = False
+
+    def __init__(self) -> None:
+        self.revoked: list[bytes] = []
+        self.withdrawn: list[bytes] = []
+
+    def withdraw(self, task_id: bytes, timeout: float) -> bool:
+        return False
+
+    def withdraw_soon(self, futures: list[Any]) -> None:
+        self.withdrawn += [future.id for future in futures if not future.done()]
+
+    def revoke_tasks(self, task_ids: list[bytes], *, terminate: bool, signal: str) -> Any:
+        self.revoked += task_ids
+        return [terminate, signal]
+
+    def in_loop(self) -> bool:
+        return self.turns_here
+
+    def check_process(self) -> None:
+        if self.forked:
+            raise MeshClosed("forked")
+
+    def turn_until(self, done: Callable[[], bool], timeout: float | None) -> None:
+        pass
+
+
+def make_future(handler: Handler) -> Future[int]:
+    """Return the future of a msgpack task."""
+    return Future(OwnedTask(new_task_id(), "f", "msgpack", b""), handler)

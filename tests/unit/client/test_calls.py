@@ -1,0 +1,72 @@
+"""From a call to the task that its owner keeps: what of its options travels."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+
+from meshq.client.calls import PLAIN, make_task
+from meshq.core.owned import OwnedTask
+from meshq.errors import ConfigError, EncodingError
+from meshq.tasks import TaskOptions, task
+
+
+@task(name="tests.limited", rate_limit="5/s", time_limit=60, expires=30, priority=3, tags={"gpu"})
+def limited() -> None:
+    """Do nothing, under limits."""
+
+
+def call(options: TaskOptions, **words: Any) -> OwnedTask:
+    """Return the task of a call without arguments."""
+    return make_task("tests.f", (), {}, options, **words)
+
+
+def test_a_plain_call_has_no_options() -> None:
+    """Neither on the wire nor for its owner."""
+    made = call(PLAIN)
+    assert (made.options, made.tags, made.serializer, made.detached) == (None, frozenset(), "msgpack", False)
+    assert call(PLAIN, chunked=True, detached=True).options == {"chunk": True}
+
+
+def test_what_a_function_declares_is_known_to_nodes() -> None:
+    """Only what its owner needs, too, goes with each call."""
+    made = call(limited.settings)
+    assert (made.options, made.tags) == ({"expires": 30.0, "priority": 3}, {"gpu"})
+
+
+def test_what_a_call_has_otherwise_is_sent() -> None:
+    """Also None, which lifts a limit; what is given as it was declared is not."""
+    changed = limited.options(
+        rate_limit=2, time_limit=None, soft_time_limit=4, ignore_result=True, expires=0, priority=9, countdown=0
+    )
+    assert call(changed.settings).options == {
+        "rate_limit": 2, "time_limit": None, "soft_time_limit": 4.0, "ignore_result": True,
+        "expires": 0.0, "priority": 9,
+    }  # fmt: skip
+    same = limited.options(rate_limit="5/s", countdown=1.5)
+    assert call(same.settings).options == {"expires": 30.0, "priority": 3, "countdown": 1.5}
+    assert call(same.settings, chunked=True).options == {
+        "chunk": True, "expires": 30.0, "priority": 3, "countdown": 1.5,
+    }  # fmt: skip
+
+
+def test_options_that_are_no_nodes_business() -> None:
+    """An id, tags and a serializer make a task, and are not sent as options."""
+    one = uuid.uuid4()
+    made = call(TaskOptions().changed({"task_id": one, "tags": {"a"}, "serializer": "json"}))
+    assert (made.id, made.tags, made.serializer, made.options) == (one.bytes, {"a"}, "json", None)
+
+
+@pytest.mark.parametrize("wrong", [{"max_retries": 3}, {"retry_for": OSError}, {"delivery": "at-most-once"}])
+def test_what_has_no_effect_yet_is_refused(wrong: dict[str, Any]) -> None:
+    """Rather than ignored."""
+    with pytest.raises(ConfigError, match=f"task option {next(iter(wrong))} has no effect in this version"):
+        call(TaskOptions().changed(wrong))
+
+
+def test_arguments_that_cannot_travel_are_refused() -> None:
+    """Here, not at the node."""
+    with pytest.raises(EncodingError):
+        make_task("tests.f", (object(),), {}, PLAIN)
