@@ -91,7 +91,7 @@ class BaseMesh:
 
     def is_complete(self) -> bool:
         """Whether all nodes are seen that were announced, or are known to those that are seen."""
-        return self._runtime.ask(self._runtime.engine.is_complete)
+        return self._runtime.ask(self._runtime.is_complete)
 
     def _wait(self, holds: Callable[[], bool], timeout: float | None) -> bool:
         """Wait for a condition that may change when nodes or tasks do."""

@@ -65,7 +65,7 @@ class MeshControl:
 
     def _is_young(self) -> bool:
         young = time.monotonic() - self._runtime.started_at < YOUNG_S
-        return young and not self._runtime.engine.is_complete()
+        return young and not self._runtime.is_complete()
 
     def _open(self) -> ControlLanes:
         if self._lanes is None:

@@ -182,7 +182,7 @@ class Engine:
         return self.session.membership.absent(time.monotonic())
 
     def is_complete(self) -> bool:
-        """Tell whether all nodes answer that are known here, or to those that answer."""
+        """Tell whether all nodes answer that are known here, or to those that do."""
         nodes = len(self.nodes())
         quiet = nodes > 1 or time.monotonic() - self._changed_at >= ALONE_S
         return nodes > 0 and quiet and not self.absent()

@@ -30,6 +30,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _ASK_TIMEOUT_S = 10.0
 CLOSED = "this Mesh is closed: make a new one"
+BROWSED_S = 0.4
+"""By then mDNS, with its import, has found who is there; nodes that the user has named may know none of them."""
 
 
 def key_of(settings: Settings) -> MeshKey | None:
@@ -105,6 +107,13 @@ class Runtime:
     def unsafe(self) -> dict[str, str]:
         """Candidates that are not dialled as they are open to anybody: name → where."""
         return self._finding.unsafe
+
+    def is_complete(self) -> bool:
+        """Tell whether all nodes answer that were announced, or are known to those that answer; in the loop."""
+        both = bool(self.settings.peers) and self.settings.mdns
+        if both and time.monotonic() - self.started_at < BROWSED_S:
+            return False
+        return self.engine.is_complete()
 
     def in_loop(self) -> bool:
         """Whether the caller is called by the loop, which must not be made to wait for itself."""

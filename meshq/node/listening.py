@@ -123,7 +123,7 @@ class Listening:
         early, self._early = self._early, {}
         for route, (user, hello) in early.items():
             self._greet(route, user, hello)
-        if self._mdns is not None:
+        if self._mdns is not None and not self._withdrawn:
             self._announce(self._mdns)
 
     def go_on_air(self, mdns: Mdns) -> None:

@@ -56,12 +56,17 @@ from meshq.transport.sockets import Context
 log = logging.getLogger("meshq.node")
 
 SETTINGS = MembershipSettings(
-    beat_s=1.0,
-    together_stretch=1.0,  # nothing is lost by giving up a peer too early
-    follow=False,  # a node needs a few peers, and not all of them
-    # What was cut off is to be told within two seconds of the healing what was revoked meanwhile.
+    beat_s=2.0,
+    suspect_s=3.0,
+    dead_s=4.0,
+    together_stretch=1.0,
+    follow=False,
     dial=DialSettings(connect_s=1.0, redial_lost_s=0.5),
 )
+"""No tasks depend on these beats, which all nodes send all the time; so they are slow. Nothing is lost by giving a
+peer up too early, but a peer that was cut off must be told within two seconds of the healing what was revoked
+meanwhile: TCP, whose pauses double, would by itself send again too late after more than some four seconds.
+"""
 
 
 class PeerLinks:
@@ -89,7 +94,9 @@ class PeerLinks:
         self._node_of: dict[int, bytes] = {}
         self._leaving: set[bytes] | None = None
         self.touched = False
-        """Whether something has happened since the last ``step``."""
+        """Whether something has happened since the last ``flush``."""
+        self.changed = True
+        """Whether a candidate may stand otherwise than before; to be reset by who has looked."""
         self._effects: dict[type[Any], Callable[[Any], None]] = {
             Dial: lambda effect: self._links.dial(effect.link, effect.endpoint),
             Hangup: lambda effect: self._links.hang_up(effect.link),
@@ -149,16 +156,19 @@ class PeerLinks:
         """Whether a peer has not yet answered BYE."""
         return bool(self._leaving)
 
-    def step(self) -> None:
-        """Do what is due, and send what waits."""
+    def tick(self, now: float) -> None:
+        """Do what is due."""
         due = self._membership.next_deadline()
-        if due is not None and due <= (now := time.monotonic()):
+        if due is not None and due <= now:
             self._apply(self._membership.tick(now))
+
+    def flush(self) -> None:
+        """Send what waits."""
         self._links.flush()
         self.touched = False
 
     def next_deadline(self) -> float | None:
-        """Return when ``step`` is due."""
+        """Return when ``tick`` is due."""
         return self._membership.next_deadline()
 
     def close(self) -> None:
@@ -200,6 +210,7 @@ class PeerLinks:
 
     def _apply(self, effects: Sequence[Any]) -> None:
         for effect in effects:
+            self.changed |= type(effect) is not Beat
             self._effects[type(effect)](effect)
 
     def _greet(self, effect: Greet) -> None:

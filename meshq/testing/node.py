@@ -110,7 +110,7 @@ class SimNode(Process):
         self.endpoints = (endpoint, f"{endpoint}0")
         for each in self.endpoints:
             network.listen(each, self)
-        self._inbox.append(RevocationsHeard(revoked, stored=True))
+        self.holder.handle(RevocationsHeard(revoked, stored=True), agenda.now)
         self._restarts.begin(agenda.now)
 
     # ------------------------------------------------------------------ the node's face

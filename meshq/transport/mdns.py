@@ -2,7 +2,7 @@
 
 Import this lazily: only what is here and in ``multicast`` imports zeroconf. With cooperating responders an
 announcement is seen within milliseconds, and not after the second that probing takes; ids make that safe. A
-node that is killed takes no leave, and its records live for an hour.
+node that is killed takes no leave, and its records live for some twenty minutes.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ __all__ = ["Mdns", "MdnsAnnouncer", "MdnsBrowser"]
 logger = logging.getLogger("meshq.discovery")
 
 RESOLVE_MS = 3_000
+TTL_S = 1_125
+"""How long a node that was killed is still announced by what others remember: the least that zeroconf heeds."""
 MAX_CANDIDATES = 4_096
 """Kept or being resolved: anybody on the network can announce services without end. A segment carries some
 2,000 nodes before zeroconf's own cache overflows."""
@@ -97,6 +99,7 @@ class MdnsAnnouncer:
             properties=encode_properties(self._node),
             server=f"{self._node.instance}.local.",
             parsed_addresses=addresses,
+            other_ttl=TTL_S,
         )
 
 

@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -32,9 +33,11 @@ class Listener:
         self.loop = Loop()
         self.context = make_context()
         self.work: list[Message] = []
+        self.greeted: list[tuple[bytes, str, str]] = []
         self.side = Listening(
             self.loop, self.context, settings, None, identity(settings, "node", socket.gethostname(), None, NODE),
-            on_work=self._on_work, on_command=lambda _: None, on_greeted=lambda *_: None, on_lost=lambda _: None,
+            on_work=self._on_work, on_command=lambda _: None, on_lost=lambda _: None,
+            on_greeted=lambda *greeted: self.greeted.append(greeted),
         )  # fmt: skip
         self._dealers: list[Dealer] = []
 
@@ -109,6 +112,7 @@ def test_clients_that_have_left_leave_nothing_behind(listener: Listener) -> None
     assert listener.side._routes._routes == {}
     assert (listener.side._callers._callers, listener.side._callers._current) == ({}, {})
     assert (listener.side._callers._routes, listener.side._callers._secrets) == ({}, {})
+    assert listener.side._labels == {}
 
 
 def test_parts_from_a_stranger_are_dropped(listener: Listener) -> None:
@@ -152,3 +156,78 @@ def test_a_node_with_all_its_connections_taken_ignores_the_next(
     assert first.send(frames_of(Bye(), header)[0])
     listener.until(lambda: ByeAck(0) in told)
     assert ignored == []
+
+
+def test_the_node_is_told_who_greets(listener: Listener) -> None:
+    """By id, role and a name for people; also when a client goes on over a connection that it had before."""
+    listener.side.open(listener.side.ack)
+    who = hello(1)._replace(role="node", host="there", pid=7)
+    strange = hello(2)._replace(host="\x1b[2J" + "x" * 100, pid=8)
+    (first, told), (second, told_second), (third, told_third) = (listener.dial() for _ in range(3))
+    for dealer, greeting, answers in (
+        (first, who, told),
+        (second, who, told_second),
+        (third, strange, told_third),
+    ):
+        assert dealer.send(frames_of(greeting, Header(greeting.client))[0])
+        listener.until(lambda answers=answers: answers)
+    node = (who.client, "node", "pid 7 on there")
+    assert listener.greeted == [node, node, (strange.client, "client", "pid 8")]
+    header = Header(who.client, NODE, listener.side.ack.incarnation)
+    assert first.send(frames_of(Bye(), header)[0])
+    listener.until(lambda: ByeAck(0) in told)
+    assert listener.greeted[3:] == [node]
+
+
+def test_who_greets_is_told_of_the_peers(listener: Listener) -> None:
+    """Of those that are known at that time, whether they were found before the node was ready or after."""
+    early, late = [b"e" * 16, "early@h", "tcp://h:1"], [b"l" * 16, "late@h", "tcp://h:2"]
+    listener.side.name_peers([early])
+    listener.side.open(listener.side.ack._replace(peers=[]))
+    for number, peers in enumerate(([early], [early, late]), start=1):
+        listener.side.name_peers(peers)
+        dealer, told = listener.dial()
+        assert dealer.send(frames_of(hello(number), Header(hello(number).client))[0])
+        listener.until(lambda told=told: told)
+        assert isinstance(told[0], HelloAck)
+        assert told[0].peers == peers
+
+
+class Air:
+    """What a node is announced by; it takes down what is announced."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.said: list[str] = []
+        monkeypatch.setattr("meshq.transport.mdns.MdnsAnnouncer", self._announce)
+
+    def _announce(self, candidate: Any, host: str, mdns: Any) -> Any:
+        assert mdns is self
+        return SimpleNamespace(
+            start=lambda: self.said.append(f"{candidate.name} at {host}"), close=lambda: self.said.append("gone")
+        )
+
+
+@pytest.mark.parametrize("ready_first", [True, False])
+def test_a_node_is_announced_once_it_is_ready_and_on_the_air(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch, ready_first: bool
+) -> None:
+    """Whichever comes first; until it is withdrawn."""
+    air: Any = Air(monkeypatch)
+    steps = [lambda: listener.side.open(listener.side.ack), lambda: listener.side.go_on_air(air)]
+    for step in steps if ready_first else reversed(steps):
+        assert air.said == []
+        step()
+    assert air.said == ["node at 127.0.0.1"]
+    listener.side.withdraw()
+    assert air.said == ["node at 127.0.0.1", "gone"]
+
+
+def test_a_node_that_was_withdrawn_before_it_was_on_the_air_stays_unannounced(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It drains already."""
+    air: Any = Air(monkeypatch)
+    listener.side.open(listener.side.ack)
+    listener.side.withdraw()
+    listener.side.go_on_air(air)
+    assert air.said == []

@@ -147,6 +147,19 @@ def test_a_node_that_comes_back_elsewhere_is_told_again(air: Air) -> None:
     assert listener.gone == []
 
 
+def test_a_killed_node_is_not_remembered_for_an_hour(air: Air) -> None:
+    """What its announcement is kept for is a third of what is usual; living nodes are asked again before."""
+    listener = air.listen()
+    node = _node(air.mesh)
+    air.announce(node)
+    _until(lambda: listener.seen)
+    assert listener.browser._mdns is not None
+    assert listener.browser._mdns.zeroconf is not None
+    records = listener.browser._mdns.zeroconf.cache.entries_with_name(SERVICE_TYPE)
+    [pointer] = [record for record in records if getattr(record, "alias", "") == service_name_of(node.instance)]
+    assert pointer.ttl == mdns_module.TTL_S
+
+
 def test_closing_while_it_is_being_announced_is_quick_and_clean(air: Air) -> None:
     """A node stopped right after its start leaves nobody behind."""
     listener = air.listen()
