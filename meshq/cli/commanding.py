@@ -96,8 +96,7 @@ def _give(flags: dict[str, Any], asked: dict[str, Any], as_json: bool, give: Giv
         waiting.say(f"waiting for {_count(_meant([node.full_name for node in found], asked))}…")
         answers = give(mesh.control, asked)
         seen = [node.full_name for node in mesh.nodes()]
-    if answers is not None:
-        _check_asked(answers, seen, asked)
+    _check_asked(answers or Answers({}, {}, {}), seen, asked)
     return answers
 
 

@@ -102,7 +102,7 @@ class Report(NamedTuple):
                 "ask with AsyncResult(id, serializer='pickle')"
             )
         try:
-            return decode(Outcome(Ending.DONE, self.serializer, self.payload), asked or self.serializer)
+            return decode(self.payload, self.serializer, asked or self.serializer)
         except ConfigError as error:
             raise RemoteProtocolError(f"the result cannot be read here: {error}") from None
 

@@ -20,6 +20,12 @@ MAX_RECENT = 10_000
 """Detached tasks that have ended, and ``dmap``s, that are found by their id; the oldest are forgotten first."""
 
 
+def size_of(task: OwnedTask) -> int:
+    """Return the room that a task takes, in bytes."""
+    payload = task.payload
+    return (len(payload) if type(payload) is bytes else payload_size(payload)) + TASK_OVERHEAD
+
+
 class Books:
     """The futures of one mesh. Any thread opens entries; the loop's thread or the end of the mesh settles them."""
 
@@ -31,14 +37,14 @@ class Books:
         self.bytes = 0
         """The room that unfinished tasks take, arguments included."""
 
-    def open(self, task: OwnedTask, future: Future[Any]) -> None:
-        """Note a new task. Raises ``ConfigError`` for an id that is in use."""
+    def open(self, task: Future[Any], size: int) -> None:
+        """Note a new task, which takes up ``size`` bytes. Raises ``ConfigError`` for an id that is in use."""
         books = self._detached if task.detached else self._attached
         with self._lock:
             if task.id in self._attached or task.id in self._detached:
                 raise ConfigError(f"task id {format_id(task.id)} is in use: a task of that id is unfinished here")
-            self.bytes += payload_size(task.payload) + TASK_OVERHEAD
-            books[task.id] = future
+            self.bytes += size
+            books[task.id] = task
 
     def attached(self) -> int:
         """Return how many tasks that belong to this process are unfinished."""
@@ -46,7 +52,7 @@ class Books:
 
     def unaccepted(self) -> int:
         """Return how many detached tasks no node has accepted yet."""
-        return sum(not future.is_accepted for future in list(self._detached.values()))
+        return sum(not future.accepted for future in list(self._detached.values()))
 
     def find(self, task_id: bytes) -> Future[Any] | None:
         """Return the future of a task: of any that is unfinished, or of a detached one that has ended lately."""
@@ -65,7 +71,7 @@ class Books:
         """Settle the futures of tasks that have ended; ``explain`` says more of why some were given up."""
         freed = 0
         for task, outcome in ended:
-            freed += payload_size(task.payload) + TASK_OVERHEAD
+            freed += size_of(task)
             task.payload = b""  # the future keeps the task, but nobody needs its arguments any more
             future = self._close(task)
             if future is None:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from meshq.core.owned import OwnedTask
+from meshq.client.future import Future, TaskHandler
 from meshq.errors import ConfigError
 from meshq.ids import new_task_id, parse_task_id
 from meshq.protocol.codec import serializer
-from meshq.tasks.options import TaskOptions
+from meshq.tasks.options import PLAIN, TaskOptions
 
-PLAIN = TaskOptions()
-"""The options of a function that nobody has given any."""
 _NOT_YET = ("max_retries", "retry_for", "delivery")
 
 
-def make_task(
+def make_future(
+    handler: TaskHandler,
     name: str,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
@@ -23,15 +22,15 @@ def make_task(
     *,
     detached: bool = False,
     chunked: bool = False,
-) -> OwnedTask:
-    """Return the task of a call. Raises ``EncodingError``, and ``ConfigError`` for options without effect."""
+) -> Future[Any]:
+    """Return the future of a call. Raises ``EncodingError``, and ``ConfigError`` for options without effect."""
     encoding = options.serializer or "msgpack"
     payload = serializer(encoding).dumps_call(args, kwargs)
     task_id = new_task_id() if options.task_id is None else parse_task_id(options.task_id)
-    task = OwnedTask(task_id, name, encoding, payload, detached=detached)
+    task: Future[Any] = Future(handler, task_id, name, encoding, payload, detached=detached)
     if chunked:
         task.options = {"chunk": True}
-    if options != PLAIN:
+    if options is not PLAIN and options != PLAIN:
         _check(options)
         task.tags = frozenset(options.tags)
         task.options = {**(task.options or {}), **_to_wire(options)} or None

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar, cast
 
 from meshq.client.future import FINISHED, Future, TaskHandler
-from meshq.core.owned import OwnedTask, TaskState
+from meshq.core.owned import TaskState
 from meshq.errors import ConfigError
 from meshq.ids import new_task_id
 
@@ -45,7 +45,7 @@ class Fan(Future[list[T]]):
     """
 
     def __init__(self, members: list[Future[T]], handler: FanHandler) -> None:
-        super().__init__(OwnedTask(new_task_id(), "dmap", "", b""), handler)
+        super().__init__(handler, new_task_id(), "dmap")
         self._withdraw: Callable[[list[Any]], None] = handler.withdraw_soon
         self._members = members
         self._left = len(members)
@@ -100,7 +100,7 @@ class Fan(Future[list[T]]):
         return first
 
     def _end(self, error: BaseException | None, state: TaskState) -> None:
-        self._task.state = state
+        self.state = state
         if error is None:
             self._finish(FINISHED, "add_result")
         else:

@@ -18,6 +18,7 @@ from meshq.client.outcomes import decode
 from meshq.core.owned import Outcome, OwnedTask, TaskState
 from meshq.errors import MeshqError
 from meshq.ids import format_id
+from meshq.protocol.payload import Payload
 
 T = TypeVar("T")
 _making = threading.Lock()
@@ -90,40 +91,39 @@ class _Lazy(concurrent.futures.Future[T]):
             self._invoke_callbacks()  # type: ignore[attr-defined]
 
 
-class Future(_Lazy[T]):
-    """The future of a task of this process. ``task_id`` is the task's id as text.
+class Future(_Lazy[T], OwnedTask):
+    """The future of a task of this process, and that task itself. ``task_id`` is the task's id as text.
 
     It behaves as the standard one. ``cancel`` asks the node where the task was sent already, and returns True
-    only if the task was withdrawn before it started.
+    only if the task was withdrawn before it started. One object for both, since a script may hold a million, and
+    the garbage collector looks at each of them again and again.
     """
 
-    def __init__(self, task: OwnedTask, handler: TaskHandler) -> None:
-        self._task = task
-        self._handler = handler
+    _encoded: Payload | None = None
+    """The value that nobody has asked for yet."""
+    _encoding = ""
 
-    @property
-    def id(self) -> bytes:
-        """The task's id as its 16 bytes."""
-        return self._task.id
+    def __init__(
+        self,
+        handler: TaskHandler,
+        id: bytes,
+        function: str = "",
+        serializer: str = "",
+        payload: Payload = b"",
+        *,
+        detached: bool = False,
+    ) -> None:
+        OwnedTask.__init__(self, id, function, serializer, payload, detached=detached)
+        self._handler = handler
 
     @property
     def task_id(self) -> str:
         """The task's id as text."""
-        return format_id(self._task.id)
-
-    @property
-    def is_accepted(self) -> bool:
-        """Whether a node has accepted the task."""
-        return self._task.accepted
-
-    @property
-    def state(self) -> TaskState:
-        """Where the task is, as far as is known here."""
-        return self._task.state
+        return format_id(self.id)
 
     def running(self) -> bool:
         """Return True while a worker runs the task, as far as is known here."""
-        return self._task.state is TaskState.STARTED
+        return self.state is TaskState.STARTED
 
     def cancel(self) -> bool:
         """Withdraw the task unless it runs; return whether that was done."""
@@ -131,14 +131,14 @@ class Future(_Lazy[T]):
             return True
         if self.done() or self.running():
             return False
-        return self._handler.withdraw(self._task.id, WITHDRAW_TIMEOUT_S)
+        return self._handler.withdraw(self.id, WITHDRAW_TIMEOUT_S)
 
     def revoke(self, *, terminate: bool = False, signal: str = "TERM") -> Any:
         """Withdraw the task; with ``terminate`` also end it by ``signal`` where it runs.
 
         Returns the nodes' replies; see ``Control.revoke``.
         """
-        return self._handler.revoke_tasks([self._task.id], terminate=terminate, signal=signal)
+        return self._handler.revoke_tasks([self.id], terminate=terminate, signal=signal)
 
     def result(self, timeout: float | None = None) -> T:
         """Return the task's value, or raise what it raised; ``TimeoutError`` after ``timeout`` seconds."""
@@ -146,12 +146,13 @@ class Future(_Lazy[T]):
             timeout = self._wait(timeout)
         if self._state != FINISHED or self._exception is not None:
             super().result(timeout)
-        value = self._result
-        if type(value) is Outcome:
+        encoded = self._encoded
+        if encoded is not None:
             # Decoded by whoever asks, not by the thread of the sockets. Two threads may both do it; they get
             # equal values, and one of them stays.
-            value = self._result = decode(value, self._task.serializer)
-        return cast(T, value)
+            self._result = decode(encoded, self._encoding, self.serializer)
+            self._encoded = None
+        return cast(T, self._result)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return what the task raised, or None; ``TimeoutError`` after ``timeout`` seconds."""
@@ -159,7 +160,7 @@ class Future(_Lazy[T]):
 
     def settle(self, outcome: Outcome) -> None:
         """Take the outcome of a task that is DONE. For the mesh alone."""
-        self._result = outcome
+        self._encoded, self._encoding = outcome.payload, outcome.serializer
         self._finish(FINISHED, "add_result")
 
     def settle_failed(self, error: BaseException) -> None:

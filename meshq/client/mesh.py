@@ -10,18 +10,16 @@ from typing import Any, TypeVar
 
 from meshq.client import mapping
 from meshq.client.base import BaseMesh
-from meshq.client.books import TASK_OVERHEAD
-from meshq.client.calls import PLAIN, make_task
+from meshq.client.books import size_of
+from meshq.client.calls import make_future
 from meshq.client.deadlines import Deadlines
 from meshq.client.fanning import Fan, check_calls
 from meshq.client.future import Future
 from meshq.client.result import AsyncResult
 from meshq.client.runtime import client_settings
-from meshq.core.owned import OwnedTask
 from meshq.errors import ConfigError, NoNodes, QueueFull
-from meshq.protocol.payload import payload_size
 from meshq.tasks import TaskFunction, function_name, normalise_name
-from meshq.tasks.options import TaskOptions
+from meshq.tasks.options import PLAIN, TaskOptions
 
 T = TypeVar("T")
 _LEAST_S = 0.001
@@ -184,12 +182,13 @@ class Mesh(BaseMesh):
         chunked: bool = False,
     ) -> Future[Any]:
         self._runtime.check_usable()
-        task = make_task(name, args, kwargs, options, detached=detached, chunked=chunked)
-        future: Future[Any] = Future(task, self)
-        self._wait_for_room(task)
-        self._books.open(task, future)
-        self._runtime.engine.submit(task)
-        if self.closed:  # by another thread meanwhile, which may have looked before this task was there
+        future = make_future(self, name, args, kwargs, options, detached=detached, chunked=chunked)
+        size = size_of(future)
+        if self._books.bytes + size > self._settings.outbox_bytes:
+            self._wait_for_room(size)
+        self._books.open(future, size)
+        self._runtime.engine.submit(future)
+        if not self._runtime.is_usable:  # by another thread meanwhile, which may have looked before it was there
             self.on_stopped()
         return future
 
@@ -200,13 +199,10 @@ class Mesh(BaseMesh):
         if not self._sources.knows(function.name):
             self._sources.learn(function.name, function.function)
             self._runtime.loop.post(self._compare_sources)
-        return function.name, function.settings
+        return function.name, function.call_settings
 
-    def _wait_for_room(self, task: OwnedTask) -> None:
+    def _wait_for_room(self, size: int) -> None:
         """Wait while the outbox is full."""
-        size = payload_size(task.payload) + TASK_OVERHEAD
-        if self._books.bytes + size <= self._settings.outbox_bytes:
-            return
         if not self._block:
             raise QueueFull(
                 f"the outbox holds {self._books.bytes} bytes of unfinished tasks, and takes "

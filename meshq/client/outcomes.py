@@ -19,21 +19,21 @@ from meshq.errors import (
 from meshq.ids import format_id
 from meshq.protocol.codec import serializer
 from meshq.protocol.failures import load_failure
-from meshq.protocol.payload import join_payload
+from meshq.protocol.payload import Payload, join_payload
 
 _MAX_TEXT = 1_000
 """Characters of what a node says became of a task: it may say anything."""
 
 
-def decode(outcome: Outcome, asked: str) -> Any:
-    """Return the value of a task that is DONE; raises what the serializer raises.
+def decode(payload: Payload, encoding: str, asked: str) -> Any:
+    """Return the value of a task that is DONE, which came in the serializer ``encoding``; raises what that raises.
 
     ``asked`` is the serializer of the call. A result in another one is refused, as it may be a pickle, which runs
     what it likes; but for msgpack, in which chunks come.
     """
-    if outcome.serializer not in (asked, "msgpack"):
-        raise RemoteProtocolError(f"a result came as {outcome.serializer!r}, and {asked!r} was asked for")
-    return serializer(outcome.serializer).loads(outcome.payload)
+    if encoding not in (asked, "msgpack"):
+        raise RemoteProtocolError(f"a result came as {encoding!r}, and {asked!r} was asked for")
+    return serializer(encoding).loads(payload)
 
 
 def error_of(task: OwnedTask, outcome: Outcome, explain: str = "") -> BaseException:

@@ -13,6 +13,7 @@ from typing import ParamSpec, Protocol, TypeVar
 
 from meshq.client.engine import Engine, Listener
 from meshq.client.finding import Finding, named_peers
+from meshq.client.forks import Forks
 from meshq.client.turning import Turning
 from meshq.config import Settings, find_key_path
 from meshq.core.membership import Candidate
@@ -62,7 +63,7 @@ class Runtime:
             new_id(), new_id(), settings.mesh, "work", role, PROTOCOL_VERSION, PROTOCOL_VERSION,
             socket.gethostname(), os.getpid(),
         )  # fmt: skip
-        self._pid = os.getpid()
+        self._forks = Forks.count
         self._listener = listener
         self._stopping = False
         self._closing = False
@@ -92,7 +93,7 @@ class Runtime:
 
     def check_process(self) -> None:
         """Raise ``MeshClosed`` in a process that was forked from the one that made the mesh."""
-        if os.getpid() != self._pid:
+        if Forks.count != self._forks:
             raise MeshClosed(
                 "this Mesh was made before a fork, and its sockets stayed with the parent process: "
                 "make a new Mesh in the child"
@@ -101,7 +102,7 @@ class Runtime:
     @property
     def is_usable(self) -> bool:
         """Whether it is open, in the process that made it."""
-        return not self._stopping and os.getpid() == self._pid
+        return not self._stopping and Forks.count == self._forks
 
     @property
     def unsafe(self) -> dict[str, str]:

@@ -253,8 +253,8 @@ class ControlLanes:
         if running is not None:
             try:
                 value = msgpack.unpackb(reply.value, strict_map_key=False)
-            except (ValueError, msgpack.UnpackException) as error:
-                value = {"error": f"the reply is not msgpack: {error}"}
+            except (ValueError, TypeError, msgpack.UnpackException) as error:  # such as a dict's key that is a list
+                value = {"error": f"the reply cannot be read: {error}"}
             self._tell(running, Answered(reply.node, reply.name, value))
 
     def _on_subscription(self, topic: bytes, subscribed: bool) -> None:

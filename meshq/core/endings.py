@@ -6,7 +6,7 @@ from meshq.core.held import ClientAccount, Held, HeldState
 from meshq.core.kept import Kept
 from meshq.core.reporting import Reports
 from meshq.core.tombs import Tombs
-from meshq.protocol.messages import Rack, Result
+from meshq.protocol.messages import Rack, Result, Status
 from meshq.protocol.payload import Payload
 
 
@@ -35,6 +35,11 @@ class Endings:
         """Keep an attempt's result, if it has one, for whoever asks from now on."""
         if held.result is not None:
             self._kept.put(held.result, now)
+
+    def is_over(self, task: bytes, now: float) -> bool:
+        """Whether the task is known to have ended for good; one whose worker was lost may be tried again."""
+        result = self._kept.find(task, now)
+        return result is not None and result.status != Status.WORKER_LOST
 
     def forget(self, held: Held) -> None:
         """Let go of an attempt, never to run it again."""

@@ -94,6 +94,8 @@ class Withdrawals:
         refused = set(added.refused)
         for task in tasks:
             revoke.note(task, NOT_REMEMBERED if task in refused else UNKNOWN)
+            if self._endings.is_over(task, now):
+                revoke.note(task, "finished")
         self._revoke_all(tasks, revoke, now)
         self.recalls.add(revoke)
         self._relaying.revoke(event.command, tasks)

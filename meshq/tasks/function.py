@@ -39,6 +39,8 @@ class TaskFunction(Generic[P, R]):
         self.function = function
         self.name = name
         self.settings = settings
+        self.call_settings = settings.for_calls()
+        """What a call of it has to know of its settings: ``PLAIN`` itself where that is nothing."""
         self._original: TaskFunction[P, R] | None = None
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:

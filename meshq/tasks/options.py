@@ -75,6 +75,8 @@ class TaskOptions(NamedTuple):
 
     def changed(self, changes: Mapping[str, Any]) -> TaskOptions:
         """Return a checked copy with ``changes``; raises ``ConfigError`` naming the option that is wrong."""
+        if not changes:
+            return self  # so that what nobody has given options is known at a glance
         unknown = [key for key in changes if key not in _READERS]
         if unknown:
             raise ConfigError(f"there is no task option {unknown[0]!r}; the options are {', '.join(_READERS)}")
@@ -93,6 +95,10 @@ class TaskOptions(NamedTuple):
             )
         return options
 
+    def for_calls(self) -> TaskOptions:
+        """Return this, or ``PLAIN`` itself where it says nothing that a call has to know."""
+        return PLAIN if self._replace(name=None, bind=False) == PLAIN else self
+
     def compared_to(self, declared: TaskOptions) -> TaskOptions:
         """Return a copy for one call that knows in what it differs from what ``@task`` declared."""
         differ = (key for key in _KNOWN_TO_NODES if getattr(self, key) != getattr(declared, key))
@@ -102,7 +108,7 @@ class TaskOptions(NamedTuple):
         """Return what differs from the defaults, of what concerns a node, in types that msgpack has."""
         wire: dict[str, Any] = {
             key: value
-            for key, value, default in zip(self._fields, self, _DEFAULTS, strict=True)
+            for key, value, default in zip(self._fields, self, PLAIN, strict=True)
             if value != default and key not in _NOT_SENT
         }
         if self.tags:
@@ -112,7 +118,8 @@ class TaskOptions(NamedTuple):
         return wire
 
 
-_DEFAULTS = TaskOptions()
+PLAIN = TaskOptions()
+"""The options of a function that nobody has given any."""
 
 
 def options_of_function(changes: Mapping[str, Any]) -> TaskOptions:
@@ -120,7 +127,7 @@ def options_of_function(changes: Mapping[str, Any]) -> TaskOptions:
     for key in _PER_CALL:
         if changes.get(key) is not None:
             raise ConfigError(f"task option {key} is for one call: give it with .options({key}=…), not with @task")
-    return _DEFAULTS.changed(changes)
+    return PLAIN.changed(changes)
 
 
 def parse_rate(rate: object) -> float:
@@ -137,7 +144,7 @@ def parse_rate(rate: object) -> float:
 
 def _read(key: str, value: Any) -> Any:
     if value is None:
-        return _DEFAULTS[_DEFAULTS._fields.index(key)]
+        return PLAIN[PLAIN._fields.index(key)]
     try:
         return _READERS[key](value)
     except ConfigError as error:

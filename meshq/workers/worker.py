@@ -88,8 +88,19 @@ class Worker:
         self._flush(self._data)
 
     def recall(self, runs: list[int]) -> None:
-        """Ask for runs back; WorkerRecalled answers."""
-        self._send(self._control, link.RECALL, runs)
+        """Ask for runs back; WorkerRecalled answers, at once for the run in progress."""
+        if self._is_in_progress(runs):
+            # Code in C that lets no other thread run, or a stopped process, would never answer.
+            self._keeper.on_event(WorkerRecalled(self.slot, runs, []))
+        else:
+            self._send(self._control, link.RECALL, runs)
+
+    def _is_in_progress(self, runs: list[int]) -> bool:
+        """Whether this is the one run that was started last, and its end is not known."""
+        if runs != [self._process.started()]:
+            return False
+        self._read(self._data)  # which may tell of its end
+        return runs[0] in self._tasks
 
     def soft_limit(self, run: int) -> None:
         """Have ``SoftTimeLimitExceeded`` raised in a run, unless it ends before."""

@@ -208,7 +208,7 @@ def test_a_task_that_another_program_revokes_ends_at_once(
 def test_a_task_that_waits_for_its_time_is_pending(narrow: Mesh) -> None:
     """It is at a node, but not in its queue."""
     future = narrow.submit(work.add.options(countdown=1.0), 1, 1)
-    wait_until(lambda: future.is_accepted)
+    wait_until(lambda: future.accepted)
     assert future.state == "PENDING"
     assert narrow.submit(work.add, 2, 2).result(timeout=10) == 4
     assert future.state == "PENDING"

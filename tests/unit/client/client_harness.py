@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from meshq.client.future import Future
-from meshq.core.owned import Ending, Outcome, OwnedTask
+from meshq.core.owned import Ending, Outcome
 from meshq.errors import MeshClosed
 from meshq.ids import new_task_id
 
@@ -47,4 +47,4 @@ class Handler:
 
 def make_future(handler: Handler) -> Future[int]:
     """Return the future of a msgpack task."""
-    return Future(OwnedTask(new_task_id(), "f", "msgpack", b""), handler)
+    return Future(handler, new_task_id(), "f", "msgpack")

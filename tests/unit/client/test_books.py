@@ -6,29 +6,27 @@ import pytest
 from client_harness import DONE, Handler
 
 from meshq.client import books
-from meshq.client.books import Books
+from meshq.client.books import Books, size_of
 from meshq.client.fanning import Fan
 from meshq.client.future import Future
-from meshq.core.owned import OwnedTask
 from meshq.ids import new_task_id
 
 
-def open_one(made: Books, *, detached: bool) -> tuple[OwnedTask, Future[int]]:
+def open_one(made: Books, *, detached: bool) -> Future[int]:
     """Enter a task."""
-    task = OwnedTask(new_task_id(), "f", "msgpack", b"", detached=detached)
-    future: Future[int] = Future(task, Handler())
-    made.open(task, future)
-    return task, future
+    future: Future[int] = Future(Handler(), new_task_id(), "f", "msgpack", detached=detached)
+    made.open(future, size_of(future))
+    return future
 
 
 def test_unfinished_tasks_are_found_and_detached_ones_afterwards_too() -> None:
     """An attached task that has ended is its future's, which the program has."""
     made = Books()
     for detached in (False, True):
-        task, future = open_one(made, detached=detached)
-        assert made.find(task.id) is future
-        made.settle([(task, DONE)], lambda *_: "")
-        assert made.find(task.id) is (future if detached else None)
+        future = open_one(made, detached=detached)
+        assert made.find(future.id) is future
+        made.settle([(future, DONE)], lambda *_: "")
+        assert made.find(future.id) is (future if detached else None)
 
 
 def test_what_is_noted_is_found_until_it_is_forgotten_or_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:

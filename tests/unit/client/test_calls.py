@@ -6,11 +6,13 @@ import uuid
 from typing import Any
 
 import pytest
+from client_harness import Handler
 
-from meshq.client.calls import PLAIN, make_task
+from meshq.client.calls import make_future
 from meshq.core.owned import OwnedTask
 from meshq.errors import ConfigError, EncodingError
 from meshq.tasks import TaskOptions, task
+from meshq.tasks.options import PLAIN
 
 
 @task(name="tests.limited", rate_limit="5/s", time_limit=60, expires=30, priority=3, tags={"gpu"})
@@ -20,7 +22,7 @@ def limited() -> None:
 
 def call(options: TaskOptions, **words: Any) -> OwnedTask:
     """Return the task of a call without arguments."""
-    return make_task("tests.f", (), {}, options, **words)
+    return make_future(Handler(), "tests.f", (), {}, options, **words)
 
 
 def test_a_plain_call_has_no_options() -> None:
@@ -69,4 +71,4 @@ def test_what_has_no_effect_yet_is_refused(wrong: dict[str, Any]) -> None:
 def test_arguments_that_cannot_travel_are_refused() -> None:
     """Here, not at the node."""
     with pytest.raises(EncodingError):
-        make_task("tests.f", (object(),), {}, PLAIN)
+        make_future(Handler(), "tests.f", (object(),), {}, PLAIN)

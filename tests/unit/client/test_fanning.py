@@ -25,7 +25,7 @@ class Stage:
 
     def end(self, index: int, state: TaskState, error: BaseException) -> None:
         """Let a member fail."""
-        self.members[index]._task.state = state
+        self.members[index].state = state
         self.members[index].settle_failed(error)
 
     def ids(self, *indices: int) -> list[bytes]:
@@ -96,7 +96,7 @@ def test_its_state_is_that_of_the_member_that_has_ended_it(
 
 def test_a_member_that_is_withdrawn_ends_it(stage: Stage) -> None:
     """As when the mesh is left with an exception."""
-    stage.members[0]._task.state = TaskState.REVOKED
+    stage.members[0].state = TaskState.REVOKED
     stage.members[0].settle_cancelled()
     with pytest.raises(concurrent.futures.CancelledError):
         stage.fan.result()
