@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         UnknownTask,
         WorkerLost,
     )
-    from meshq.tasks import control_command, task
+    from meshq.tasks import control_command, shipped, task
 
 __version__ = "0.1.0"
 
@@ -51,6 +51,7 @@ _HOMES = {
     "execute_remote": "meshq.client.functions",
     "is_done": "meshq.client.functions",
     "ping": "meshq.client.functions",
+    "shipped": "meshq.tasks",
     "task": "meshq.tasks",
 }
 
@@ -86,6 +87,7 @@ __all__ = [
     "execute_remote",
     "is_done",
     "ping",
+    "shipped",
     "task",
 ]
 

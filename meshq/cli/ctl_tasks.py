@@ -10,7 +10,7 @@ import click
 from meshq.cli.commanding import Answers, command, control_flags, control_flags_for, error_in
 from meshq.cli.ctl_nodes import answers_of
 from meshq.cli.exits import FAILED
-from meshq.cli.output import note
+from meshq.cli.output import is_terminal, note
 from meshq.cli.replies import show_replies, show_rows
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def purge(yes: bool, as_json: bool, **flags: Any) -> int:
 
     What runs goes on. On a terminal it asks first.
     """
-    if not yes and sys.stdin.isatty() and not click.confirm("Discard all waiting tasks?", err=True):
+    if not yes and is_terminal(sys.stdin) and not click.confirm("Discard all waiting tasks?", err=True):
         note("nothing was discarded")
         return FAILED
 

@@ -75,4 +75,7 @@ def _run(args: list[str]) -> int:
         return code_of(error)
     except BrokenPipeError:
         return FAILED
+    except OSError as error:  # what was printed found no room
+        complain(f"the output cannot be written: {error.strerror or error}")
+        return FAILED
     return code if isinstance(code, int) else OK

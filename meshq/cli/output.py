@@ -6,7 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -32,6 +32,11 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether somebody sits there; a stream that was closed before the start, as ``>&-`` does, is None."""
+    return stream is not None and stream.isatty()
+
+
 def complain(text: str, as_json: bool = False, kind: str = "MeshqError") -> None:
     """Say what went wrong: one line on stderr, or as the command's JSON value, with the kind of error."""
     if as_json:
@@ -48,7 +53,7 @@ def note(text: str) -> None:
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table: with rich on a terminal, else in plain columns, nothing cut off."""
     cells = [[escape(str(cell)) for cell in row] for row in rows]  # a node may call itself what it likes
-    if sys.stdout.isatty():
+    if is_terminal(sys.stdout):
         _print_rich(columns, cells)
         return
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
@@ -61,7 +66,9 @@ def _print_rich(columns: Sequence[str], cells: list[list[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in columns:  # an id is there to be copied; of the rest, too, nothing is cut off
+        table.add_column(name, no_wrap=name == "ID", overflow="fold")
     for row in cells:
         table.add_row(*map(Text, row))
     Console().print(table)

@@ -7,6 +7,8 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from meshq.cli.output import is_terminal
+
 if TYPE_CHECKING:
     from rich.status import Status
 
@@ -25,7 +27,7 @@ class Waiting:
         self._status: Status | None = None
         self._over = False
         self._lock = threading.Lock()
-        self._timer = None if quiet or not sys.stderr.isatty() else threading.Timer(DELAY_S, self._show)
+        self._timer = None if quiet or not is_terminal(sys.stderr) else threading.Timer(DELAY_S, self._show)
 
     def say(self, text: str) -> None:
         """Say what is waited for from now on."""

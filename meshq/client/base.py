@@ -172,7 +172,8 @@ class BaseMesh:
             nodes = [describe(view) for view in engine.nodes()]
             return explain_unknown(task.function, task.tags, task.serializer, nodes)
         if outcome.ending is Ending.NO_NODES:
-            return explain_absence(self.name, engine.problems(), self._runtime.unsafe)
+            draining = [describe(view).full_name for view in engine.nodes() if view.ack.draining]
+            return explain_absence(self.name, engine.problems(), self._runtime.unsafe, draining)
         return ""
 
     def on_withdraw_answered(self, task_id: bytes, withdrawn: bool) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from meshq.client.future import Future, TaskHandler
-from meshq.errors import ConfigError
+from meshq.errors import ConfigError, EncodingError
 from meshq.ids import new_task_id, parse_task_id
 from meshq.protocol.codec import serializer
+from meshq.tasks import SHIPPED
 from meshq.tasks.options import PLAIN, TaskOptions
 
 _NOT_YET = ("max_retries", "retry_for", "delivery")
@@ -25,7 +26,12 @@ def make_future(
 ) -> Future[Any]:
     """Return the future of a call. Raises ``EncodingError``, and ``ConfigError`` for options without effect."""
     encoding = options.serializer or "msgpack"
-    payload = serializer(encoding).dumps_call(args, kwargs)
+    try:
+        payload = serializer(encoding).dumps_call(args, kwargs)
+    except EncodingError:
+        if name == SHIPPED and args and not chunked:
+            _check_shipped(args, kwargs)
+        raise
     task_id = new_task_id() if options.task_id is None else parse_task_id(options.task_id)
     task: Future[Any] = Future(handler, task_id, name, encoding, payload, detached=detached)
     if chunked:
@@ -41,6 +47,13 @@ def _check(options: TaskOptions) -> None:
     for key in _NOT_YET:
         if getattr(options, key) != getattr(PLAIN, key):
             raise ConfigError(f"task option {key} has no effect in this version of meshq: leave it out")
+
+
+def _check_shipped(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Raise what is wrong with a call of ``shipped``, its arguments numbered as those of the shipped function."""
+    pickle = serializer("pickle")
+    pickle.dumps(args[0], "the function")
+    pickle.dumps_call(args[1:], kwargs)
 
 
 def _to_wire(options: TaskOptions) -> dict[str, Any]:

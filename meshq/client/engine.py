@@ -46,7 +46,7 @@ from meshq.core.owner import (
 )
 from meshq.core.session import Goodbye, NodesChanged, SendLink, Session, SessionEffect
 from meshq.core.timers import earliest
-from meshq.protocol.messages import Hello, HelloAck, Message, Rack
+from meshq.protocol.messages import Hello, HelloAck, Message, Rack, Relay
 from meshq.transport.keys import MeshKey, fingerprint
 from meshq.transport.links import Links
 from meshq.transport.loop import Loop
@@ -148,7 +148,7 @@ class Engine:
         self.handle(WithdrawAsked(task_ids))
 
     def purge(self, command: bytes) -> None:
-        """Discard the tasks that have not started; ``on_purge_answered`` says how many that were, within 2 s.
+        """Discard the tasks that have not started; ``on_purge_answered`` soon says how many that were.
 
         ``command`` is the id of the control command, by which it is carried out once, though nodes relay it too.
         """
@@ -203,6 +203,8 @@ class Engine:
         for message in messages:
             if type(message) is HelloAck:
                 self._links.address(link, message.node, message.incarnation)
+            elif type(message) is Relay:
+                self._take_inbox()  # a purge is to find what was submitted before it
         self._apply(self.session.receive(link, messages, time.monotonic()))
 
     def _on_link_event(self, link: int, event: str, text: str) -> None:

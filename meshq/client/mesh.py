@@ -6,6 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import Any, TypeVar
 
 from meshq.client import mapping
@@ -17,8 +18,9 @@ from meshq.client.fanning import Fan, check_calls
 from meshq.client.future import Future
 from meshq.client.result import AsyncResult
 from meshq.client.runtime import client_settings
+from meshq.client.shipping import NO_KEY, Shipping
 from meshq.errors import ConfigError, NoNodes, QueueFull
-from meshq.tasks import TaskFunction, function_name, normalise_name
+from meshq.tasks import SHIPPED, NamelessFunction, TaskFunction, function_name, normalise_name, shipped
 from meshq.tasks.options import PLAIN, TaskOptions
 
 T = TypeVar("T")
@@ -52,6 +54,7 @@ class Mesh(BaseMesh):
         super().__init__(client_settings(name, key, given, insecure), role)  # type: ignore[arg-type]
         self._block = block
         self._deadlines = Deadlines(self._runtime.loop, self._runtime.parts)
+        self._shipping = Shipping(self, self._wait, self._runtime.key is not None)
 
     # ------------------------------------------------------------------ submit
 
@@ -60,9 +63,12 @@ class Mesh(BaseMesh):
 
         ``function`` is a task function, any function that the nodes offer, or its name. It never waits for a
         node, only for room in the outbox. Raises ``EncodingError`` for arguments that cannot travel.
+
+        A function without a name of its own (lambdas, nested ones, partials, methods, those of the prompt) goes as
+        a pickle, if a node takes these; whether one does is waited for, for at most 3 s. Else ``EncodingError``.
         """
-        name, options = self._callee(function)
-        return self._submit(name, args, kwargs, options)
+        name, options, head = self._callee(function)
+        return self._submit(name, head + args, kwargs, options)
 
     def submit_call(
         self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: TaskOptions
@@ -72,8 +78,8 @@ class Mesh(BaseMesh):
 
     def delay(self, function: Callable[..., T] | str, /, *args: Any, **kwargs: Any) -> AsyncResult[T]:
         """Run ``function(*args, **kwargs)`` detached: the node that accepts it owns the task from then on."""
-        name, options = self._callee(function)
-        return self.submit_detached(name, args, kwargs, options)
+        name, options, head = self._callee(function)
+        return self.submit_detached(name, head + args, kwargs, options)
 
     def submit_detached(
         self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: TaskOptions
@@ -85,8 +91,9 @@ class Mesh(BaseMesh):
     def execute_remote(self, func: Callable[..., T] | str, /, *args: Any, **kwargs: Any) -> AsyncResult[T]:
         """Run any importable function or object with these arguments, detached as ``delay`` does.
 
-        It travels by its name, so the nodes must offer it (``meshq node MODULE``, ``--allow MODULE``). Raises
-        ``EncodingError`` for what has no name of its own: lambdas, partials, methods, functions of the prompt.
+        It travels by its name, so the nodes must offer it (``meshq node MODULE``, ``--allow MODULE``). What has no
+        name of its own (lambdas, partials, methods, functions of the prompt) raises ``EncodingError``, unless
+        there are nodes that take pickles (``--allow-pickle``); see ``submit``.
         """
         return self.delay(func, *args, **kwargs)
 
@@ -110,7 +117,7 @@ class Mesh(BaseMesh):
         mapping.check(chunksize, timeout)
         if not iterables:
             raise ConfigError("map needs at least one iterable beside the function")
-        name, options = self._callee(function)
+        name, options, head = self._callee(function)
         if chunksize is not None and chunksize > 1 and options.serializer == "raw":
             raise ConfigError(
                 "map cannot chunk calls with the serializer raw, which carries one value: leave chunksize"
@@ -118,7 +125,7 @@ class Mesh(BaseMesh):
         return mapping.Mapping(
             lambda args, chunked: self._submit(name, args, {}, options, chunked=chunked),
             self.withdraw_soon,
-            zip(*iterables, strict=False),
+            zip(*map(repeat, head), *iterables, strict=False),
             chunksize=chunksize or 1,
             ordered=ordered,
             return_exceptions=return_exceptions,
@@ -156,11 +163,11 @@ class Mesh(BaseMesh):
         mapping.check(None, timeout)
         end_at = None if timeout is None else time.monotonic() + timeout
         calls = check_calls(args)
-        name, options = self._callee(func)
+        name, options, head = self._callee(func)
         members: list[Future[T]] = []
         try:
             for call in calls:
-                members.append(self._submit(name, call, {}, options))
+                members.append(self._submit(name, head + call, {}, options))
         except BaseException:
             self.withdraw_soon(members)
             raise
@@ -182,6 +189,8 @@ class Mesh(BaseMesh):
         chunked: bool = False,
     ) -> Future[Any]:
         self._runtime.check_usable()
+        if options is not PLAIN and options.serializer == "pickle" and self._runtime.key is None:
+            raise ConfigError(f"the serializer pickle is for meshes with a key, and {NO_KEY}: meshq key new")
         future = make_future(self, name, args, kwargs, options, detached=detached, chunked=chunked)
         size = size_of(future)
         if self._books.bytes + size > self._settings.outbox_bytes:
@@ -192,14 +201,20 @@ class Mesh(BaseMesh):
             self.on_stopped()
         return future
 
-    def _callee(self, function: Callable[..., Any] | str) -> tuple[str, TaskOptions]:
-        """Return the name by which nodes know the function, and its options."""
-        if not isinstance(function, TaskFunction):
-            return (normalise_name(function) if isinstance(function, str) else function_name(function)), PLAIN
-        if not self._sources.knows(function.name):
-            self._sources.learn(function.name, function.function)
-            self._runtime.loop.post(self._compare_sources)
-        return function.name, function.call_settings
+    def _callee(self, function: Callable[..., Any] | str) -> tuple[str, TaskOptions, tuple[Any, ...]]:
+        """Return the name by which nodes know the function, its options, and what goes before its arguments."""
+        if isinstance(function, TaskFunction):
+            if not self._sources.knows(function.name):
+                self._sources.learn(function.name, function.function)
+                self._runtime.loop.post(self._compare_sources)
+            return function.name, function.call_settings, ()
+        try:
+            name = normalise_name(function) if isinstance(function, str) else function_name(function)
+            return name, PLAIN, ()
+        except NamelessFunction as error:
+            self._runtime.check_usable()
+            self._shipping.check(error)
+            return SHIPPED, shipped.call_settings, (function,)
 
     def _wait_for_room(self, size: int) -> None:
         """Wait while the outbox is full."""

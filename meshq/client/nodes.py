@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from meshq.core.membership import NodeView, Problem
 from meshq.ids import format_id
+from meshq.tasks import SHIPPED
+
+_TAKE_PICKLES = "Start one with --allow-pickle and the mesh's key (meshq key new)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,9 @@ def explain_unknown(function: str, tags: Collection[str], serializer: str, nodes
     offering = [node for node in nodes if function in node.functions]
     if offering:
         return _explain_unfit(function, tags, serializer, offering)
+    if function == SHIPPED:
+        names = ", ".join(node.full_name for node in nodes)
+        return f"no node takes functions as pickles. Seen: {names or 'no node'}. {_TAKE_PICKLES}"
     module, _, name = function.rpartition(".")
     offers = "; ".join(f"{node.full_name} offers {_list(node.functions)}" for node in nodes)
     start = f"Start a node with the module that defines it ('meshq node {module or name}'), or allow it by name"
@@ -77,8 +83,13 @@ def _list(functions: tuple[str, ...], most: int = 8) -> str:
     return ", ".join(functions[:most]) + more
 
 
-def explain_absence(mesh: str, problems: Iterable[Problem], unsafe: dict[str, str]) -> str:
-    """Say why no node is seen, as far as that is known."""
+def explain_absence(
+    mesh: str, problems: Iterable[Problem], unsafe: dict[str, str], draining: Collection[str] = ()
+) -> str:
+    """Say why no node is seen that takes work, as far as known; ``draining`` names those that take none."""
+    if draining:
+        nodes = ", ".join(sorted(draining))
+        return f"all nodes of the mesh {mesh!r} drain, and take nothing new: {nodes}. Start another"
     reasons = [f"{problem.label} ({problem.endpoint}): {problem.text}" for problem in problems]
     reasons += [
         f"{name} ({where}): without a key of ours anybody could answer there; give the mesh's key file, "

@@ -7,6 +7,7 @@ import logging
 import msgpack
 
 from meshq.control.asking import Answer, Ask, NodeControl, Verb
+from meshq.control.checks import check_timeout
 from meshq.control.looking import LOOKING
 from meshq.control.steering import STEERING
 from meshq.errors import ConfigError, MeshqError
@@ -21,6 +22,7 @@ COMMANDS: dict[str, Verb] = {**STEERING, **LOOKING}
 def carry_out(node: NodeControl, command: Command, answer: Answer) -> None:
     """Carry out a command; whatever is wrong with it is the answer. ``answer`` may be called later."""
     try:
+        check_timeout(command.seconds)  # a deadline made of NaN would never come, nor would any after it
         given = msgpack.unpackb(command.arguments, strict_map_key=True)
         if not isinstance(given, dict):
             raise ConfigError("the arguments of a command must be a map")

@@ -6,7 +6,7 @@ import queue
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Unpack, overload
 
 from meshq.control.checks import (
     MAX_IDS,
@@ -78,6 +78,7 @@ class Control:
 
     # ------------------------------------------------------------------ who is there
 
+    @overload
     def ping(
         self,
         destination: Sequence[str] | None = None,
@@ -87,11 +88,36 @@ class Control:
         limit: int | None = None,
         callback: Callback | None = None,
         connection: Any = None,
-    ) -> Replies:
-        """Ask who is there: each node replies ``{"ok": "pong", …}``, with its slots and what it holds."""
-        replies = self.broadcast("ping", None, destination, pattern, connection, True, timeout, limit, callback)
-        assert replies is not None
-        return replies
+        reply: Literal[True] = True,
+    ) -> Replies: ...
+    @overload
+    def ping(
+        self,
+        destination: Sequence[str] | None = None,
+        timeout: float = 1.0,
+        *,
+        pattern: str | None = None,
+        limit: int | None = None,
+        callback: Callback | None = None,
+        connection: Any = None,
+        reply: bool,
+    ) -> Replies | None: ...
+    def ping(
+        self,
+        destination: Sequence[str] | None = None,
+        timeout: float = 1.0,
+        *,
+        pattern: str | None = None,
+        limit: int | None = None,
+        callback: Callback | None = None,
+        connection: Any = None,
+        reply: bool = True,
+    ) -> Replies | None:
+        """Ask who is there: each node replies ``{"ok": "pong", …}``, with its slots and what it holds.
+
+        It returns the replies unless told not to by ``reply=False``.
+        """
+        return self.broadcast("ping", None, destination, pattern, connection, reply, timeout, limit, callback)
 
     def inspect(
         self,

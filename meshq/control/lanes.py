@@ -253,7 +253,7 @@ class ControlLanes:
         if running is not None:
             try:
                 value = msgpack.unpackb(reply.value, strict_map_key=False)
-            except (ValueError, TypeError, msgpack.UnpackException) as error:  # such as a dict's key that is a list
+            except (ValueError, TypeError, msgpack.UnpackException) as error:  # a key that is a list
                 value = {"error": f"the reply cannot be read: {error}"}
             self._tell(running, Answered(reply.node, reply.name, value))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from meshq.errors import ConfigError
@@ -19,8 +19,9 @@ def check_destination(destination: Sequence[str] | None) -> list[str]:
     """Return the destination as a list; ``None`` and an empty one mean all nodes. Raises ``ConfigError``."""
     if destination is None:
         return []
-    if isinstance(destination, str | bytes) or not all(isinstance(name, str) for name in destination):
-        raise ConfigError(
-            f"destination must be a list of NAME, HOST or NAME@HOST (got {destination!r}; give [{destination!r}])"
-        )
-    return list(destination)
+    is_many = isinstance(destination, Iterable) and not isinstance(destination, str | bytes)
+    names = list(destination) if is_many else []  # read once: nothing is left in an iterator after that
+    if not is_many or not all(isinstance(name, str) for name in names):
+        advice = f"; give [{destination!r}]" if isinstance(destination, str) else ""
+        raise ConfigError(f"destination must be a list of NAME, HOST or NAME@HOST (got {destination!r}{advice})")
+    return names

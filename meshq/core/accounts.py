@@ -9,13 +9,18 @@ from typing import NamedTuple
 from meshq.core.owned import OwnedTask
 from meshq.core.pace import window
 from meshq.core.schedule import is_delayed
+from meshq.protocol.payload import payload_size
 
 # A node that answered "full" is left alone this long: enough for a slot to come free, short for a person.
 FULL_PAUSE_S = 0.1
+MAX_PAUSE_S = 3.2
+"""Its pause for detached tasks doubles up to this as long as it goes on refusing them."""
 PARKED_PAUSE_S = 1.0
 """How long a node that may park no more gets no delayed tasks, or none of the function that it limits."""
-PARKING_WINDOW = 500
-"""Delayed attempts on their way to a node: what is sent in vain at most when it has no room for them."""
+ASKING_BYTES = 4 * 1024 * 1024
+"""Attempts beyond credit on their way to a node: what is sent in vain at most when it has no room for them."""
+ASKING_EACH = 8 * 1024
+"""One with no arguments counts as well: some 500 may be on their way."""
 
 
 class NodeJoined(NamedTuple):
@@ -42,8 +47,10 @@ class NodeAccount:
         """The same, by function; it is the owner's own calls that make it grow."""
         self.parked = 0
         """Attempts that the node has set aside, or will when they get there."""
-        self.parking = 0
-        """Those of them that it has not answered."""
+        self.asking = 0
+        """The bytes of attempts beyond its credit, detached or delayed, that it has not answered."""
+        self.refusals = 0
+        """How often in a row it had no room for one of those: while it is above 0, they go one at a time."""
         self.in_flight: dict[bytes, OwnedTask] = {}
         self.moved: dict[bytes, int] = {}
         """Attempts re-sent elsewhere while the node was away: withdrawn when it comes back."""
@@ -52,7 +59,11 @@ class NodeAccount:
         """Functions that get no more parked there for now; they are the owner's own."""
         self.delayed_until = 0.0
         """Until when no delayed tasks go there."""
+        self.detached_until = 0.0
+        """Until when no detached ones do."""
         self.lost_at: float | None = None
+        self.drains_since: float | None = None
+        """When it was first seen to take nothing new, while it does."""
         self.suspect = False
         self.update(joined)
 
@@ -65,6 +76,8 @@ class NodeAccount:
         self.serializers = set(joined.serializers)
         self.tags = frozenset(joined.tags)
         self.draining = joined.draining
+        if not joined.draining:
+            self.drains_since = None
         self.cap = 2 * self.slots
         self.sequence = -1
         self.others = 0
@@ -93,25 +106,39 @@ class NodeAccount:
         self.in_flight[task.id] = task
         if task.parked:
             self.parked += 1
-            self.parking += 1
-        elif not task.detached:
+            self.asking += weight_of(task)
+        elif task.detached:
+            self.asking += weight_of(task)
+        else:
             self.used += 1
             self.used_of[task.function] += 1
 
     def take(self, task: OwnedTask) -> None:
         """Book a task as no longer there."""
         del self.in_flight[task.id]
+        if not task.accepted and (task.parked or task.detached):
+            self.asking -= weight_of(task)
         if task.parked:
             self._leave_parking(task)
         elif not task.detached:
             self.used -= 1
             self.used_of[task.function] -= 1
 
+    def accept(self, task: OwnedTask) -> None:
+        """Take the node's word that it has an attempt."""
+        if not task.accepted:
+            task.accepted = True
+            if task.parked or task.detached:
+                self.asking -= weight_of(task)
+                self.refusals = 0
+
+    def may_ask(self, task: OwnedTask) -> bool:
+        """Whether a task may go there beyond credit: as many at a time as the node answers."""
+        return not self.asking or (not self.refusals and self.asking + weight_of(task) <= ASKING_BYTES)
+
     def park(self, task: OwnedTask) -> None:
-        """Take the node's word that it has set an attempt aside, which frees its credit."""
-        if task.parked:
-            self.parking -= not task.accepted
-        elif not task.detached:
+        """Take the node's word that it has set an accepted attempt aside, which frees its credit."""
+        if not (task.parked or task.detached):
             task.parked = True
             self.parked += 1
             self.used -= 1
@@ -126,12 +153,20 @@ class NodeAccount:
     def _leave_parking(self, task: OwnedTask) -> None:
         task.parked = False
         self.parked -= 1
-        self.parking -= not task.accepted
+
+    def refuse(self, task: OwnedTask, now: float) -> None:
+        """Take the node's word that it is full: it gets nothing for a while, or no detached tasks for longer."""
+        if not task.detached:
+            self.full_until = now + FULL_PAUSE_S
+        elif now >= self.detached_until:  # the others of the same moment say nothing new
+            self.detached_until = now + min(FULL_PAUSE_S * 2**self.refusals, MAX_PAUSE_S)
+            self.refusals += 1
 
     def pause(self, task: OwnedTask, now: float) -> None:
         """Take the node's word that it has no room to park a task: neither this one nor its like."""
         if is_delayed(task, now):
             self.delayed_until = now + PARKED_PAUSE_S
+            self.refusals += 1
         else:
             self.paused_until[task.function] = now + PARKED_PAUSE_S
 
@@ -141,6 +176,11 @@ class NodeAccount:
         if until is not None and until <= now:
             del self.paused_until[function]
         return until is not None and until > now
+
+
+def weight_of(task: OwnedTask) -> int:
+    """Return what a task counts while a node has not answered whether it has room for it, in bytes."""
+    return payload_size(task.payload) + ASKING_EACH
 
 
 class WaitingQueue:

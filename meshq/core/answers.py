@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from meshq.core.accounts import FULL_PAUSE_S, NodeAccount
+from meshq.core.accounts import NodeAccount
 from meshq.core.losses import Losses
 from meshq.core.owned import OwnedTask, TaskState
 from meshq.core.schedule import is_delayed
@@ -32,9 +32,9 @@ class Answers:
         task = _under_way(node, message)
         if task is None:
             return
+        node.accept(task)
         if task.parked:
             node.unpark(task)
-        task.accepted = True
         waits = task.state is TaskState.PENDING or task.state is TaskState.RETRY
         if waits and not is_delayed(task, now):
             task.state = TaskState.QUEUED
@@ -43,8 +43,8 @@ class Answers:
         task = _under_way(node, message)
         if task is None or task.state is TaskState.STARTED:
             return
+        node.accept(task)
         node.park(task)
-        task.accepted = True
         if task.state is TaskState.QUEUED:
             task.state = TaskState.PENDING
 
@@ -52,9 +52,9 @@ class Answers:
         task = _under_way(node, message)
         if task is None:
             return
+        node.accept(task)
         if task.parked:
             node.unpark(task)
-        task.accepted = True
         task.state = TaskState.STARTED
 
     def _on_nack(self, node: NodeAccount, message: Nack, now: float) -> None:
@@ -62,7 +62,7 @@ class Answers:
         if task is None:
             return
         if message.reason == "full":
-            node.full_until = now + FULL_PAUSE_S
+            node.refuse(task, now)
         elif message.reason == "parked":
             node.pause(task, now)
         elif message.reason == "unknown-task":

@@ -79,7 +79,8 @@ class Discarding:
         """Take note that a revoked task has ended, other than by a node's result."""
         purge = self._purge_of.pop(task.id, None)
         if purge is not None:
-            purge.discarded += outcome.ending is Ending.REVOKED and not purge.is_over
+            discarded = outcome.ending is Ending.REVOKED or outcome.ending is Ending.CANCELLED  # who asked first
+            purge.discarded += discarded and not purge.is_over
             self._answered(purge)
 
     def spare(self, task: OwnedTask) -> None:

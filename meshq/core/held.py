@@ -8,7 +8,7 @@ from enum import IntEnum
 from math import inf
 from typing import Any
 
-from meshq.core.terms import DEFAULT_PRIORITY, Terms, read_terms
+from meshq.core.terms import DEFAULT_PRIORITY, Terms, known_options, read_terms
 from meshq.protocol.messages import Result
 from meshq.protocol.payload import Payload, payload_size
 
@@ -101,6 +101,7 @@ class Held:
         self.size = payload_size(payload) if detached else 0
 
     def _read(self, options: dict[str, Any]) -> None:
+        self.options = options = known_options(options)
         self.terms = terms = read_terms(options)
         if terms is not None and terms.priority is not None:
             self.priority = terms.priority

@@ -17,7 +17,7 @@ from meshq.core.answers import Answers, Handler
 from meshq.core.discarding import Discarding
 from meshq.core.events import Received, Send
 from meshq.core.losses import MAX_DEATHS, Losses
-from meshq.core.owned import STATE_OF_ENDING, Ending, Outcome, OwnedTask
+from meshq.core.owned import STATE_OF_ENDING, Ending, Outcome, OwnedTask, TaskState
 from meshq.core.owning import (
     Leaving,
     NodeLost,
@@ -234,8 +234,12 @@ class Owner:
         """Send again what the node has not answered, and what is being withdrawn there."""
         again: list[Message] = []
         for task in node.in_flight.values():
+            if now - task.sent_at < RESEND_S:
+                continue
+            if node.draining and task.accepted and not (task.detached or task.state is TaskState.STARTED):
+                task.recalled = True  # it was handed back, then, and that was not heard
             wanted_back = task.withdrawing or task.recalled
-            if now - task.sent_at >= RESEND_S and (wanted_back or not task.accepted):
+            if wanted_back or not task.accepted:
                 task.sent_at = now
                 again.append(Withdraw(task.id, task.attempt) if wanted_back else submission(task, now))
         if again:

@@ -41,26 +41,24 @@ def _parked(
 ) -> Iterator[tuple[NodeAccount, OwnedTask]]:
     """Yield attempts parked for a rate limit that nodes with none of their function parked could take.
 
-    At most half of a function's, so that none goes to and fro between two nodes.
+    Half of a function's at a node, so that none goes to and fro between two; they take no slot, so all at once.
     """
     limited = {
         node.node: [task for task in node.in_flight.values() if task.parked and _is_limited(task, now)]
         for node in usable
     }
     counts = {node: Counter(task.function for task in tasks) for node, tasks in limited.items()}
+    example = {task.function: task for tasks in limited.values() for task in tasks}
+    wanted: set[str] = set()
+    for other in (node for node in usable if free[node.node] > 0):
+        able = (function for function, task in example.items() if other.can_run(task))
+        wanted.update(function for function in able if not counts[other.node][function])
     for node in usable:
-        spare = {function: count // 2 for function, count in counts[node.node].items()}
+        spare = {function: counts[node.node][function] // 2 for function in wanted}
         for task in reversed(limited[node.node]):
-            if not spare[task.function]:
-                continue
-            takers = (other for other in usable if free[other.node] > 0 and not counts[other.node][task.function])
-            taker = next((other for other in takers if other.can_run(task)), None)
-            if taker is None:
-                spare[task.function] = 0
-                continue
-            spare[task.function] -= 1
-            free[taker.node] -= 1
-            yield node, task
+            if spare.get(task.function):
+                spare[task.function] -= 1
+                yield node, task
 
 
 def _waits(task: OwnedTask, now: float) -> bool:

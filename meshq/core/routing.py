@@ -5,8 +5,8 @@ node that will get to it soonest: the one with the fewest unfinished attempts pe
 than its credit allows, and no more of a function than keeps its slots busy for some 10 ms. Where functions
 compete for credit, the one that got nothing is served before those that got some. Detached tasks are entrusted
 beyond credit: the node that takes one owns it from then on. Delayed tasks go beyond credit too, for the nodes to
-park, as many at a time as a node answers. Of tasks with different priorities the highest go first; all the rest
-holds among those of one priority.
+park; either kind as many at a time as a node answers, and one at a time to a node that had no room. Of tasks with
+different priorities the highest go first; all the rest holds among those of one priority.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from meshq.core.accounts import PARKING_WINDOW, NodeAccount, WaitingQueue
+from meshq.core.accounts import NodeAccount, WaitingQueue
 from meshq.core.owned import OwnedTask
 from meshq.core.pace import Means
 from meshq.core.schedule import is_delayed
@@ -66,7 +66,9 @@ class Router:
                 candidates = [
                     node
                     for node in usable
-                    if node.can_run(queue) and not (node.paused_until and node.is_paused(queue.function, now))
+                    if node.can_run(queue)
+                    and not (node.paused_until and node.is_paused(queue.function, now))
+                    and not (queue.detached and node.detached_until > now)
                 ]
                 if candidates:
                     queue.hoped_at = now
@@ -92,7 +94,7 @@ class Router:
         while heap and (task := queue.head()) is not None:
             load, index = heap[0]
             node = candidates[index]
-            if queue.detached or node.room(queue.function, mean) > 0:
+            if node.may_ask(task) if queue.detached else node.room(queue.function, mean) > 0:
                 queue.tasks.popleft()
                 yield node, task
                 heapq.heapreplace(heap, (load + 1.0 / node.slots, index))
@@ -105,6 +107,8 @@ class Router:
     ) -> Iterator[tuple[NodeAccount, OwnedTask]]:
         room = node.room(queue.function, mean)
         while (queue.detached or room > 0) and (task := queue.head()) is not None:
+            if queue.detached and not node.may_ask(task):
+                return
             queue.tasks.popleft()
             room -= 1
             yield node, task
@@ -120,7 +124,7 @@ class Router:
                     self.wait(queue.tasks.popleft(), now)
                 elif not heap:
                     break
-                elif (node := candidates[heap[0][1]]).parking >= PARKING_WINDOW:
+                elif not (node := candidates[heap[0][1]]).may_ask(task):
                     heapq.heappop(heap)
                 else:
                     queue.tasks.popleft()

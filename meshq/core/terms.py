@@ -16,6 +16,11 @@ DEFAULT_PRIORITY = 5
 _FAR_S = 1e9
 """Longer than any node runs; larger durations count as this."""
 _ACT_HERE = frozenset({"countdown", "expires", "priority", "rate_limit", "soft_time_limit", "time_limit"})
+_KNOWN = _ACT_HERE | {"chunk", "ignore_result"}
+_PLAIN = frozenset({int, float, bool, type(None)})
+_LONGEST_TEXT = 64
+"""Characters of a rate. The threat: a peer that sends a megabyte of options, which no budget counts, with a call.
+"""
 
 
 class Terms:
@@ -70,6 +75,17 @@ class Terms:
         if "expires" in left:
             left["expires"] = max(0.0, self.expires_at - now)
         return left
+
+
+def known_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Return those of a call's options that mean something here; whatever else a peer sends is not kept."""
+    if _KNOWN.issuperset(options) and all(map(_is_small, options.values())):
+        return options
+    return {key: value for key, value in options.items() if key in _KNOWN and _is_small(value)}
+
+
+def _is_small(value: Any) -> bool:
+    return type(value) in _PLAIN or (type(value) is str and len(value) <= _LONGEST_TEXT)
 
 
 def read_terms(options: Mapping[str, Any]) -> Terms | None:

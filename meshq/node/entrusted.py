@@ -6,6 +6,7 @@ reported as any other, under the node's own client id.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import assert_never
 
@@ -25,6 +26,7 @@ from meshq.core.owner import (
     WithdrawAnswered,
     WithdrawAsked,
 )
+from meshq.core.tombs import LIMIT as TOMBS
 from meshq.protocol.failures import dump_failure
 from meshq.protocol.messages import Message, Started, Status
 
@@ -35,6 +37,10 @@ _STATUS = {
     Ending.EXPIRED: Status.EXPIRED,
     Ending.TIME_LIMIT: Status.TIME_LIMIT,
 }
+
+
+MAX_ATTEMPTS = TOMBS
+"""As many as the holder remembers the copies of."""
 
 
 class Entrusted:
@@ -48,8 +54,8 @@ class Entrusted:
         """Task → the clients that entrusted it: several where they give a task the same id; it runs once."""
         self._purges: dict[bytes, Callable[[int], None]] = {}
         """Command → who is to be told how many tasks a purge has discarded."""
-        self._last_attempt = 0
-        """The highest number of an attempt: a task that comes back must not be taken for its old copy."""
+        self._attempts: OrderedDict[bytes, int] = OrderedDict()
+        """Task → its last attempt, of those over: one that comes back is not to be taken for its old copy."""
 
     def join(self, node: NodeJoined, now: float) -> None:
         """Learn what this node offers."""
@@ -63,7 +69,7 @@ class Entrusted:
         task = OwnedTask(
             entrust.task, entrust.function, entrust.serializer, entrust.payload, options=entrust.options
         )
-        task.attempt = self._last_attempt
+        task.attempt = self._attempts.pop(entrust.task, 0)
         self._apply(self._owner.handle(Submitted([task]), now))
 
     def withdraw(self, task: bytes, now: float) -> None:
@@ -113,7 +119,9 @@ class Entrusted:
                     assert_never(effect)
 
     def _settle(self, task: OwnedTask, outcome: Outcome) -> None:
-        self._last_attempt = max(self._last_attempt, task.attempt)
+        if len(self._attempts) >= MAX_ATTEMPTS:
+            self._attempts.popitem(last=False)
+        self._attempts[task.id] = task.attempt
         if outcome.ending is Ending.CANCELLED:
             return  # it was withdrawn: the answer to that, which follows, tells the holder
         status, serializer, payload = _STATUS.get(outcome.ending), outcome.serializer, outcome.payload

@@ -105,6 +105,7 @@ class Node:
         spec = WorkerSpec(
             settings.modules, settings.allow, node=self.name, max_tasks=settings.max_tasks_per_child or 0,
             env=task_environment(settings, self._listening.host, self._listening.port),
+            pickles="pickle" in self.ack.serializers,
         )  # fmt: skip
         self._pool = Pool(self._loop, spec, self._on_worker, self._on_output, self._on_failed)
         self._restarts = Restarts(settings.slots, self._pool.start)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
 import msgpack
 
-from meshq.errors import RemoteProtocolError
+from meshq.errors import EncodingError, RemoteProtocolError
 from meshq.protocol.attachments import ATTACH_BYTES, Attachments, as_one, attachment, is_attached, split
 from meshq.protocol.payload import Buffer, Payload
 from meshq.protocol.serializer import Serializer
 
 _PROTOCOL = 5
+_INSTALL = "'pip install cloudpickle', here and where the nodes run, which takes functions by their code"
+_MAX_TEXT = 1_000
 
 
 @cache
@@ -78,9 +81,21 @@ class PickleSerializer(Serializer):
         """Return the payload's value, running what code it asks for; raises anything where that fails."""
         data = as_one(payload)
         if not is_attached(data):
-            return pickle.loads(data)
+            return _load(data)
         head, area = split(data)
         pickled, places = msgpack.unpackb(head)
         if type(pickled) is not bytes:
             raise RemoteProtocolError("a payload of attached buffers has no pickle in it")
-        return pickle.loads(pickled, buffers=[attachment(area, *place) for place in places])
+        return _load(pickled, [attachment(area, *place) for place in places])
+
+    def _unfit(self, labelled: Iterable[tuple[str, object]], error: Exception) -> EncodingError:
+        found = super()._unfit(labelled, error)
+        return found if _cloudpickle() is not None else EncodingError(f"{found}, or {_INSTALL}")
+
+
+def _load(data: Buffer, buffers: Iterable[Any] = ()) -> Any:
+    try:
+        return pickle.loads(data, buffers=buffers)
+    except (ImportError, AttributeError) as error:
+        advice = f"; {_INSTALL}" if getattr(error, "name", None) == "cloudpickle" else ""
+        raise RemoteProtocolError(f"a pickle needs what is not here: {error}{advice}"[:_MAX_TEXT]) from error

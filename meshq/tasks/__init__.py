@@ -7,18 +7,21 @@ from meshq.tasks.commands import control_command
 from meshq.tasks.decorator import task
 from meshq.tasks.function import AsyncTaskFunction, TaskFunction, function_name
 from meshq.tasks.load import Function, load_commands, load_functions
-from meshq.tasks.names import check_function_name, is_name, normalise_name
+from meshq.tasks.names import SHIPPED, NamelessFunction, check_function_name, is_name, normalise_name
 from meshq.tasks.options import TaskOptions, parse_rate
 from meshq.tasks.port import AsyncResultLike, Call, FutureLike, Submitter, set_submitter_factory, submitter
 from meshq.tasks.registry import registered
+from meshq.tasks.shipping import shipped
 from meshq.tasks.source import source_hash
 
 __all__ = [
+    "SHIPPED",
     "AsyncResultLike",
     "AsyncTaskFunction",
     "Call",
     "Function",
     "FutureLike",
+    "NamelessFunction",
     "Submitter",
     "TaskFunction",
     "TaskOptions",
@@ -32,6 +35,7 @@ __all__ = [
     "parse_rate",
     "registered",
     "set_submitter_factory",
+    "shipped",
     "source_hash",
     "submitter",
     "task",

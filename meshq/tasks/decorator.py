@@ -9,6 +9,7 @@ from meshq.errors import ConfigError
 from meshq.tasks.function import AsyncTaskFunction, TaskFunction, function_name, is_async_function
 from meshq.tasks.options import TaskOptions, options_of_function
 from meshq.tasks.registry import register
+from meshq.tasks.shipping import refuse_name
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -65,6 +66,7 @@ def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 def _make(function: Callable[..., Any], settings: TaskOptions) -> TaskFunction[..., Any]:
     _refuse_method(function)
     name = settings.name or function_name(function)
+    refuse_name(name)
     kind = AsyncTaskFunction if is_async_function(function) else TaskFunction
     made: TaskFunction[..., Any] = kind(function, name, settings)
     register(made)

@@ -86,6 +86,8 @@ class TaskFunction(Generic[P, R]):
             raise ConfigError(f"apply_async: eta must be a datetime (got {eta!r}); countdown takes seconds")
         if not isinstance(args, list | tuple):
             raise ConfigError(f"apply_async: args must be a tuple or list of arguments (got {args!r})")
+        if kwargs and not (isinstance(kwargs, Mapping) and all(isinstance(name, str) for name in kwargs)):
+            raise ConfigError(f"apply_async: kwargs must be a dict of arguments by name (got {kwargs!r})")
         delay_s = _duration(eta) if eta is not None else countdown
         changes = {"countdown": delay_s, "expires": _duration(expires), "task_id": task_id, **options}
         changed = self._with({key: value for key, value in changes.items() if value is not None})

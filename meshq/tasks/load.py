@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 from meshq.errors import ConfigError
 from meshq.tasks.commands import commands_of
 from meshq.tasks.function import TaskFunction, is_async_function
-from meshq.tasks.names import is_name
+from meshq.tasks.names import SHIPPED, is_name
 from meshq.tasks.registry import registered_below
+from meshq.tasks.shipping import refuse_name, shipped
 from meshq.tasks.source import source_hash
 
 TRACEBACK_LINES = 12
@@ -26,20 +27,24 @@ class Function(NamedTuple):
     name: str
     call: Callable[..., Any]
     is_async: bool
+    """Whether it returns a coroutine; ``meshq.shipped``, which has this too, may return one."""
     source_hash: str
     """8 hexadecimal digits, or "" where there is no source."""
     options: dict[str, Any]
     """What differs from the default options, in types that msgpack has."""
 
 
-def load_functions(modules: Sequence[str], allow: Sequence[str] = ()) -> dict[str, Function]:
+def load_functions(
+    modules: Sequence[str], allow: Sequence[str] = (), pickles: bool = False
+) -> dict[str, Function]:
     """Import ``modules`` and return their task functions, and the callables that ``allow`` matches, by name.
 
     A module offers the task functions that it and its submodules made, and those that it imported. An
     ``allow`` is ``MODULE`` or ``MODULE:GLOB``. Without a glob, or with one that has wildcards, it stands for
     public functions of the module's own (``__all__`` where there is one), not for what it imported
     from elsewhere; a plain name stands for whatever bears it, classes included. Each is offered as
-    ``operator.add`` and as it calls itself, ``_operator.add``. Raises ``ConfigError``.
+    ``operator.add`` and as it calls itself, ``_operator.add``. With ``pickles`` there is ``meshq.shipped`` too.
+    Raises ``ConfigError``.
     """
     functions: dict[str, Function] = {}
     for name in modules:
@@ -53,6 +58,8 @@ def load_functions(modules: Sequence[str], allow: Sequence[str] = ()) -> dict[st
     for name, found in claimed.items():
         if name not in functions:
             _add(functions, name, found)
+    if pickles:
+        functions[SHIPPED] = Function(SHIPPED, shipped.function, True, "", {})
     return functions
 
 
@@ -90,7 +97,9 @@ def _why(name: str, error: BaseException) -> str:
 
 def _tasks_of(module: ModuleType) -> Iterator[TaskFunction[..., Any]]:
     yield from registered_below(module.__name__)
-    yield from (value for value in vars(module).values() if isinstance(value, TaskFunction))
+    for value in vars(module).values():
+        if isinstance(value, TaskFunction) and value.name != SHIPPED:  # which a module may import to submit it
+            yield value
 
 
 def _allowed(pattern: str) -> list[tuple[str, Any]]:
@@ -128,6 +137,7 @@ def _claimed_name(found: Any) -> str:
 
 def _add(functions: dict[str, Function], name: str, found: Any) -> None:
     """Enter a function; the same one may come twice, but a name stands for one function."""
+    refuse_name(found.name if isinstance(found, TaskFunction) else name)
     made = _describe(name, found)
     known = functions.setdefault(name, made)
     if known is not made and _innermost(known.call) is not _innermost(made.call):

@@ -14,7 +14,17 @@ from meshq.errors import ConfigError, EncodingError
 MAX_NAME = 200
 _NAME = re.compile(rf"[A-Za-z0-9_.]{{1,{MAX_NAME}}}", re.ASCII)
 _MAIN = ("__main__", "__mp_main__")  # the second is what multiprocessing calls the first in its children
+SHIPPED = "meshq.shipped"
+"""The name of the task function that takes others as pickles; no other one may have it."""
 _NOT_PICKLED = "meshq sends the names of functions, and does not pickle their code"
+_WAYS_OUT = (
+    "Define it with def at the top level of a module that the nodes load; or start nodes that take pickles "
+    "(--allow-pickle) on a mesh with a key (meshq key new), and submit it undecorated"
+)
+
+
+class NamelessFunction(EncodingError):
+    """The function has no name by which a node could find it."""
 
 
 def is_name(name: object) -> bool:
@@ -40,8 +50,9 @@ def normalise_name(name: str) -> str:
 def name_of_function(function: Callable[..., Any]) -> str:
     """Return the name under which nodes know a function.
 
-    Raises ``EncodingError`` (also a ``TypeError``) for what has no name that a node could find: lambdas,
-    nested functions, partials, bound methods, other callable objects, and what was typed at a prompt.
+    Raises ``EncodingError`` (also a ``TypeError``) for what is no function, and ``NamelessFunction``, which is
+    one, for what has no name that a node could find: lambdas, nested functions, partials, bound methods, other
+    callable objects, and what was typed at a prompt.
     """
     module, qualname = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
     owner = getattr(function, "__self__", None)
@@ -86,8 +97,5 @@ def _public_module(module: str, qualname: str, function: object) -> str:
     return public if found is function else module
 
 
-def _nameless(function: object, what: str) -> EncodingError:
-    return EncodingError(
-        f"{function!r} cannot be sent, as it is {what}: {_NOT_PICKLED}. "
-        "Define it with def at the top level of a module that the nodes load"
-    )
+def _nameless(function: object, what: str) -> NamelessFunction:
+    return NamelessFunction(f"{function!r} cannot be sent, as it is {what}: {_NOT_PICKLED}. {_WAYS_OUT}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 DELIVERIES = ("at-least-once", "at-most-once")
 PRIORITIES = range(10)
+_LARGEST = sys.float_info.max
+"""A whole number beyond is no float any more."""
 _UNIT_S = {"s": 1, "m": 60, "h": 3600}
 _PER_CALL = ("countdown", "task_id")
 _NOT_SENT = ("name", "bind", "task_id", "overrides")
@@ -88,9 +91,9 @@ class TaskOptions(NamedTuple):
                 f"task option soft_time_limit ({soft:g} s) must not be above time_limit ({hard:g} s)"
             )
         countdown, expires = options.countdown, options.expires
-        if countdown is not None and expires is not None and expires < countdown:
+        if countdown is not None and expires is not None and countdown > 0 and expires <= countdown:
             raise ConfigError(
-                f"task option expires ({expires:g} s) must not be below countdown ({countdown:g} s): "
+                f"task option expires ({expires:g} s) must be above countdown ({countdown:g} s): "
                 "the task would expire before it may start"
             )
         return options
@@ -158,13 +161,13 @@ def _is_number(value: Any) -> bool:
 
 
 def _seconds(value: Any) -> float:
-    if not _is_number(value) or not 0 < value < float("inf"):
+    if not _is_number(value) or not 0 < value <= _LARGEST:
         raise ValueError("a number of seconds above 0")
     return float(value)
 
 
 def _delay(value: Any) -> float:
-    if not _is_number(value) or not 0 <= value < float("inf"):
+    if not _is_number(value) or not 0 <= value <= _LARGEST:
         raise ValueError("a number of seconds, 0 or more")
     return float(value)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from meshq.core.accounts import weight_of
 from meshq.core.held import ClientAccount, HeldState
 from meshq.core.holder import Holder
 from meshq.core.owner import Owner
@@ -21,8 +22,13 @@ def owner_faults(owner: Owner) -> Iterator[str]:
         in_flight += len(account.in_flight)
         if account.used != len(counted) or account.used != sum(account.used_of.values()):
             yield f"{account.name}: {account.used} in use, {len(counted)} in flight, {dict(account.used_of)}"
-        if (account.parked, account.parking) != (len(parked), sum(not task.accepted for task in parked)):
-            yield f"{account.name}: {account.parked} parked, {account.parking} unanswered, of {len(parked)}"
+        if account.parked != len(parked):
+            yield f"{account.name}: {account.parked} parked, of {len(parked)}"
+        asking = [
+            task for task in account.in_flight.values() if not task.accepted and (task.parked or task.detached)
+        ]
+        if account.asking != sum(map(weight_of, asking)):
+            yield f"{account.name}: {account.asking} bytes unanswered, of {len(asking)}"
         if any(task.node != account.node for task in account.in_flight.values()):
             yield f"{account.name}: has a task in flight that is elsewhere"
         if account.lost_at is not None and account.in_flight:

@@ -128,6 +128,7 @@ class SimNode(Process):
         self.ack = self.ack._replace(slots=slots)
         for route in self._callers.answered("work"):
             self._answer(route, self.ack)
+        self.entrusted.join(joined(self.ack), self.agenda.now)
 
     def held(self) -> list[bytes]:
         """Return the tasks that the node has, the ended ones too."""

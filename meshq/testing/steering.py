@@ -57,9 +57,10 @@ class SimSteering:
         self._tell_holder(RateLimitSet(function, rate))
 
     def resize(self, slots: int) -> None:
-        """Have so many slots."""
-        self._node.resize(slots)
-        self._tell_holder(ResizeAsked(slots))
+        """Have so many slots; refused while the node starts or drains."""
+        if self._node.is_ready and not self._node.draining:
+            self._node.resize(slots)
+            self._tell_holder(ResizeAsked(slots))
 
     def _revoke_own(self, tasks: list[bytes]) -> None:
         self._node.entrusted.revoke(tasks, self._node.agenda.now)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from concurrent.futures import Future
 
 from zeroconf import Error as ZeroconfError
@@ -120,26 +121,31 @@ class MdnsBrowser:
         self._browser: AsyncServiceBrowser | None = None
         self._on_candidate: OnCandidate = lambda candidate: None
         self._on_gone: OnGone = lambda instance: None
+        self._closing = threading.Lock()
         self._closed = False
 
     def start(self, on_candidate: OnCandidate, on_gone: OnGone) -> None:
         """Begin to listen; what has been announced before is heard within some 100 ms."""
         self._on_candidate, self._on_gone = on_candidate, on_gone
-        if self._mdns is None:
-            self._mdns = Mdns(loopback_only=self._loopback_only)
-        self._mdns.spawn(self._browse)
-        if self._closed:  # meanwhile, by another thread
-            self.close()
+        mdns = self._shared or Mdns(loopback_only=self._loopback_only)
+        with self._closing:
+            if not self._closed:
+                self._mdns = mdns
+                mdns.spawn(self._browse)
+                return
+        if self._shared is None:  # it was closed meanwhile, by another thread
+            mdns.close()
 
     def close(self) -> None:
         """Stop listening; no callback begins after this has returned."""
-        self._closed = True
-        if self._mdns is None:
+        with self._closing:  # of several threads one stops it: zeroconf takes a second time ill
+            self._closed = True
+            mdns, self._mdns = self._mdns, None
+        if mdns is None:
             return
-        self._mdns.finish(self._stop)
+        mdns.finish(self._stop)
         if self._shared is None:
-            self._mdns.close()
-        self._mdns = None
+            mdns.close()
 
     async def _browse(self, zeroconf: Zeroconf) -> None:
         self._browser = AsyncServiceBrowser(zeroconf, SERVICE_TYPE, handlers=[self._changed])

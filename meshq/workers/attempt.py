@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
+from types import CoroutineType, TracebackType
 from typing import Any
 
 from meshq.errors import EncodingError, UnknownTask
@@ -12,7 +12,7 @@ from meshq.protocol.failures import dump_failure
 from meshq.protocol.messages import Status
 from meshq.protocol.payload import Payload, payload_size
 from meshq.protocol.serializer import Serializer
-from meshq.tasks import Function
+from meshq.tasks import Function, shipped
 from meshq.workers import coroutines
 from meshq.workers.backlog import Row
 from meshq.workers.soft_limit import SoftLimit
@@ -25,14 +25,19 @@ OK, FAILURE = int(Status.OK), int(Status.FAILURE)
 MAX_RESULT_BYTES = 4 * 2**30
 """As for every payload on the wire."""
 _NOTHING = serializer(CHUNK_SERIALIZER).dumps(None, "None")
-_OUR_FILES = (__file__, coroutines.__file__)
+_OUR_FILES = (__file__, coroutines.__file__, shipped.function.__code__.co_filename)
 
 
 class Attempts:
-    """Carries runs out, each wholly: whatever a task raises is its failure, and the worker lives on."""
+    """Carries runs out, each wholly: whatever a task raises is its failure, and the worker lives on.
 
-    def __init__(self, soft: SoftLimit) -> None:
+    ``pickles`` says whether arguments may come as a pickle; the node, too, refuses them where they may not.
+    """
+
+    def __init__(self, soft: SoftLimit, pickles: bool) -> None:
         self._soft = soft
+        self._refused = "" if pickles else "pickle"
+        """The serializer in which nothing is taken."""
         soft.call = Attempts._call.__code__
         self._coroutines = coroutines.Coroutines(soft)
 
@@ -42,6 +47,8 @@ class Attempts:
         try:
             if function is None:
                 raise UnknownTask(f"{name!r} is not offered by this worker; its module may have changed since")
+            if encoding == self._refused:
+                raise EncodingError(f"{name} was sent as a pickle, and this node takes none (--allow-pickle)")
             codec = serializer(encoding)
             args, kwargs = codec.loads_call(payload)
             options = row[6]
@@ -62,7 +69,8 @@ class Attempts:
             value = function.call(*args, **kwargs)
             if function.is_async:
                 soft.inside = False
-                value = self._coroutines.run(value)
+                if isinstance(value, CoroutineType):  # not each that is shipped returns one
+                    value = self._coroutines.run(value)
             return value
         finally:
             soft.inside = False

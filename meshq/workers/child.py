@@ -16,6 +16,7 @@ import traceback
 from meshq.core.work import FunctionInfo
 from meshq.errors import ConfigError
 from meshq.tasks import Function, load_commands, load_functions
+from meshq.workers.attempt import Attempts
 from meshq.workers.backlog import Backlog
 from meshq.workers.channel import BlockingChannel
 from meshq.workers.control import ControlThread
@@ -59,7 +60,8 @@ def _serve(data: BlockingChannel, control: BlockingChannel, slate: memoryview) -
     soft = SoftLimit(slate, output)
     thread = ControlThread(control, backlog, results, soft)
     offered = commands if spec.commands else functions
-    loop = WorkerLoop(offered, data, backlog, results, thread, output, slate, soft, spec.max_tasks)
+    attempts = Attempts(soft, spec.pickles)
+    loop = WorkerLoop(offered, data, backlog, results, thread, output, slate, attempts, spec.max_tasks)
     soft.install()
     thread.start()
     _give_up_in_forks(data, control, backlog, output, soft)
@@ -112,7 +114,7 @@ def _load(
     """Import the node's modules; return its task functions and control commands, or say what is wrong and exit."""
     try:
         sys.path[:] = dict.fromkeys([os.getcwd(), *spec.path, *sys.path])
-        return load_functions(spec.modules, spec.allow), load_commands(spec.modules)
+        return load_functions(spec.modules, spec.allow, spec.pickles), load_commands(spec.modules)
     except ConfigError as error:
         text = str(error)
     except BaseException:

@@ -69,6 +69,8 @@ class WorkerSpec(NamedTuple):
     """Environment variables beside the node's own."""
     commands: bool = False
     """Whether it carries out the control commands of the modules, instead of their task functions."""
+    pickles: bool = False
+    """Whether it loads pickles, and offers ``meshq.shipped``; else none is ever loaded in it."""
 
 
 def spec_items(spec: WorkerSpec, slot: int) -> list[Any]:

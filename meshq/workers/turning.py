@@ -14,7 +14,6 @@ from meshq.workers.control import ControlThread
 from meshq.workers.link import LONG_S, RETIRING
 from meshq.workers.output import Output
 from meshq.workers.results import Results
-from meshq.workers.soft_limit import SoftLimit
 
 # The weight of the newest run in a function's mean time.
 _NEWEST = 0.2
@@ -32,7 +31,7 @@ class WorkerLoop:
         control: ControlThread,
         output: Output,
         slate: memoryview,
-        soft: SoftLimit,
+        attempts: Attempts,
         max_tasks: int,
     ) -> None:
         self._functions = functions
@@ -44,7 +43,7 @@ class WorkerLoop:
         self._output = output
         self._slate = slate
         self._left = max_tasks or inf
-        self._attempts = Attempts(soft)
+        self._attempts = attempts
         self._ended = False
 
     def turn(self) -> None:

@@ -319,6 +319,26 @@ def test_a_closed_pipe_is_no_traceback(lonely: Shell) -> None:
     assert (done.returncode, done.stderr) == (1, "")
 
 
+@pytest.mark.parametrize(
+    ("command", "code", "complaint"),
+    [
+        ("config show >&-", 0, ""),
+        ("config show 2>&-", 0, ""),
+        ("config show >/dev/full", 1, "meshq: the output cannot be written: No space left on device\n"),
+        ("ctl purge <&-", 3, "meshq: no node"),
+        ("ctl ping 2>&- >&-", 3, ""),
+    ],
+)
+def test_streams_that_are_closed_or_full(lonely: Shell, command: str, code: int, complaint: str) -> None:
+    """Some supervisors start programs without them: no traceback, and the exit code holds."""
+    done = subprocess.run(
+        ["sh", "-c", f'"{sys.executable}" -m meshq {command}'], env=lonely.env, cwd=lonely.directory,
+        capture_output=True, text=True, timeout=WAIT_S, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr[: len(complaint)]) == (code, complaint)
+    assert "Traceback" not in done.stderr
+
+
 def test_json_stays_json_whatever_a_task_returns(shell: Shell) -> None:
     """NaN and bytes, which JSON has not, are text: the output parses."""
     done = shell.run("call", "photos.echo", "NaN", "--json")

@@ -122,7 +122,7 @@ def test_a_node_that_is_named_and_not_there_is_missing(shell: Shell) -> None:
 
 def test_nobody_meant_is_exit_code_3(shell: Shell) -> None:
     """Where no node matches, those that are there are named."""
-    for command in ("ping", "inspect stats", "purge"):
+    for command in ("ping", "inspect stats", "purge", "broadcast ping"):
         done = shell.run("ctl", *command.split(), "--destination", "middle")
         assert (done.code, done.out) == (3, "")
         assert "no node matches middle; seen: left@" in done.err

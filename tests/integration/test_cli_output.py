@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import uuid
 
 import pytest
 from cli_harness import SOURCE, until
@@ -60,6 +61,19 @@ def test_a_table_off_a_terminal_is_plain(capsys: pytest.CaptureFixture[str]) -> 
     """Columns are as wide as they must be, and nothing is cut off."""
     print_table(("A", "LONG"), [("x" * 200, 1), ("y", None)])
     assert capsys.readouterr().out == f"{'A':200}  LONG\n{'x' * 200}  1\n{'y':200}  None\n"
+
+
+def test_a_narrow_terminal_cuts_nothing_off(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An id, which is there to be copied, stays in one piece; what is beside it goes on in the next line."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    task = str(uuid.uuid4())
+    print_table(("NODE", "ID", "TASK", "PID"), [("kitchen@host", task, "photos.thumbnail", "4711")])
+    out = capsys.readouterr().out
+    assert task in out
+    assert "…" not in out
 
 
 def test_what_nodes_say_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

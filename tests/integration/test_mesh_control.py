@@ -97,6 +97,12 @@ def test_a_pattern_is_a_glob(mesh: Mesh, pair: Stage) -> None:
     assert set(mesh.control.ping(pattern="*st@*").by_node()) == names(pair)
 
 
+def test_a_ping_takes_reply_as_all_commands_do(mesh: Mesh) -> None:
+    """It is true unless said otherwise."""
+    assert len(mesh.control.ping(reply=True)) == 2
+    assert mesh.control.ping(reply=False) is None
+
+
 def test_a_limit_ends_the_call_early(mesh: Mesh) -> None:
     """After so many replies it returns."""
     assert len(mesh.control.ping(limit=1)) == 1

@@ -148,6 +148,17 @@ def test_what_is_no_msgpack_is_answered_with_an_error(node: FakeNode) -> None:
     assert all(set(answer) == {"error"} for answer in answers)
 
 
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1.0, 0])
+def test_a_timeout_that_is_none_is_answered_with_an_error(node: FakeNode, seconds: float) -> None:
+    """A peer may send any number; a deadline made of NaN would hide all others of the node."""
+    for name in ("purge", "users_own"):
+        answers: list[dict[str, Any]] = []
+        command = Command(b"k" * 16, b"c" * 16, name, msgpack.packb({}), [], "", True, seconds)
+        carry_out(node, command, answers.append)
+        assert "timeout must be" in answers[0]["error"]
+    assert node.asked == []
+
+
 def test_a_command_that_fails_is_logged_and_answered(
     node: FakeNode, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

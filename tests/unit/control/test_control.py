@@ -64,6 +64,8 @@ def test_nothing_is_revoked_where_an_argument_is_wrong(wrong: dict[str, Any]) ->
         (lambda control: control.terminate("no id"), "no id"),
         (lambda control: control.purge(destination="east"), r"\['east'\]"),
         (lambda control: control.inspect("east"), r"\['east'\]"),
+        (lambda control: control.drain(destination=5), r"list of NAME, .*got 5\)"),
+        (lambda control: control.drain(destination=[5]), r"list of NAME, .*got \[5\]\)"),
         (lambda control: control.inspect(timeout=-1), "timeout"),
         (lambda control: control.inspect().query_task("no id"), "no id"),
         (lambda control: control.inspect().query_task([UID] * 1001), "1000"),
@@ -129,6 +131,13 @@ def test_a_command_travels_by_its_name_with_its_arguments(
     assert port.given == [sent]
 
 
+def test_a_destination_may_be_anything_that_yields_names() -> None:
+    """An iterator can be read once only, and what is left of it would mean all nodes."""
+    port = Port()
+    Control(port).shutdown(destination=(name for name in ("east", "west")))  # type: ignore[arg-type]
+    assert port.commands[0].destination == ["east", "west"]
+
+
 def test_whom_a_command_is_for_travels_with_it() -> None:
     """And whether somebody waits for the replies."""
     port = Port()
@@ -137,6 +146,14 @@ def test_whom_a_command_is_for_travels_with_it() -> None:
     (command,) = port.commands
     assert command[4:] == (["east"], "e*", True, 2.0)
     assert Control(port).drain() is None
+
+
+def test_a_ping_waits_for_the_replies_unless_told_not_to() -> None:
+    """``reply`` is a keyword of it as of the others, only that it is true by default."""
+    port = Port()
+    assert Control(port).ping() == Control(port).ping(reply=True) == []
+    assert Control(port).ping(reply=False) is None
+    assert [command.reply for command in port.commands] == [True, True, False]
 
 
 def test_a_command_can_go_through_another_mesh() -> None:

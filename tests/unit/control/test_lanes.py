@@ -12,7 +12,7 @@ import pytest
 from meshq.control import lanes as lanes_module
 from meshq.control.lanes import ControlLanes, Reach
 from meshq.core.candidates import Absent
-from meshq.protocol.messages import Command, Hello
+from meshq.protocol.messages import Command, Hello, Reply
 from meshq.transport.context import make_context
 from meshq.transport.loop import Loop
 
@@ -34,6 +34,7 @@ class Controller:
         hello = Hello(COMMAND.client, b"s" * 16, "m", "control", "client", 1, 1)
         self.lanes = ControlLanes(self.loop, self.context, None, hello, self)
         self.finished: list[dict[str, str]] = []
+        self.replies: list[tuple[str, Any]] = []
 
     def reaches(self) -> list[Reach]:
         """Return the one node."""
@@ -51,8 +52,8 @@ class Controller:
     def begin(self, timeout: float, command: Command = COMMAND) -> None:
         """Give the command."""
         self.lanes.begin(
-            command, timeout=timeout, limit=None, gather=False, on_reply=lambda *_: None,
-            on_finish=self.finished.append,
+            command, timeout=timeout, limit=None, gather=False,
+            on_reply=lambda *reply: self.replies.append(reply), on_finish=self.finished.append,
         )  # fmt: skip
 
     def until_finished(self) -> dict[str, str]:
@@ -100,6 +101,16 @@ def test_a_mesh_that_is_closed_misses_who_has_not_answered(controller: Controlle
     controller.begin(60)
     controller.lanes.close()
     assert controller.finished == [{"node@h": "the mesh was closed"}]
+
+
+@pytest.mark.parametrize("value", [b"\xc1", b"\x81\x91\x01\x02"], ids=["no msgpack", "a list as a key"])
+def test_a_reply_that_cannot_be_read_is_an_error(controller: Controller, value: bytes) -> None:
+    """It counts as this node's reply, and says what is wrong with it."""
+    controller.begin(60)
+    controller.lanes._on_messages(0, [Reply(COMMAND.command, controller.reach.node, "node@h", value)])
+    ((name, said),) = controller.replies
+    assert (name, controller.finished) == ("node@h", [{}])
+    assert "cannot be read" in said["error"]
 
 
 def test_an_effect_that_is_unknown_raises(controller: Controller) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from owner_words import joined, make_task, make_tasks
 
-from meshq.core.accounts import PARKED_PAUSE_S, NodeAccount, WaitingQueue
+from meshq.core.accounts import ASKING_BYTES, FULL_PAUSE_S, PARKED_PAUSE_S, NodeAccount, WaitingQueue, weight_of
 
 
 def queue(
@@ -50,8 +50,8 @@ def test_detached_attempts_take_no_credit() -> None:
 
 
 def books(account: NodeAccount) -> tuple[int, int, int, int]:
-    """Return credit in use, the same of f, the parked, and those of them that are unanswered."""
-    return account.used, account.used_of["f"], account.parked, account.parking
+    """Return credit in use, the same of f, the parked, and those beyond it that are unanswered."""
+    return account.used, account.used_of["f"], account.parked, account.asking // weight_of(make_task())
 
 
 def test_parked_attempts_take_no_credit() -> None:
@@ -60,8 +60,8 @@ def test_parked_attempts_take_no_credit() -> None:
     account.put(task)
     assert books(account) == (1, 1, 0, 0)
     for _ in range(2):
+        account.accept(task)
         account.park(task)
-        task.accepted = True
         assert books(account) == (0, 0, 1, 0)
     assert account.load() == 0.5
     account.unpark(task)
@@ -80,8 +80,9 @@ def test_attempts_sent_to_be_parked_are_counted_until_answered() -> None:
         task.parked = True
         account.put(task)
     assert books(account) == (0, 0, 3, 3)
+    account.accept(parked)
     account.park(parked)
-    parked.accepted = True
+    account.accept(started)
     account.unpark(started)
     account.take(refused)
     assert books(account) == (1, 1, 1, 0)
@@ -94,8 +95,52 @@ def test_a_detached_attempt_is_not_parked() -> None:
     """It takes no credit anyway, whatever its node says."""
     account, task = NodeAccount(joined()), make_task(detached=True)
     account.put(task)
+    assert books(account) == (0, 0, 0, 1)
+    account.accept(task)
     account.park(task)
     assert (books(account), task.parked) == ((0, 0, 0, 0), False)
+    account.take(task)
+    assert books(account) == (0, 0, 0, 0)
+
+
+def test_attempts_beyond_credit_go_out_as_fast_as_the_node_answers() -> None:
+    """Some megabytes are on their way at most, a larger one alone, and one at a time where there was no room."""
+    account = NodeAccount(joined())
+    large, *rest = tasks = make_tasks(4, detached=True)
+    for task in tasks:
+        task.payload = bytes(ASKING_BYTES // 3)
+    large.payload = bytes(2 * ASKING_BYTES)
+    assert account.may_ask(large)
+    account.put(large)
+    assert not account.may_ask(rest[0])
+    account.accept(large)
+    for task in rest[:2]:
+        assert account.may_ask(task)
+        account.put(task)
+    assert not account.may_ask(rest[2])
+    account.refuse(rest[0], 1.0)
+    account.take(rest[0])
+    assert not account.may_ask(rest[2])
+    account.take(rest[1])
+    assert account.may_ask(rest[2])
+    account.put(rest[2])
+    account.accept(rest[2])
+    assert (account.refusals, account.asking) == (0, 0)
+
+
+def test_a_node_that_goes_on_refusing_detached_tasks_is_left_alone_for_longer() -> None:
+    """The pause doubles; refusals of one moment count once, and others than detached tasks are kept for less."""
+    account, task = NodeAccount(joined()), make_task(detached=True)
+    pauses, now = [], 1.0
+    for _ in range(8):
+        account.refuse(task, now)
+        account.refuse(task, now)
+        pauses.append(round(account.detached_until - now, 3))
+        now = account.detached_until
+    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 3.2, 3.2]
+    assert account.full_until == 0.0
+    account.refuse(make_task(), 1.0)
+    assert account.full_until == 1.0 + FULL_PAUSE_S
 
 
 def test_a_node_that_may_park_no_more_is_spared_for_a_moment() -> None:

@@ -6,6 +6,7 @@ import pytest
 from conversation import Conversation
 from owner_words import A, B, joined, make_task, make_tasks, rack, result, said, send, settle, start, submit
 
+from meshq.core.accounts import ASKING_EACH
 from meshq.core.owned import OwnedTask, TaskState
 from meshq.core.owner import Owner, Submitted
 from meshq.protocol.messages import Accepted, Credit, Draining, Nack, Parked, Started
@@ -14,10 +15,10 @@ DELAYED = {"countdown": 10.0}
 
 
 def books(owner: Owner) -> tuple[int, int, int]:
-    """Return what the node A has: credit in use, attempts parked, and those sent to be so and not answered."""
+    """Return what the node A has: credit in use, attempts parked, and those beyond credit that are unanswered."""
     account = owner._nodes[A]
     assert account.used == sum(account.used_of.values())
-    return account.used, account.parked, account.parking
+    return account.used, account.parked, account.asking // ASKING_EACH
 
 
 def test_accepted_and_started_show_in_the_state(talk: Conversation, task: OwnedTask) -> None:

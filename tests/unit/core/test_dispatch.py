@@ -26,7 +26,7 @@ class Shop:
 
     def queue(self, *names: str, function: str = "f", **options: object) -> list[Held]:
         """Queue an attempt of each client named."""
-        options["k"] = 1
+        options["chunk"] = True
         helds = [
             Held(self.clients[name[0]], *Submit(name.encode() * 8, 1, function, "msgpack", b"x", False, options))
             for name in names
@@ -59,7 +59,7 @@ def test_a_worker_gets_all_that_it_needs_of_an_attempt() -> None:
     shop = Shop()
     [held] = shop.queue("A1")
     assert shop.dispatch.fill(BEGIN) == [
-        StartRuns(0, [Run(1, b"A1" * 8, 1, "f", "msgpack", b"x", {"k": 1})]),
+        StartRuns(0, [Run(1, b"A1" * 8, 1, "f", "msgpack", b"x", {"chunk": True})]),
     ]
     assert held.state is HeldState.RUNNING
     assert shop.dispatch.find(1) is held

@@ -86,6 +86,17 @@ def test_of_an_attempt_that_has_no_result_none_is_kept(scene: Scene) -> None:
     assert (scene.found(), scene.client.held) == (None, {task(1): scene.held})
 
 
+@pytest.mark.parametrize(
+    ("status", "over"), [(Status.OK, True), (Status.REVOKED, True), (Status.WORKER_LOST, False)]
+)
+def test_an_end_is_known_while_it_is_kept(scene: Scene, status: Status, over: bool) -> None:
+    """That its worker was lost is not the end of a task, which may be tried again."""
+    assert not scene.endings.is_over(task(1), 1.0)
+    scene.endings.end(scene.held, status, "", b"", 0.0, 1.0)
+    scene.endings.leave(scene.held, 1.0)
+    assert scene.endings.is_over(task(1), 1.0) is over
+
+
 def test_what_is_forgotten_is_never_run_and_what_is_dropped_may_come_again(scene: Scene) -> None:
     """The two ways to let go of an attempt; a later attempt is new work in either case."""
     scene.endings.drop(scene.held)

@@ -435,6 +435,23 @@ def test_a_draining_node_gets_nothing_new(talk: Conversation, task: OwnedTask) -
     talk.expect(send(submit(task, 2), submit(later), to=B))
 
 
+def test_what_a_draining_node_handed_back_unheard_is_asked_for(talk: Conversation) -> None:
+    """Its word may be lost with a connection; what runs there, or is the node's own, stays."""
+    running, waiting, entrusted = make_task(1), make_task(2), make_task(3, detached=True)
+    talk.say(joined(A))
+    talk.say(Submitted([running, waiting, entrusted]))
+    talk.take()
+    talk.say(said(Started(running.id, 1), Accepted(waiting.id, 1), Accepted(entrusted.id, 1), Draining()))
+    talk.say(joined(B))
+    talk.wait(0.9)
+    talk.wait(1.0)
+    talk.expect(send(Withdraw(waiting.id, 1)))
+    talk.say(said(Withdrawn(waiting.id, 1, "unknown")))
+    talk.expect(send(submit(waiting, 2), to=B))
+    talk.say(said(Accepted(waiting.id, 2), by=B))
+    talk.wait(5.0)
+
+
 # ---------------------------------------------------------------------- leaving
 
 

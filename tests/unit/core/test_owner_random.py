@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from owner_words import joined, make_task, said
 
+from meshq.core.accounts import weight_of
 from meshq.core.events import Send
 from meshq.core.owned import Ending, OwnedTask
 from meshq.core.owner import (
@@ -76,7 +77,7 @@ class RandomOwner(RuleBasedStateMachine):
         self.settled: set[bytes] = set()
         self.asked: dict[bytes, bool] = {}
         self.sent: list[tuple[bytes, Submit]] = []
-        self.revoked = 0
+        self.revoked = self.cancelled = 0
         self.discarded: dict[bytes, int] = {}
         """What each purge has come to, as nodes and who asked were told."""
         self.purges: set[bytes] = set()
@@ -194,6 +195,7 @@ class RandomOwner(RuleBasedStateMachine):
                     assert task.id not in self.settled
                     self.settled.add(task.id)
                     self.revoked += outcome.ending is Ending.REVOKED
+                    self.cancelled += outcome.ending is Ending.CANCELLED
             elif type(effect) is WithdrawAnswered:
                 assert effect.task in self.asked
                 self.asked[effect.task] = True
@@ -217,7 +219,7 @@ class RandomOwner(RuleBasedStateMachine):
     def count(self, command: bytes, discarded: int) -> None:
         """Check what a purge has come to: the same for all, and no task counts twice."""
         assert self.discarded.setdefault(command, discarded) == discarded
-        assert sum(self.discarded.values()) <= self.revoked
+        assert sum(self.discarded.values()) <= self.revoked + self.cancelled
 
     @invariant()
     def books_are_straight(self) -> None:
@@ -229,7 +231,8 @@ class RandomOwner(RuleBasedStateMachine):
             parked = [task for task in account.in_flight.values() if task.parked]
             counted = [t.function for t in account.in_flight.values() if not (t.detached or t.parked)]
             assert account.used == len(counted)
-            assert (account.parked, account.parking) == (len(parked), sum(not task.accepted for task in parked))
+            asking = [t for t in account.in_flight.values() if not t.accepted and (t.parked or t.detached)]
+            assert (account.parked, account.asking) == (len(parked), sum(map(weight_of, asking)))
             assert {f: account.used_of[f] for f in FUNCTIONS} == {f: counted.count(f) for f in FUNCTIONS}
             assert all(task.node == account.node for task in account.in_flight.values())
             assert account.lost_at is None or not account.in_flight

@@ -109,3 +109,34 @@ def test_no_nodes_any_more(talk: Conversation, task: OwnedTask) -> None:
     talk.wait(104.9)
     talk.wait(105.5)
     talk.expect(settle(task, Outcome(Ending.NO_NODES)))
+
+
+def test_nodes_that_drain_are_no_nodes(talk: Conversation) -> None:
+    """Where all that is seen takes nothing new, tasks are given up as if there was no node."""
+    talk.say(joined(draining=True))
+    task = make_task(1)
+    talk.say(Submitted([task]), at=1.0)
+    talk.wait(5.9)
+    talk.wait(6.25)
+    talk.expect(settle(task, Outcome(Ending.NO_NODES)))
+
+
+def test_there_is_patience_where_a_node_drains_that_offered_the_function(talk: Conversation) -> None:
+    """It may be about to be restarted; until then a node without the function is no reason to give up."""
+    talk.say(joined(A, functions=["other"]))
+    talk.say(joined(B, draining=True))
+    task = make_task(1)
+    talk.say(Submitted([task]), at=1.0)
+    talk.wait(5.9)
+    talk.say(joined(B))
+    talk.expect(send(submit(task), to=B))
+
+
+def test_a_node_that_drains_for_long_offers_nothing(talk: Conversation) -> None:
+    """After the time that any node is waited for it is not."""
+    talk.say(joined(A, functions=["other"]))
+    talk.say(joined(B, draining=True))
+    task = make_task(1)
+    talk.say(Submitted([task]), at=1.0)
+    talk.wait(7.5)
+    talk.expect(settle(task, Outcome(Ending.UNKNOWN_TASK)))

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from owner_words import A, B, C, joined, make_task, make_tasks
 
-from meshq.core.accounts import PARKED_PAUSE_S, PARKING_WINDOW, NodeAccount
+from meshq.core.accounts import ASKING_BYTES, PARKED_PAUSE_S, NodeAccount, weight_of
 from meshq.core.owned import OwnedTask
 from meshq.core.pace import Means
 from meshq.core.routing import Router
@@ -254,16 +254,32 @@ def test_delayed_tasks_go_beyond_credit_and_are_spread(router: Router) -> None:
 
 def test_as_many_delayed_tasks_go_out_as_are_answered(router: Router) -> None:
     """A node that has no room for them is not sent all of them in vain."""
-    tasks = delayed(*range(1, 2 * PARKING_WINDOW))
+    tasks = delayed(*range(1, 1200))
     wait(router, *tasks)
     account = node(A)
-    assert len(assign(router, account)) == PARKING_WINDOW
+    some = len(assign(router, account))
+    assert some == ASKING_BYTES // weight_of(tasks[0])
     assert assign(router, account) == []
     for task in tasks[:3]:
+        account.accept(task)
         account.park(task)
-        task.accepted = True
     assert len(assign(router, account)) == 3
-    assert Counter(name for name, _ in assign(router, account, node(B))) == {B: PARKING_WINDOW - 4}
+    assert Counter(name for name, _ in assign(router, account, node(B))) == {B: some}
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_as_many_detached_tasks_go_out_as_are_answered(router: Router, nodes: int) -> None:
+    """A node that takes no more of them is not sent all of them again and again."""
+    tasks = [make_task(number, detached=True) for number in range(1, 1200)]
+    wait(router, *tasks)
+    accounts = [node(name) for name in (A, B)[:nodes]]
+    some = ASKING_BYTES // weight_of(tasks[0])
+    assert len(assign(router, *accounts)) == nodes * some
+    accounts[0].refuse(tasks[0], 1.0)
+    for task in list(accounts[0].in_flight.values()):
+        accounts[0].take(task)
+    assert assign(router, *accounts, now=1.0) == []
+    assert len(assign(router, *accounts, now=1.2)) == 1
 
 
 def test_a_node_that_may_park_no_more_gets_no_delayed_tasks(router: Router) -> None:

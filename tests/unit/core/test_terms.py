@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from meshq.core.terms import Terms, read_terms
+from meshq.core.terms import Terms, known_options, read_terms
 
 
 def test_options_that_ask_nothing_of_the_node_have_no_terms() -> None:
@@ -15,6 +15,15 @@ def test_options_that_ask_nothing_of_the_node_have_no_terms() -> None:
     assert read_terms({}) is None
     assert read_terms({"chunk": True, "ignore_result": True}) is None
     assert read_terms({"chunk": True, "priority": 7}) is not None
+
+
+def test_what_means_nothing_here_is_not_kept() -> None:
+    """No budget counts options: a peer that sends a megabyte of them with each call must not fill the node."""
+    good = {"chunk": True, "countdown": 3, "expires": 0.5, "rate_limit": "30/m", "time_limit": None}
+    assert known_options(good) is good
+    assert (
+        known_options({**good, "junk": b"x" * 700_000, "priority": ["x"] * 9, "ignore_result": "x" * 65}) == good
+    )
 
 
 def test_what_is_said_and_what_is_not() -> None:

@@ -206,6 +206,18 @@ def test_several_ids_are_answered_together() -> None:
     talk.hear(done(1), start(run(2, 3)), to(A, result(1)), answer({1: "finished", 2: "dropped", 9: UNKNOWN}))
 
 
+def test_a_task_that_is_over_is_known_for_as_long_as_its_end_is_kept() -> None:
+    """Once its owner has the result too; one whose worker was lost may be tried again elsewhere."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.hear(done(1), to(A, result(1)))
+    talk.say(A, rack(1))
+    talk.say(A, submit(2), start(run(2, 2)))
+    talk.hear(gone(2), to(A, lost(2)))
+    talk.say(A, rack(2))
+    talk.hear(revoke(1, 2), answer({1: "finished", 2: UNKNOWN}))
+
+
 def test_several_attempts_of_one_task() -> None:
     """Each client's attempt is revoked; the answer names what matters most."""
     talk = Conversation(clients=(A, B))

@@ -143,10 +143,13 @@ def test_apply_async_refuses_what_cannot_be_meant(recorder: Recorder) -> None:
             add.apply_async((1,), eta=wrong)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="no instant that can be waited for"):
         add.apply_async((1,), eta=datetime.max.replace(tzinfo=timezone(timedelta(hours=-12))))
-    with pytest.raises(ConfigError, match=r"expires \(5 s\) must not be below countdown \(10 s\)"):
+    with pytest.raises(ConfigError, match=r"expires \(5 s\) must be above countdown \(10 s\)"):
         add.apply_async((1,), countdown=10, expires=timedelta(seconds=5))
     with pytest.raises(ConfigError, match="args must be a tuple or list"):
         add.apply_async("12")
+    for names in ([1], "y", {1: 2}):
+        with pytest.raises(ConfigError, match="kwargs must be a dict of arguments by name"):
+            add.apply_async((1,), names)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="task option priority"):
         add.apply_async((1,), priority=11)
     assert recorder.calls == []

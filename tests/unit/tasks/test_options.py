@@ -68,6 +68,13 @@ def test_wrong_options_are_refused(wrong: dict[str, Any]) -> None:
         options(**wrong)
 
 
+@pytest.mark.parametrize("name", ["soft_time_limit", "time_limit", "expires", "countdown", "rate_limit"])
+def test_a_whole_number_can_be_too_large(name: str) -> None:
+    """One that no float can hold is as wrong as infinity."""
+    with pytest.raises(ConfigError, match=f"^task option {name}"):
+        options(**{name: 10**400})
+
+
 def test_limits_must_fit_each_other() -> None:
     """A soft limit above the hard one would never act, however the two came together."""
     with pytest.raises(ConfigError, match=r"soft_time_limit \(5 s\) must not be above time_limit \(3 s\)"):
@@ -78,9 +85,12 @@ def test_limits_must_fit_each_other() -> None:
 
 def test_a_task_must_not_expire_before_it_may_start() -> None:
     """Such a task would never run, however the two came together."""
-    with pytest.raises(ConfigError, match=r"expires \(3 s\) must not be below countdown \(5 s\): the task would"):
+    with pytest.raises(ConfigError, match=r"expires \(3 s\) must be above countdown \(5 s\): the task would"):
         options(expires=3).changed({"countdown": 5})
-    assert options(countdown=5, expires=5).expires == 5.0
+    with pytest.raises(ConfigError, match=r"expires \(5 s\) must be above countdown"):
+        options(countdown=5, expires=5)
+    assert options(countdown=0, expires=0).expires == 0.0
+    assert options(countdown=5, expires=5.1).expires == 5.1
 
 
 def test_a_rate_becomes_what_can_travel() -> None:

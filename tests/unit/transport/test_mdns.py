@@ -9,10 +9,11 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from zeroconf import ServiceStateChange
+from zeroconf import ServiceStateChange, Zeroconf
 
 from meshq.transport import mdns as mdns_module
 from meshq.transport import multicast
@@ -190,6 +191,23 @@ def test_after_closing_nothing_is_reported(air: Air) -> None:
     assert not shared.available
     orphan = air.listen(shared)
     orphan.browser.close()
+
+
+def test_a_browser_may_be_closed_by_two_threads(air: Air, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when Ctrl-C comes while it is being started: it is stopped once, and neither fails."""
+    listener = air.listen()
+    _until(lambda: listener.browser._browser is not None)
+    stopped: list[Zeroconf] = []
+
+    async def stop(zeroconf: Zeroconf) -> None:
+        stopped.append(zeroconf)
+        await asyncio.sleep(0.1)
+
+    monkeypatch.setattr(listener.browser, "_stop", stop)
+    with ThreadPoolExecutor(2) as pool:
+        for closing in [pool.submit(listener.browser.close) for _ in range(2)]:
+            closing.result()
+    assert len(stopped) == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can confine a socket")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,19 @@ def test_what_runs_is_not_given_back(node: Node, tmp_path: Path) -> None:
     assert node.of(WorkerRecalled) == [WorkerRecalled(0, [1, running], [])]
     gate.touch()
     node.until(lambda: running in node.dones())
+
+
+@pytest.mark.parametrize("stop", [False, True], ids=["in C", "stopped"])
+def test_a_worker_that_cannot_answer_is_not_asked_for_the_run_in_progress(node: Node, stop: bool) -> None:
+    """Code in C that keeps the interpreter, or a process that was stopped, holds up no revoke."""
+    (running,) = node.run([node.make("hold_the_interpreter", 600)])
+    node.until_started(running)
+    if stop:
+        node.pool.signal(0, signal.SIGSTOP)
+    node.pool.recall(0, [running])
+    assert node.of(WorkerRecalled) == [WorkerRecalled(0, [running], [])]
+    node.pool.signal(0, signal.SIGKILL)
+    assert node.gone().started == running
 
 
 def test_what_the_worker_has_not_read_comes_back_too(node: Node, tmp_path: Path) -> None:

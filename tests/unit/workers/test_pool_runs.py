@@ -167,3 +167,18 @@ def test_slots_are_separate(make_node: MakeNode, tmp_path: Path) -> None:
     assert not node.of(WorkerDone, 0)
     gate.touch()
     node.until(lambda: node.of(WorkerDone, 0))
+
+
+def test_a_worker_that_may_not_loads_no_pickle(node: Node, tmp_path: Path) -> None:
+    """Though the node has let one through: it fails before anything of it is run."""
+    careful = type(node)(pickles=False)
+    try:
+        ready = careful.start()
+        assert not any(info.name == "meshq.shipped" for info in ready.functions)
+        (number,) = careful.run([careful.make("echo", Opens(str(tmp_path / "ran")), encoding="pickle")])
+        careful.until(lambda: number in careful.dones())
+        with pytest.raises(EncodingError, match="--allow-pickle"):
+            outcome(careful.dones()[number])
+        assert not (tmp_path / "ran").exists()
+    finally:
+        careful.pool.close()

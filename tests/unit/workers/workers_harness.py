@@ -78,7 +78,13 @@ class Node:
         self.pool = Pool(
             self.loop,
             WorkerSpec(
-                **{"modules": ["worker_tasks"], "path": [HERE], **spec, "env": {**ENV, **spec.get("env", {})}}
+                **{
+                    "modules": ["worker_tasks"],
+                    "path": [HERE],
+                    "pickles": True,
+                    **spec,
+                    "env": {**ENV, **spec.get("env", {})},
+                }
             ),
             self.events.append,
             lambda *line: self.lines.append(line),
