@@ -43,7 +43,7 @@ from meshq.core.pace import MAX_CREDIT
 from meshq.core.parking import Parking
 from meshq.core.purging import Purging
 from meshq.core.relaying import Relaying
-from meshq.core.reporting import Reports
+from meshq.core.reporting import SILENT_S, Reports
 from meshq.core.resizing import Resizing
 from meshq.core.survey import Survey
 from meshq.core.timers import earliest
@@ -149,6 +149,7 @@ class Holder:
         self._effects.extend(self._dispatch.recall_behind(now))
         self._limits.tick(now)
         self._purging.tick(now)
+        self._recalls.tick(now)
         self._clients.tick(now)
         self._parking.tick(now)  # the last one: what the others dropped from the queue has left its tokens
         return self._finish(now)
@@ -158,6 +159,7 @@ class Holder:
         return earliest(
             self._reports.next_deadline(), self._dispatch.next_deadline(), self._clients.next_deadline(),
             self._parking.next_deadline(), self._limits.next_deadline(), self._purging.next_deadline(),
+            self._recalls.next_deadline(),
         )  # fmt: skip
 
     def counts(self) -> dict[str, int]:
@@ -198,7 +200,7 @@ class Holder:
         self._limits.watch(now)
         effects = [*self._effects, *starts, *self._reports.flush(), *self._recalls.answered()]
         self._effects.clear()
-        if self._draining and not self._drained and self._is_idle():
+        if self._draining and not self._drained and self._is_idle(now):
             self._drained = True
             effects.append(Drained())
         return effects
@@ -349,12 +351,16 @@ class Holder:
         self._draining = True
         self._clients.drain()
 
-    def _is_idle(self) -> bool:
-        """Whether nothing is left to run or to be acknowledged by a client within reach."""
+    def _is_idle(self, now: float) -> bool:
+        """Whether nothing is left to run, or to be acknowledged by a client that is there to do so."""
         return not self._dispatch.running() and not any(
-            client.queue or client.unfinished or (client.connected and client.unacknowledged)
+            client.queue or client.unfinished or (client.unacknowledged and self._is_there(client, now))
             for client in self._accounts.values()
         )
+
+    def _is_there(self, client: ClientAccount, now: float) -> bool:
+        recently = now < client.heard_at + SILENT_S or client.client == self._own_client
+        return client.connected and recently
 
 
 def _is_to_blame(run: int, signalled: int, event: WorkerGone) -> bool:

@@ -93,3 +93,13 @@ def test_a_client_out_of_reach_does_not_hold_up_the_drain() -> None:
     talk.hear(DrainAsked())
     talk.hear(done(1), Drained())
     talk.hear(ClientGreeted(A), to(A, Credit(2, 2), result(1)))
+
+
+def test_a_client_that_is_gone_without_a_word_is_not_waited_for() -> None:
+    """Its result is kept; but where it is silent, with no break of the connection noticed, the drain ends."""
+    talk = Conversation()
+    talk.say(A, [submit(1)], start(run(1, 1)))
+    talk.hear(DrainAsked(), to(A, Draining()))
+    talk.hear(done(1), to(A, result(1)))
+    ends = [effect for effect in talk.pass_time(11.0) if isinstance(effect, Drained)]
+    assert ends == [Drained()]
