@@ -19,7 +19,6 @@ SETTLE_S = 0.3
 It need not be waited for where all nodes are seen that those seen have named.
 """
 _POLL_S = 0.01
-_KEY_PROBLEMS = frozenset({"auth", "key"})
 
 
 def settle(mesh: Mesh, timeout: float, count: int | None = None) -> list[NodeInfo]:
@@ -41,5 +40,7 @@ def settle(mesh: Mesh, timeout: float, count: int | None = None) -> list[NodeInf
 
 def absence(mesh: Mesh) -> MeshqError:
     """Return the error for a mesh without nodes, with the reasons: keys that do not match, or anything else."""
-    kind = AuthenticationError if _KEY_PROBLEMS & {problem.code for problem in mesh.problems()} else NoNodes
+    from meshq.client.nodes import KEY_PROBLEMS
+
+    kind = AuthenticationError if KEY_PROBLEMS & {problem.code for problem in mesh.problems()} else NoNodes
     return kind(mesh.explain_absence())

@@ -10,7 +10,7 @@ import click
 from meshq.cli.absence import absence
 from meshq.cli.exits import FAILED, OK, code_of
 from meshq.cli.failure import is_ours, print_failure, say_failure
-from meshq.cli.flags import json_flag, mesh_flags, open_mesh
+from meshq.cli.flags import Seconds, json_flag, mesh_flags, open_mesh
 from meshq.cli.output import print_json
 from meshq.cli.values import object_of, text_of, value_of
 from meshq.cli.waiting import Waiting
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_SECONDS = click.FloatRange(0, min_open=True)
+_SECONDS = Seconds(0, min_open=True)
 _OPTIONS = ("countdown", "expires", "priority", "tags", "time_limit", "soft_time_limit")
 _OPTION_FLAGS = (
-    click.option("--countdown", type=click.FloatRange(0), metavar="S", help="Start in S seconds, not sooner."),
+    click.option("--countdown", type=Seconds(0), metavar="S", help="Start in S seconds, not sooner."),
     click.option("--expires", type=_SECONDS, metavar="S", help="Do not start it after S seconds."),
     click.option("--priority", type=click.IntRange(0, 9), metavar="N", help="0 to 9; 9 goes first. [default: 5]"),
     click.option("--tag", "tags", metavar="TAG", multiple=True, help="Only where there is this. May be repeated."),

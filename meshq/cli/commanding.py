@@ -9,7 +9,7 @@ import click
 
 from meshq.cli.absence import FIND_S, absence, settle
 from meshq.cli.exits import FAILED, OK, PARTIAL
-from meshq.cli.flags import json_flag, mesh_flags, open_mesh
+from meshq.cli.flags import Seconds, json_flag, mesh_flags, open_mesh
 from meshq.cli.output import note, print_json
 from meshq.cli.waiting import Waiting
 from meshq.errors import NoNodes
@@ -47,7 +47,7 @@ def control_flags_for(timeout: float) -> Callable[[F], F]:
         ),
         click.option("--pattern", metavar="GLOB", help="Only nodes whose NAME@HOST matches."),
         click.option(
-            "--timeout", type=click.FloatRange(0, 86_400, min_open=True), default=timeout, show_default=True,
+            "--timeout", type=Seconds(0, 86_400, min_open=True), default=timeout, show_default=True,
             metavar="S", help="Seconds for all replies together, once nodes are found.",
         ),
         click.option("--limit", type=click.IntRange(1), metavar="N", help="So many replies are enough."),
@@ -64,7 +64,10 @@ def control_flags_for(timeout: float) -> Callable[[F], F]:
 
 def command(flags: dict[str, Any], as_json: bool, give: Give, show: Callable[[Answers], None]) -> int:
     """Give a command, print the replies with ``show``, and return the exit code."""
+    from meshq.control.matching import check_destination
+
     asked = {name: flags.pop(name) for name in _ASKED}
+    check_destination(asked["destination"])  # before nodes are looked for
     answers = _give(flags, asked, as_json, give)
     if as_json:
         _print_json(answers)

@@ -10,7 +10,7 @@ from meshq.cli.commanding import Answers, command, control_flags
 from meshq.cli.replies import show_replies
 from meshq.cli.values import named_values
 from meshq.config.settings import MAX_SLOTS
-from meshq.errors import ConfigError
+from meshq.errors import ConfigError, EncodingError
 
 if TYPE_CHECKING:
     from meshq.control.replies import Replies
@@ -70,7 +70,17 @@ def broadcast(name: str, values: tuple[str, ...], reply: bool, as_json: bool, **
     if not name.isidentifier():
         raise ConfigError(f"a control command is a name, such as 'ping' (got {name!r})")
     arguments = named_values(values)
+    _check_arguments(arguments)  # before nodes are looked for
     return command(
         flags, as_json,
         lambda control, asked: answers_of(control.broadcast(name, arguments, reply=reply, **asked)), show_replies,
     )  # fmt: skip
+
+
+def _check_arguments(arguments: dict[str, Any]) -> None:
+    from meshq.control.giving import pack_arguments
+
+    try:
+        pack_arguments(arguments)
+    except EncodingError as error:
+        raise ConfigError(str(error)) from None

@@ -10,15 +10,17 @@ import click
 from meshq.cli.commanding import Answers, command, control_flags, control_flags_for, error_in
 from meshq.cli.ctl_nodes import answers_of
 from meshq.cli.exits import FAILED
+from meshq.cli.flags import Seconds
 from meshq.cli.output import is_terminal, note
 from meshq.cli.replies import show_replies, show_rows
+from meshq.errors import ConfigError
 
 if TYPE_CHECKING:
     from meshq.control.control import Control
 
 _PURGE_TIMEOUT_S = 4.0
-"""As for ``Control.purge``: clients answer within 2 s, and nodes for the silent ones after 0.6 of it."""
-_SECONDS = click.FloatRange(0, min_open=True)
+"""As for ``Control.purge``: clients answer within some 0.4 s, and nodes for the silent ones after 0.6 of it."""
+_SECONDS = Seconds(0, min_open=True)
 _signal_flag = click.option(
     "--signal", metavar="NAME", default="TERM", show_default=True, help="The signal that ends them."
 )
@@ -64,11 +66,14 @@ def _revoke(ids: tuple[str, ...], terminate: bool, signal: str, as_json: bool, f
 def purge(yes: bool, as_json: bool, **flags: Any) -> int:
     """Discard all tasks that wait, those of other clients too, and say how many they were.
 
-    What runs goes on. On a terminal it asks first.
+    What runs goes on. On a terminal it asks first; with --json it wants --yes there.
     """
-    if not yes and is_terminal(sys.stdin) and not click.confirm("Discard all waiting tasks?", err=True):
-        note("nothing was discarded")
-        return FAILED
+    if not yes and is_terminal(sys.stdin):
+        if as_json:
+            raise ConfigError("with --json it does not ask whether to discard all waiting tasks: give --yes")
+        if not click.confirm("Discard all waiting tasks?", err=True):
+            note("nothing was discarded")
+            return FAILED
 
     def give(control: Control, asked: dict[str, Any]) -> Answers | None:
         purged = control.purge(**asked)

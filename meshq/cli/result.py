@@ -9,7 +9,7 @@ import click
 from meshq.cli.absence import FIND_S, absence, settle
 from meshq.cli.exits import FAILED, OK
 from meshq.cli.failure import print_failure, say_failure
-from meshq.cli.flags import json_flag, mesh_flags, open_mesh
+from meshq.cli.flags import Seconds, json_flag, mesh_flags, open_mesh
 from meshq.cli.output import note, print_json
 from meshq.cli.values import text_of
 from meshq.cli.waiting import Waiting
@@ -35,9 +35,7 @@ class _Seen(NamedTuple):
 @click.command()
 @click.argument("task_id", metavar="ID")
 @click.option("--wait", is_flag=True, help="Wait until the task has ended.")
-@click.option(
-    "--timeout", type=click.FloatRange(0, min_open=True), metavar="S", help="Wait for at most S seconds."
-)
+@click.option("--timeout", type=Seconds(0, min_open=True), metavar="S", help="Wait for at most S seconds.")
 @mesh_flags
 @json_flag
 def result(task_id: str, wait: bool, timeout: float | None, as_json: bool, **flags: Any) -> int:

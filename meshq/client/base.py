@@ -17,7 +17,7 @@ from meshq.client.runtime import Runtime
 from meshq.client.sources import Sources
 from meshq.client.withdrawals import Withdrawals
 from meshq.config import Settings
-from meshq.core.membership import Problem
+from meshq.core.membership import Absent, Problem
 from meshq.core.owned import Ending, Outcome, OwnedTask
 from meshq.errors import MeshClosed, MeshqError, NoNodes
 from meshq.ids import format_id
@@ -89,6 +89,10 @@ class BaseMesh:
         """Return why each candidate that was found does not count as a node."""
         return self._runtime.ask(self._runtime.engine.problems)
 
+    def absent(self) -> list[Absent]:
+        """Return the nodes that should be there, since they were announced or named, and do not answer."""
+        return self._runtime.ask(self._runtime.engine.absent)
+
     def is_complete(self) -> bool:
         """Whether all nodes are seen that were announced, or are known to those that are seen."""
         return self._runtime.ask(self._runtime.is_complete)
@@ -141,7 +145,7 @@ class BaseMesh:
     def purge_owned(self, command: bytes, callback: Callable[[int], None]) -> None:
         """Discard the tasks of this mesh that have not started, once for each command id.
 
-        ``callback`` is told how many they were, in the loop's thread, within some two seconds.
+        ``callback`` is told how many they were, in the loop's thread, within half a second or so.
         """
         self._runtime.ask(self._begin_purge, command, callback)
 
@@ -169,8 +173,10 @@ class BaseMesh:
     def _explain(self, task: OwnedTask, outcome: Outcome) -> str:
         engine = self._runtime.engine
         if outcome.ending is Ending.UNKNOWN_TASK:
-            nodes = [describe(view) for view in engine.nodes()]
-            return explain_unknown(task.function, task.tags, task.serializer, nodes)
+            views = engine.nodes()
+            names = (view.ack.aliases.get(task.function) for view in views)
+            function = next(filter(None, names), task.function)
+            return explain_unknown(function, task.tags, task.serializer, [describe(view) for view in views])
         if outcome.ending is Ending.NO_NODES:
             draining = [describe(view).full_name for view in engine.nodes() if view.ack.draining]
             return explain_absence(self.name, engine.problems(), self._runtime.unsafe, draining)

@@ -76,7 +76,7 @@ class MeshControl:
 
     @property
     def changes(self) -> int:
-        """A number that grows whenever ``absent`` may have something else to say."""
+        """A number that grows whenever ``absent`` or ``reaches`` may have something else to say."""
         return self._runtime.engine.session.membership.changes
 
     def absent(self) -> list[Absent]:
@@ -92,6 +92,7 @@ class MeshControl:
                 f"{view.ack.name}@{view.ack.host}",
                 view.endpoint,
                 view.ack.control_port,
+                view.left,
             )
             for view in self._runtime.engine.nodes()
             if view.ack.control_port

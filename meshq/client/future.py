@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from meshq.client.outcomes import decode
 from meshq.core.owned import Outcome, OwnedTask, TaskState
-from meshq.errors import MeshqError
+from meshq.errors import MeshClosed, MeshqError
 from meshq.ids import format_id
 from meshq.protocol.payload import Payload
 
@@ -25,6 +25,7 @@ _making = threading.Lock()
 PENDING, FINISHED, CANCELLED_AND_NOTIFIED = "PENDING", "FINISHED", "CANCELLED_AND_NOTIFIED"
 """The standard future's names of its states."""
 _SETTLED = frozenset({FINISHED, "CANCELLED", CANCELLED_AND_NOTIFIED})
+_UNFINISHED = frozenset({TaskState.PENDING, TaskState.QUEUED, TaskState.STARTED, TaskState.RETRY})
 
 
 class TaskHandler(Protocol):
@@ -157,6 +158,21 @@ class Future(_Lazy[T], OwnedTask):
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return what the task raised, or None; ``TimeoutError`` after ``timeout`` seconds."""
         return super().exception(self._wait(timeout))
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether its mesh was closed before the end of its task was known."""
+        return isinstance(self._exception, MeshClosed) and self.state in _UNFINISHED
+
+    def __repr__(self) -> str:
+        return f"<Future {self.task_id} {self._description()}>"
+
+    def _description(self) -> str:
+        if self._exception is not None:
+            return f"finished raised {type(self._exception).__name__}"
+        if self._is_settled():
+            return "finished" if self._state == FINISHED else "cancelled"
+        return "running" if self.running() else "pending"
 
     def settle(self, outcome: Outcome) -> None:
         """Take the outcome of a task that is DONE. For the mesh alone."""

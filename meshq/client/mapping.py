@@ -9,6 +9,7 @@ from __future__ import annotations
 import concurrent.futures
 import itertools
 import queue
+import reprlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +23,8 @@ from meshq.protocol.failures import load_failure
 AHEAD = 2 * MAX_CREDIT
 """Items submitted and not yet consumed: twice what a node takes at most."""
 _MIN_TASKS_AHEAD = 64
+LONGEST_S = 1e9
+"""Some thirty years; what waits for far more overflows."""
 
 Submit = Callable[[tuple[Any, ...], bool], "Future[Any]"]
 Pending = concurrent.futures.Future[Any]
@@ -37,9 +40,10 @@ def check(chunksize: int | None, timeout: float | None) -> None:
 
 
 def check_seconds(what: str, value: object) -> None:
-    """Raise ``ConfigError`` for what is not a number of seconds."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-        raise ConfigError(f"{what} must be a number of seconds, 0 or more (got {value!r})")
+    """Raise ``ConfigError`` for what is not a number of seconds, or more than can be waited for."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST_S:
+        shown = reprlib.repr(value)
+        raise ConfigError(f"{what} must be a number of seconds, from 0 to {LONGEST_S:g} (got {shown})")
 
 
 class Mapping(Iterator[Any]):

@@ -10,6 +10,8 @@ from meshq.core.membership import NodeView, Problem
 from meshq.ids import format_id
 from meshq.tasks import SHIPPED
 
+KEY_PROBLEMS = frozenset({"auth", "key"})
+"""The codes of problems of nodes that are there, and that another key would help with."""
 _TAKE_PICKLES = "Start one with --allow-pickle and the mesh's key (meshq key new)"
 
 
@@ -44,7 +46,7 @@ def describe(view: NodeView) -> NodeInfo:
         view.endpoint,
         state,
         ack.slots,
-        tuple(sorted(ack.functions)),
+        tuple(sorted(ack.functions.keys() - ack.aliases.keys())),
         tuple(ack.tags),
         ack.secured,
     )
@@ -87,6 +89,7 @@ def explain_absence(
     mesh: str, problems: Iterable[Problem], unsafe: dict[str, str], draining: Collection[str] = ()
 ) -> str:
     """Say why no node is seen that takes work, as far as known; ``draining`` names those that take none."""
+    problems = list(problems)
     if draining:
         nodes = ", ".join(sorted(draining))
         return f"all nodes of the mesh {mesh!r} drain, and take nothing new: {nodes}. Start another"
@@ -97,4 +100,6 @@ def explain_absence(
         for name, where in unsafe.items()
     ]
     said = "; ".join(reasons) or "none was announced, and none answered"
-    return f"no node of the mesh {mesh!r} was found: {said}. Start one with 'meshq node MODULE'"
+    locked = unsafe or any(problem.code in KEY_PROBLEMS for problem in problems)
+    help = "" if locked else ". Start one with 'meshq node MODULE'"
+    return f"no node of the mesh {mesh!r} was found: {said}{help}"

@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 from meshq.client import asking
 from meshq.client.asking import AskedMesh, Report
 from meshq.client.future import Future
+from meshq.client.mapping import check_seconds
 from meshq.ids import format_id, parse_task_id
 from meshq.protocol.failures import remote_traceback
 
@@ -56,9 +57,14 @@ class AsyncResult(Generic[R]):
 
     @property
     def status(self) -> str:
-        """One of PENDING, QUEUED, STARTED, RETRY, DONE, FAILURE, REVOKED, EXPIRED, LOST, UNKNOWN."""
+        """One of PENDING, QUEUED, STARTED, RETRY, DONE, FAILURE, REVOKED, EXPIRED, LOST, UNKNOWN.
+
+        It is UNKNOWN, too, where its mesh was closed before its end: ``get`` raises ``MeshClosed`` then.
+        """
         future = self._future
-        return str(self._ask(value=False).state if future is None else future.state)
+        if future is None:
+            return str(self._ask(value=False).state)
+        return asking.UNKNOWN if future.abandoned else str(future.state)
 
     @property
     def state(self) -> str:
@@ -86,6 +92,7 @@ class AsyncResult(Generic[R]):
         Raises what the task raised; with ``propagate=False`` returns that exception instead. A task that nobody
         knows is waited for for a second at most; then ``ResultGone``, as for one whose result is not kept.
         """
+        _check_timeout(timeout)
         future = self._future
         if future is None:
             return self._get_asked(timeout, propagate)
@@ -97,7 +104,7 @@ class AsyncResult(Generic[R]):
             return cast(R, error)
 
     def ready(self) -> bool:
-        """Return whether the task has ended, in whichever way."""
+        """Return whether the task has ended, in whichever way, or nothing more will be heard of it."""
         future = self._future
         return self._ask(value=False).has_ended if future is None else future.done()
 
@@ -106,7 +113,7 @@ class AsyncResult(Generic[R]):
         return self.status == "DONE"
 
     def failed(self) -> bool:
-        """Return whether the task has ended and is not DONE."""
+        """Return whether it is ready, and not DONE."""
         return self.ready() and not self.successful()
 
     def revoke(self, *, terminate: bool = False, signal: str = "TERM") -> Any:
@@ -178,6 +185,12 @@ class AsyncResult(Generic[R]):
 
     def __repr__(self) -> str:
         return f"<AsyncResult: {self.id}>"
+
+
+def _check_timeout(timeout: float | None) -> None:
+    """Raise ``ConfigError`` for what is no number of seconds; less than none is what may be left of some."""
+    if timeout is not None and not (isinstance(timeout, int | float) and timeout < 0):
+        check_seconds("timeout", timeout)
 
 
 def _of_default_mesh(id: str, serializer: str) -> AsyncResult[Any]:

@@ -21,8 +21,9 @@ MAX_SECONDS = 86_400.0
 MAX_IDS = 5_000
 """How many tasks one command may be about: its reply, some 64 bytes for each, has to be sent too.
 ``Control.revoke`` makes several commands of a longer list."""
-MAX_ASKED_IDS = 1_000
-"""How many tasks one ``query_task`` may ask for: it is answered with a row for each."""
+MAX_ASKED_IDS = 500
+"""How many tasks one ``query_task`` or ``result`` may ask for: it is answered with a row for each, and each is
+looked for among all clients."""
 
 
 def check_signal(name: object) -> str:

@@ -34,7 +34,8 @@ TaskIds: TypeAlias = "str | bytes | uuid.UUID | Iterable[str | bytes | uuid.UUID
 """A task id, anything that ``uuid.UUID()`` parses, or several."""
 
 PURGE_TIMEOUT_S = 4.0
-"""Clients answer within 2 s; nodes answer for the silent ones after 0.6 of the timeout, which is to be later."""
+"""Clients answer within some 0.4 s; nodes answer for the silent ones after 0.6 of the timeout: so late that even a
+client that is slow has answered."""
 THIS_CLIENT = "this client"
 
 

@@ -106,7 +106,9 @@ class Giving:
         if not isinstance(name, str) or not name.isidentifier():
             raise ConfigError(f"a control command is a name, such as 'ping' (got {name!r})")
         whom = terms.destination, terms.pattern
-        return Command(new_id(), self.port.client_id, name, _pack(arguments), *whom, terms.reply, terms.timeout)
+        return Command(
+            new_id(), self.port.client_id, name, pack_arguments(arguments), *whom, terms.reply, terms.timeout
+        )
 
     def run(
         self, commands: Sequence[Command], terms: Terms, meanwhile: Callable[[], None] | None = None
@@ -172,7 +174,8 @@ def _next(news: _News, end_at: float) -> tuple[str, Any] | dict[str, str]:
         raise MeshqError("the mesh did not finish a control command in time: its thread is blocked") from None
 
 
-def _pack(arguments: Mapping[str, Any] | None) -> bytes:
+def pack_arguments(arguments: Mapping[str, Any] | None) -> bytes:
+    """Return arguments as they travel. Raises ``ConfigError``, and ``EncodingError`` for what is no plain data."""
     if arguments is not None and not isinstance(arguments, Mapping):
         raise ConfigError(f"the arguments of a control command are a dict of names and values (got {arguments!r})")
     if not all(isinstance(name, str) for name in arguments or ()):

@@ -37,7 +37,7 @@ from meshq.core.candidates import Absent
 from meshq.core.timers import earliest
 from meshq.errors import ConfigError
 from meshq.protocol.envelope import Header, Outbox
-from meshq.protocol.messages import Command, Hello, HelloAck, Message, Reply
+from meshq.protocol.messages import Command, Hello, HelloAck, Message, Refused, Reply
 from meshq.transport.keys import MeshKey
 from meshq.transport.links import Links
 from meshq.transport.loop import Loop
@@ -59,13 +59,17 @@ def topic_of(node: bytes) -> bytes:
 
 
 class Reach(NamedTuple):
-    """How a node is reached: where its ROUTER answers, and the port of its SUB on the same host."""
+    """How a node is reached: where its ROUTER answers, and the port of its SUB on the same host.
+
+    ``left``: it has said that it would end, and is reached no more.
+    """
 
     node: bytes
     incarnation: int
     name: str
     endpoint: str
     control_port: int
+    left: bool = False
 
 
 class Whom(Protocol):
@@ -73,7 +77,7 @@ class Whom(Protocol):
 
     @property
     def changes(self) -> int:
-        """A number that grows whenever ``absent`` may have something else to say."""
+        """A number that grows whenever ``absent`` or ``reaches`` may have something else to say."""
 
     def reaches(self) -> list[Reach]:
         """Return the nodes that answer."""
@@ -146,18 +150,24 @@ class ControlLanes:
 
     def refresh(self) -> None:
         """Open lanes to nodes that have come, and close those to nodes that are gone."""
-        present = {reach.node: reach for reach in self._whom.reaches()}
-        for node in [node for node in self._link_of if node not in present or node in self._broken]:
+        reaches = self._whom.reaches()
+        present = {reach.node: reach for reach in reaches if not reach.left}
+        gone = [node for node in self._link_of if node not in present]
+        for node in [*gone, *self._broken & present.keys()]:
             self._close_lane(node)
         for node, reach in present.items():
             if node not in self._link_of:
                 self._open_lane(reach)
         self._look_for_absent()
+        left = {reach.node for reach in reaches if reach.left}
+        for node in gone:
+            if node in left or node not in self._absent:  # who is absent is missed
+                self._tell_all(Excused(node, node in left))
 
     def step(self) -> None:
         """Do what is due, and send what waits; to be called after each turn of the loop."""
         if self._running and self._changes != self._whom.changes:
-            self._look_for_absent()
+            self.refresh()
         now = time.monotonic()
         for running in list(self._running.values()):
             due = running.machine.next_deadline()
@@ -239,23 +249,28 @@ class ControlLanes:
 
     def _on_messages(self, number: int, messages: list[Message]) -> None:
         reach = self._reach_of.get(number)
+        if reach is None:
+            return
         for message in messages:
-            if isinstance(message, HelloAck) and reach is not None and message.node == reach.node:
+            if isinstance(message, HelloAck) and message.node == reach.node:
                 self._links.address(number, message.node, message.incarnation)
                 self._up.add(message.node)
                 self._broken.discard(message.node)
                 self._tell_all(LaneUp(message.node))
-            elif isinstance(message, Reply):
-                self._on_reply(message)
+            elif isinstance(message, Reply) and message.node == reach.node:  # no node answers for another
+                self._on_reply(message, reach.name)
+            elif isinstance(message, Refused) and message.code == "stale" and reach.node in self._up:
+                self._up.discard(reach.node)  # it has forgotten us; its answer to the greeting brings the lane up
+                self._links.greet(number)
 
-    def _on_reply(self, reply: Reply) -> None:
+    def _on_reply(self, reply: Reply, name: str) -> None:
         running = self._running.get(reply.command)
         if running is not None:
             try:
                 value = msgpack.unpackb(reply.value, strict_map_key=False)
             except (ValueError, TypeError, msgpack.UnpackException) as error:  # a key that is a list
                 value = {"error": f"the reply cannot be read: {error}"}
-            self._tell(running, Answered(reply.node, reply.name, value))
+            self._tell(running, Answered(reply.node, name, value))
 
     def _on_subscription(self, topic: bytes, subscribed: bool) -> None:
         if not topic.startswith(_TOPIC_NODE):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from meshq.control.asking import Ask, LimitsView, Verb
-from meshq.control.checks import check_asked_ids, check_flag, check_ids
+from meshq.control.checks import check_asked_ids, check_flag
 from meshq.control.rows import MAX_ROWS, Rows, cut
 from meshq.control.steering import format_rate
 from meshq.core.owned import TaskState
@@ -138,6 +138,6 @@ LOOKING: dict[str, Verb] = {
     "revoked": Verb(_revoked),
     "conf": Verb(_conf),
     "report": Verb(_report),
-    "result": Verb(_result, {"tasks": check_ids}, {"value": check_flag}),
+    "result": Verb(_result, {"tasks": check_asked_ids}, {"value": check_flag}),
 }
 """The commands of this module, by name."""

@@ -24,4 +24,6 @@ def check_destination(destination: Sequence[str] | None) -> list[str]:
     if not is_many or not all(isinstance(name, str) for name in names):
         advice = f"; give [{destination!r}]" if isinstance(destination, str) else ""
         raise ConfigError(f"destination must be a list of NAME, HOST or NAME@HOST (got {destination!r}{advice})")
+    if "" in names:
+        raise ConfigError(f"destination has an empty name: give NAME, HOST or NAME@HOST (got {names!r})")
     return names

@@ -44,11 +44,11 @@ def _revoke(ask: Ask, tasks: list[bytes], terminate: bool = False, signal: str =
     def answer(outcome: dict[bytes, str]) -> None:
         ask.answer({"ok": {format_id(task): text for task, text in outcome.items()}})
 
-    ask.node.revoke(tasks, number, ask.command.command, answer)
+    ask.node.revoke(tasks, number, ask.command.command, ask.command.seconds, answer)
 
 
 def _rate_limit(ask: Ask, task_name: str, rate: float) -> None:
-    _check_offered(ask, task_name)
+    task_name = _offered(ask, task_name)
     ask.node.rate_limit(task_name, rate)
     text = f"is {format_rate(rate)} here" if rate else "is lifted here"
     ask.answer({"ok": f"rate limit of {task_name} {text}"})
@@ -56,17 +56,19 @@ def _rate_limit(ask: Ask, task_name: str, rate: float) -> None:
 
 def _time_limit(ask: Ask, task_name: str, soft: float | None = None, hard: float | None = None) -> None:
     check_order(soft, hard)
-    _check_offered(ask, task_name)
+    task_name = _offered(ask, task_name)
     ask.node.time_limit(task_name, soft, hard)
     lifted = soft is None and hard is None
     text = "are lifted here" if lifted else f"are {format_limits(soft, hard)} here"
     ask.answer({"ok": f"time limits of {task_name} {text}"})
 
 
-def _check_offered(ask: Ask, task_name: str) -> None:
+def _offered(ask: Ask, task_name: str) -> str:
+    """Return the name by which the node offers a function."""
     names = sorted(ask.node.functions())
-    if task_name in names:
-        return
+    name = ask.node.canonical(task_name)
+    if name in names:
+        return name
     offered = ", ".join(names[:_MAX_NAMES]) or "none: name modules, as in 'meshq node photos'"
     more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
     raise ConfigError(f"{ask.node.name} offers no function {task_name!r}; it offers {offered}{more}")

@@ -8,7 +8,8 @@ directly over its lane. Nodes dedupe by command id, so none carries it out twice
 1. One deadline bounds the whole: ``Finish`` comes once, at it or before, and nothing after it.
 2. A node with a known problem is not waited for before publishing: should it come up, it is sent to directly.
 3. A lane that comes up anew may have lost what was sent on the old connection, which is therefore sent again.
-4. Who is expected and found to have ended is excused, unless the command is on its way to it by then.
+4. Who is expected and found to have ended is excused, unless the command is on its way to it by then; who had
+   said that it would end, and is gone, is excused in any case.
 5. While gathering (a caller that does not know yet whom to expect), nothing finishes before the time set
    apart for subscriptions is over, nor, with nobody expected, before the deadline.
 """
@@ -61,9 +62,13 @@ class Expected(NamedTuple):
 
 
 class Excused(NamedTuple):
-    """Event: the node turned out to be no more. It is waited for no longer, unless the command was sent to it."""
+    """Event: the node turned out to be no more. It is waited for no longer, unless the command was sent to it.
+
+    With ``left`` it had said that it would end, and is excused in any case.
+    """
 
     node: bytes
+    left: bool = False
 
 
 class Answered(NamedTuple):
@@ -183,7 +188,7 @@ class Broadcast:
             case Expected():
                 self._expect(node, event)
             case Excused():
-                self._excuse(event.node, node)
+                self._excuse(event, node)
             case _:
                 effects += self._answer(node, event)
         self._note_ready(event.node, node)
@@ -205,11 +210,11 @@ class Broadcast:
             self._open[event.node] = None
         node.owed = self._published and not node.reached
 
-    def _excuse(self, node_id: bytes, node: _Node) -> None:
-        if node.name and not node.reached and not node.answered:
+    def _excuse(self, event: Excused, node: _Node) -> None:
+        if node.name and not node.answered and (event.left or not node.reached):
             node.name, node.owed = "", False
             self._asked -= 1
-            self._open.pop(node_id, None)
+            self._open.pop(event.node, None)
 
     def _answer(self, node: _Node, event: Answered) -> list[BroadcastEffect]:
         if node.answered or not self._reply:

@@ -19,8 +19,6 @@ from meshq.protocol.messages import RevokedDigest, RevokedIds
 
 _HARDLY_S = 60.0
 """An id with less time left is not learned: one that expires here would come back from a peer where it has not."""
-_ANSWER_AGAIN_S = 1.0
-"""The threat: a peer that sends one digest after the other, each answered with megabytes of ids."""
 
 
 class Gossip:
@@ -37,8 +35,7 @@ class Gossip:
         if client.role != NODE:
             return
         digest = self._revocations.digest(now)
-        if message.digest != digest and now >= client.told_at + _ANSWER_AGAIN_S:
-            client.told_at = now
+        if message.digest != digest and client.telling.begin(digest, now):
             for page in revoked_pages(self._revocations.dump(now)):
                 self._reports.say(client, page)
         self._reports.say(client, RevokedDigest(digest))

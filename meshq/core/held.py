@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from enum import IntEnum
-from math import inf
 from typing import Any
 
+from meshq.core.telling import Telling
 from meshq.core.terms import DEFAULT_PRIORITY, Terms, known_options, read_terms
 from meshq.protocol.messages import Result
 from meshq.protocol.payload import Payload, payload_size
@@ -124,8 +124,8 @@ class ClientAccount:
         self.role = "client"
         self.label = ""
         """Its role, and its name for people, as it greeted last."""
-        self.told_at = -inf
-        """When it was last told all revoked ids."""
+        self.telling = Telling()
+        """Of all revoked ids, where it is a peer."""
         self.queue: deque[Held] = deque()
         """What is queued of the highest priority that is there."""
         self.priority = DEFAULT_PRIORITY
@@ -139,8 +139,8 @@ class ClientAccount:
         """Dropped from the queue, which the client is yet to be told."""
         self.entrusted = 0
         """How many of ``held`` are ENTRUSTED."""
-        self.parked = 0
-        """How many of ``held`` are PARKED."""
+        self.parked = self.parked_bytes = 0
+        """How many of ``held`` are PARKED, and what their arguments take up."""
         self.mean_s: float | None = None
         """Moving average of the seconds that this client's runs take."""
         self.sequence = 0

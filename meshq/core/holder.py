@@ -9,7 +9,7 @@ that one is reported as lost, the others go to the next worker.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from meshq.core.clients import DRAINS, Clients
@@ -103,6 +103,7 @@ class Holder:
         self._revocations = self._withdrawals.revocations
         self._functions: frozenset[str] = frozenset()
         self._serializers: frozenset[str] = frozenset()
+        self._aliases: Mapping[str, str] = {}
         self._draining = self._drained = False
         self._events: dict[type[Any], Callable[[Any, float], None]] = {
             Received: self._on_received,
@@ -244,6 +245,8 @@ class Holder:
         if reason:
             self._reports.say(client, Nack(message.task, message.attempt, *reason))
             return
+        if message.function in self._aliases:
+            message = message._replace(function=self._aliases[message.function])
         held = Held(client, *message)
         client.held[message.task] = held
         if held.terms is not None:
@@ -288,7 +291,7 @@ class Holder:
     # ------------------------------------------------------------------ workers
 
     def _on_functions(self, event: FunctionsKnown, now: float) -> None:
-        self._functions, self._serializers = event.functions, event.serializers
+        self._functions, self._serializers, self._aliases = event.functions, event.serializers, event.aliases
         self._parking.declare(event.options)
         self._limits.declare(event.options)
 

@@ -30,12 +30,14 @@ class ClientUnreachable(NamedTuple):
 class FunctionsKnown(NamedTuple):
     """Event: the functions that the workers offer, and the serializers that the node takes.
 
-    ``options`` has what functions declare with ``@task``, as ``TaskOptions.to_wire`` gives it, by name.
+    ``options`` has what functions declare with ``@task``, as ``TaskOptions.to_wire`` gives it, by name;
+    ``aliases`` those of the names that stand for another.
     """
 
     functions: frozenset[str]
     serializers: frozenset[str]
     options: Mapping[str, dict[str, Any]] = {}
+    aliases: Mapping[str, str] = {}
 
 
 class EntrustedStarted(NamedTuple):
@@ -67,13 +69,15 @@ class EntrustedWithdrawn(NamedTuple):
 class RevokeAsked(NamedTuple):
     """Event: refuse these tasks from now on. ``signal`` is the number to end running ones with, 0 to let them run.
 
-    Answered with ``RevokeAnswered`` under the same ``token``. Clients are told under the id ``command``.
+    Answered with ``RevokeAnswered`` under the same ``token``, within ``seconds`` where that is not 0, even if runs
+    live on after the signal. Clients are told under the id ``command``.
     """
 
     token: Any
     tasks: list[bytes]
     signal: int
     command: bytes = b""
+    seconds: float = 0.0
 
 
 class RevocationsHeard(NamedTuple):

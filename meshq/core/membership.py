@@ -76,6 +76,10 @@ class _Node:
     def name(self) -> str:
         return f"{self.ack.name}@{self.ack.host}"
 
+    @property
+    def leaves(self) -> bool:
+        return self.leaving or self.ack.draining
+
 
 class Membership:
     """All nodes that answer, and the candidates that may be nodes.
@@ -100,7 +104,7 @@ class Membership:
         self._silence: Timers[int] = Timers()
         self._stretch = 1.0
         self._calm_at = 0.0
-        self._admitted = 0
+        self._admitted = self._losses = 0
 
     def nodes(self) -> list[NodeView]:
         """Return the nodes that answer, those that came up first first."""
@@ -113,6 +117,7 @@ class Membership:
                 endpoint=node.endpoint,
                 state="suspect" if node.suspect else "alive",
                 heard_at=node.heard_at,
+                left=node.leaves and not node.connected,
             )
             for node_id, node in self._nodes.items()
         ]
@@ -123,8 +128,8 @@ class Membership:
 
     @property
     def changes(self) -> int:
-        """A number that grows whenever ``absent`` may have something else to say."""
-        return self._dialling.changes + self._admitted
+        """A number that grows whenever ``absent``, or ``left`` of a node, may be something else."""
+        return self._dialling.changes + self._admitted + self._losses
 
     def absent(self, now: float) -> list[Absent]:
         """Return who does not answer, and should; each node once, and none that has come back under its name."""
@@ -161,6 +166,7 @@ class Membership:
             case LinkDown(link):
                 if link in self._by_link:
                     self._by_link[link].connected = False
+                    self._losses += 1
                 return []
             case Welcomed(link, ack):
                 return self._welcome(link, ack, now)
@@ -269,7 +275,7 @@ class Membership:
     def _bury(self, node: _Node, code: str, text: str, now: float) -> list[MembershipEffect]:
         self._remove(node)
         lost = Absent(node.ack.node, node.name, code)
-        ended = node.leaving or node.ack.draining or code == "refused"
+        ended = node.leaves or code == "refused"
         for instance in node.instances:
             self._dialling.lose(instance, lost, node.endpoint, text, ended, now)
         return [NodeDead(node.ack.node, text, died=code == "refused"), Hangup(node.link)]

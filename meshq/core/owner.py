@@ -17,6 +17,7 @@ from meshq.core.answers import Answers, Handler
 from meshq.core.discarding import Discarding
 from meshq.core.events import Received, Send
 from meshq.core.losses import MAX_DEATHS, Losses
+from meshq.core.overtaking import PATIENCE_S
 from meshq.core.owned import STATE_OF_ENDING, Ending, Outcome, OwnedTask, TaskState
 from meshq.core.owning import (
     Leaving,
@@ -37,6 +38,7 @@ from meshq.core.pace import Means
 from meshq.core.patience import Patience
 from meshq.core.routing import Router
 from meshq.core.schedule import Schedule, submission
+from meshq.core.terms import DEFAULT_PRIORITY
 from meshq.core.timers import earliest
 from meshq.core.wanted_back import WantedBack
 from meshq.protocol.messages import Bye, Message, Rack, Relay, Result, Status, Withdraw, Withdrawn
@@ -68,6 +70,8 @@ class Owner:
         self._nodes: dict[bytes, NodeAccount] = {}
         self._tasks: dict[bytes, OwnedTask] = {}
         self._next_tick: float | None = None
+        self._overtake_at: float | None = None
+        """When tasks of a low priority may have to make room: none is, until the first that has one."""
         self._ended: list[tuple[OwnedTask, Outcome]] = []
         self._effects: list[OwnerEffect] = []
         self._patience = Patience(self._nodes, self._settle, no_nodes_timeout, now)
@@ -107,14 +111,17 @@ class Owner:
         self._discarding.tick(now)
         if self._next_tick is not None and self._next_tick <= now:
             self._review(now)
+        if self._overtake_at is not None and self._overtake_at <= now:
+            self._wanted_back.overtake(self._router.by_priority(), now)
+            self._overtake_at = None if self._router.is_empty else now + _TICK_S
         return self._finish(now)
 
     def next_deadline(self) -> float | None:
         """Return when ``tick`` is due, or None while there is nothing to wait for."""
         expiries, purges = self._schedule.timers, self._discarding.timers
-        if not (expiries or purges):
+        if not (expiries or purges or self._overtake_at):
             return self._next_tick  # as mostly, and this is asked for at each turn of a loop
-        return earliest(self._next_tick, expiries.next_deadline(), purges.next_deadline())
+        return earliest(self._next_tick, self._overtake_at, expiries.next_deadline(), purges.next_deadline())
 
     # ------------------------------------------------------------------ submit and route
 
@@ -126,6 +133,8 @@ class Owner:
             self._tasks[task.id] = task
             if task.options is not None:
                 self._schedule.take(task, now)
+                if task.priority != DEFAULT_PRIORITY:
+                    self._overtake_at = now + PATIENCE_S
             self._router.wait(task, now)
 
     def _route(self, now: float) -> None:

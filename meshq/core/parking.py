@@ -1,7 +1,11 @@
 """Attempts that a node holds and may not start yet: their time has not come, or a rate limit holds them back.
 
-What is parked takes up no slot and no credit, but room in a budget of its own; past that the owner keeps it.
-What expires before it has started ends here too, parked or queued.
+What is parked takes up no slot and no credit, but room in a budget of its own; past that the owner keeps it. What
+expires before it has started ends here too, parked or queued.
+
+The rule for the budget: a client may have more parked as long as it has less there than there is room left. So
+one client gets half of it, two a third each, and so on. What waits for its time, and not for a rate limit, may
+fill three quarters only: of the rest any function with a limit has what it needs to go on at its rate.
 """
 
 from __future__ import annotations
@@ -23,10 +27,11 @@ from meshq.protocol.payload import payload_size
 
 MAX_PARKED = 10_000
 MAX_PARKED_BYTES = 64 * 1024**2
-"""Of arguments, of all clients together; past either nothing more that would have to be parked is taken.
-
-What was taken before may still come here: a rate limit that is set holds back what was queued.
-"""
+"""Of arguments, of all clients together. What was taken before may still come here when these are used up: a rate
+limit that is set holds back what was queued."""
+COUNTDOWN_SHARE = 0.75
+"""Of both, for what waits for its time. The threat: clients that leave ten thousand tasks for tomorrow, while
+another's function with a limit, which has to be parked for moments, comes to a stand."""
 
 
 class ParkedView(NamedTuple):
@@ -72,10 +77,6 @@ class Parking:
         """Return a function's limit in runs a second, 0 for none."""
         return self._rates.of(function)
 
-    def is_full(self) -> bool:
-        """Whether nothing more is to be parked."""
-        return self.count >= MAX_PARKED or self.bytes >= MAX_PARKED_BYTES
-
     # ------------------------------------------------------------------ what comes
 
     def take(self, held: Held, now: float) -> bool:
@@ -92,7 +93,7 @@ class Parking:
         elif self._may_queue(held, terms, now):
             self._set_alarm(held, terms, now)
             return False
-        elif arrives and self.is_full():
+        elif arrives and self._has_its_share(held.client, terms):
             self._refuse(held)
         else:
             self._park(held, terms, now)
@@ -135,8 +136,17 @@ class Parking:
             self._last_number += 1
             terms.number = self._last_number
 
+    def _has_its_share(self, client: ClientAccount, terms: Terms) -> bool:
+        """Whether nothing more of the client's is to be parked for this reason; see the module's rule."""
+        share = COUNTDOWN_SHARE if terms.bucket is None else 1.0
+        left, bytes_left = share * MAX_PARKED - self.count, share * MAX_PARKED_BYTES - self.bytes
+        return client.parked >= left or client.parked_bytes >= bytes_left
+
     def _refuse(self, held: Held) -> None:
-        text = f"the node has {self.count} attempts parked, with {self.bytes} bytes of arguments"
+        text = (
+            f"the node has {self.count} attempts parked, {held.client.parked} of them this client's, "
+            f"with {self.bytes} bytes of arguments"
+        )
         self._endings.drop(held)
         self._reports.say(held.client, Nack(held.task, held.attempt, "parked", text))
 
@@ -144,9 +154,11 @@ class Parking:
 
     def _park(self, held: Held, terms: Terms, now: float) -> None:
         held.state = HeldState.PARKED
+        size = payload_size(held.payload)
         held.client.parked += 1
+        held.client.parked_bytes += size
         self.count += 1
-        self.bytes += payload_size(held.payload)
+        self.bytes += size
         if terms.bucket is not None:
             terms.bucket.put(held)
         self._set_alarm(held, terms, now)
@@ -157,9 +169,11 @@ class Parking:
             self._alarms.set(held, at)
 
     def _leaves(self, held: Held) -> None:
+        size = payload_size(held.payload)
         held.client.parked -= 1
+        held.client.parked_bytes -= size
         self.count -= 1
-        self.bytes -= payload_size(held.payload)
+        self.bytes -= size
 
     def _queue(self, held: Held) -> None:
         """Let a parked attempt on, which is in no bucket any more."""
@@ -236,12 +250,16 @@ class Parking:
                 self.report(held, now)
 
     def _lift(self, function: str) -> None:
-        """Let all go on; what is queued with a token stays where it is."""
+        """Let all go on, with no limit any more; what is queued with a token stays where it is."""
         bucket = self._rates.lift(function)
-        if bucket is not None:
-            for held in list(bucket.waiting()):
-                bucket.remove(held)
-                self._queue(held)
+        if bucket is None:
+            return
+        for held in bucket.queued():
+            terms_of(held).bucket = None
+        for held in list(bucket.waiting()):
+            bucket.remove(held)
+            terms_of(held).bucket = None
+            self._queue(held)
 
     # ------------------------------------------------------------------ time
 

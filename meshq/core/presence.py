@@ -154,7 +154,11 @@ class MembershipSettings(NamedTuple):
 
 
 class NodeView(NamedTuple):
-    """A node as others may see it. ``state`` is ``alive`` or ``suspect``; ``heard_at`` when it was last heard."""
+    """A node as others may see it.
+
+    ``state`` is ``alive`` or ``suspect``; ``heard_at`` when it was last heard; ``left``: it has said that it would
+    end, and its connection is lost.
+    """
 
     node_id: bytes
     incarnation: int
@@ -163,3 +167,4 @@ class NodeView(NamedTuple):
     endpoint: str
     state: str
     heard_at: float
+    left: bool = False

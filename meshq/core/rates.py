@@ -76,6 +76,10 @@ class Bucket:
         self.parked -= 1
         self._arm()
 
+    def queued(self) -> Iterator[Held]:
+        """Yield those that have a token and are queued."""
+        yield from self._queued
+
     def waiting(self) -> Iterator[Held]:
         """Yield what is parked, in the order in which it is to be queued as things stand."""
         for turn in zip_longest(*(reversed(line) for line in self._lines.values())):

@@ -51,8 +51,11 @@ def _parked(
     example = {task.function: task for tasks in limited.values() for task in tasks}
     wanted: set[str] = set()
     for other in (node for node in usable if free[node.node] > 0):
-        able = (function for function, task in example.items() if other.can_run(task))
-        wanted.update(function for function in able if not counts[other.node][function])
+        # Those that have come a moment ago count too, or a node would be given half again and again.
+        has = {task.function for task in other.in_flight.values() if task.parked and not is_delayed(task, now)}
+        wanted.update(
+            function for function, task in example.items() if function not in has and other.can_run(task)
+        )
     for node in usable:
         spare = {function: counts[node.node][function] // 2 for function in wanted}
         for task in reversed(limited[node.node]):

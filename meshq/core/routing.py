@@ -53,6 +53,10 @@ class Router:
         """Yield the queues that hold tasks."""
         return iter([*itertools.chain.from_iterable(self._rings.values()), *self._delayed.values()])
 
+    def by_priority(self) -> Iterator[WaitingQueue]:
+        """Yield the queues that hold tasks that may start, the highest priority first."""
+        return itertools.chain.from_iterable(self._rings.values())
+
     def assign(self, nodes: Iterable[NodeAccount], now: float) -> Iterator[tuple[NodeAccount, OwnedTask]]:
         """Yield each task that can go now with its node; the caller books and sends it."""
         usable = [node for node in nodes if node.usable and node.full_until <= now]

@@ -103,6 +103,12 @@ class Survey:
                 return held.result
         return self._kept.find(task, now)
 
+    def detached(self, now: float) -> tuple[int, float]:
+        """Return how many detached tasks this node has to see to, and in how many seconds the last may start."""
+        tasks = self._entrusted().values()
+        starts = [held.terms.start_at for held in tasks if held.terms is not None]
+        return len(tasks), max([now, *starts]) - now
+
     def _view_of(self, held: Held, labels: dict[bytes, str], now: float) -> TaskView:
         if held.state is HeldState.PARKED:
             _, seconds, reason = self._parking.view(held, now)

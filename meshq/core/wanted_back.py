@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
-from meshq.core.accounts import NodeAccount
+from meshq.core.accounts import NodeAccount, WaitingQueue
 from meshq.core.discarding import Discarding
 from meshq.core.events import Send
 from meshq.core.losses import Losses
+from meshq.core.overtaking import overtaken
 from meshq.core.owned import Ending, Outcome, OwnedTask
 from meshq.core.owning import OwnerEffect, Revoked, WithdrawAnswered, WithdrawAsked
 from meshq.core.rebalance import called_back
@@ -76,6 +77,16 @@ class WantedBack:
     def rebalance(self, now: float) -> None:
         """Call back what waits at a busy node, where an idle one could run it."""
         for node, task in list(called_back(self._nodes.values(), now)):
-            task.recalled = True
-            task.sent_at = now
-            self._effects.append(Send(node.node, [Withdraw(task.id, task.attempt)]))
+            if task.parked:
+                node.pause(task, now)  # or it would be sent there again, while the other has not answered for all
+            self._call_back(node, task, now)
+
+    def overtake(self, queues: Iterable[WaitingQueue], now: float) -> None:
+        """Call back what waits at nodes, for waiting tasks of a higher priority."""
+        for node, task in overtaken(self._nodes.values(), queues, now):
+            self._call_back(node, task, now)
+
+    def _call_back(self, node: NodeAccount, task: OwnedTask, now: float) -> None:
+        task.recalled = True
+        task.sent_at = now
+        self._effects.append(Send(node.node, [Withdraw(task.id, task.attempt)]))

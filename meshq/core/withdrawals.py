@@ -14,7 +14,7 @@ from meshq.core.entrusting import Entrusting
 from meshq.core.held import ClientAccount, Held, HeldState, Intent
 from meshq.core.holding import HolderEffect, RecallRuns, RevokeAsked, SignalWorker
 from meshq.core.parking import Parking
-from meshq.core.recalls import NOT_REMEMBERED, UNKNOWN, Recalls, Revoke
+from meshq.core.recalls import ANSWER_SHARE, NOT_REMEMBERED, UNKNOWN, Recalls, Revoke
 from meshq.core.relaying import Relaying
 from meshq.core.reporting import Reports
 from meshq.core.revocations import Revocations
@@ -23,6 +23,7 @@ from meshq.protocol.messages import Bye, ByeAck, Status, Withdraw, Withdrawn
 
 _GOES_AGAIN = frozenset({Intent.REBALANCE, Intent.TIME_LIMIT})
 """Of one given back with these intents nobody wants that it does not run: it was not what took too long."""
+_BOTH = frozenset({Intent.WITHDRAW, Intent.REVOKE})
 
 
 class Withdrawals:
@@ -49,6 +50,8 @@ class Withdrawals:
         self._entrusting = entrusting
         self._relaying = relaying
         self._effects = effects
+        self._outdone: dict[int, int] = {}
+        """Run → attempt, where its client waits to hear of a withdrawal that a revoke has outdone."""
 
     # ------------------------------------------------------------------ who asks
 
@@ -88,10 +91,10 @@ class Withdrawals:
 
     def on_revoke(self, event: RevokeAsked, now: float) -> None:
         """End what is here of these tasks, remember them, and pass that on."""
-        revoke = Revoke(event.token, event.signal)
+        due = now + ANSWER_SHARE * event.seconds if event.seconds else None
+        revoke = Revoke(event.token, event.signal, due)
         tasks = list(dict.fromkeys(event.tasks))
-        added = self.revocations.add(tasks, now)
-        refused = set(added.refused)
+        refused = set(self.revocations.add(tasks, now).refused)
         for task in tasks:
             revoke.note(task, NOT_REMEMBERED if task in refused else UNKNOWN)
             if self._endings.is_over(task, now):
@@ -99,7 +102,8 @@ class Withdrawals:
         self._revoke_all(tasks, revoke, now)
         self.recalls.add(revoke)
         self._relaying.revoke(event.command, tasks)
-        self._relaying.refused(self.revocations.remaining(added.new, now), None)
+        # Those known before are refused for longer from now on, which is to be kept too.
+        self._relaying.refused(self.revocations.remaining(tasks, now), None)
 
     def learn(self, ids: Iterable[tuple[bytes, float]], now: float) -> list[bytes]:
         """Refuse tasks, each for so many seconds, and let run what has started; return those not known before."""
@@ -142,8 +146,11 @@ class Withdrawals:
 
     def _call_back(self, held: Held, intent: Intent) -> None:
         """Ask a worker for a run; the most severe of several intents counts, each revoke with its own signal."""
-        if intent > held.intent or intent is Intent.REVOKE:
-            held.intent = intent
+        is_outdone = {intent, held.intent} == _BOTH
+        if is_outdone:
+            self._outdone[held.run] = held.attempt
+        if is_outdone or intent > held.intent or intent is Intent.REVOKE:
+            held.intent = max(intent, held.intent)
             self._effects.append(RecallRuns(held.slot, [held.run]))
 
     # ------------------------------------------------------------------ what workers say
@@ -173,11 +180,13 @@ class Withdrawals:
         if held.intent is not Intent.REVOKE:
             self.settle(held, "running")
             return
-        signal = self.recalls.started(held.run)
+        if self._outdone.pop(held.run, None) == held.attempt:
+            self._reports.say(held.client, Withdrawn(held.task, held.attempt, "running"))
+        slot, signal = self._dispatch.slots.all[held.slot], self.recalls.started(held.run)
         if signal:
-            self._dispatch.slots.all[held.slot].signalled = held.run
+            slot.signalled = held.run
             self._effects.append(SignalWorker(held.slot, signal))
-        elif not self.recalls.waits_for(held.run):
+        elif not self.recalls.waits_for(held.run) and slot.signalled != held.run:
             held.intent = Intent.NONE
 
     def drop(self, held: Held, now: float) -> None:
@@ -193,6 +202,7 @@ class Withdrawals:
     def settle(self, held: Held, outcome: str) -> None:
         """Answer whoever wanted the run back."""
         intent, held.intent = held.intent, Intent.NONE
+        self._outdone.pop(held.run, None)  # what is told of its end says more
         if intent is Intent.WITHDRAW:
             self._reports.say(held.client, Withdrawn(held.task, held.attempt, outcome))
         elif intent >= Intent.REVOKE:
@@ -204,6 +214,7 @@ class Withdrawals:
         for held in helds:
             held.intent = Intent.NONE
             held.reported = False
+            self._outdone.pop(held.run, None)
             self._parking.give_back(held)
             is_revoked = self.recalls.waits_for(held.run) or self.revocations.contains(held.task, now)
             self.recalls.resolve(held.run, "dropped")

@@ -5,6 +5,7 @@ A *run* is one attempt in the hands of the node, numbered by the node. The numbe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from meshq.protocol.payload import Payload
@@ -28,6 +29,8 @@ class FunctionInfo(NamedTuple):
     name: str
     source_hash: str
     options: dict[str, Any]
+    aliases: Sequence[str] = ()
+    """Other names that it is called by."""
 
 
 class Done(NamedTuple):

@@ -81,7 +81,7 @@ class Entrusted:
         self._apply(self._owner.handle(Revoked(tasks), now))
 
     def purge(self, command: bytes, answer: Callable[[int], None], now: float) -> None:
-        """Discard what has not started; ``answer`` is called with the number, within some two seconds."""
+        """Discard what has not started; ``answer`` is called with the number, within half a second or so."""
         self._purges[command] = answer
         self._apply(self._owner.handle(PurgeAsked(command), now))
 

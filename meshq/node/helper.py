@@ -5,6 +5,7 @@ The node itself imports nothing of the user's; a command that hangs or crashes t
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -37,6 +38,7 @@ class _Asked(NamedTuple):
     run: Run
     seconds: float
     answer: Answer
+    asked_at: float
 
 
 class Helper:
@@ -50,6 +52,8 @@ class Helper:
         self._last_run = 0
         self._waiting: deque[_Asked] = deque()
         self._current: _Asked | None = None
+        self._began_at = 0.0
+        """When the one that runs did."""
         self._timers: Timers[int] = Timers()
         """Run → when its asker is to be answered at the latest."""
 
@@ -75,7 +79,9 @@ class Helper:
             raise ConfigError(f"{MAX_WAITING} control commands wait already, behind {self._doing()}")
         self._last_run += 1
         payload = _MSGPACK.dumps_call((), arguments)
-        self._waiting.append(_Asked(Run(self._last_run, new_id(), 1, name, "msgpack", payload), seconds, answer))
+        self._waiting.append(
+            _Asked(Run(self._last_run, new_id(), 1, name, "msgpack", payload), seconds, answer, now)
+        )
         self._timers.set(self._last_run, now + ANSWER_SHARE * seconds)
         self._go_on()
 
@@ -85,18 +91,17 @@ class Helper:
 
     def tick(self, now: float) -> None:
         """Answer for the commands whose time is over; the one that runs is ended with its process."""
+        doing = self._doing()
         for run in self._timers.pop_due(now):
             asked = self._current
             if asked is not None and asked.run.run == run:
                 self._current = None
                 self._is_ready = False
                 self._pool.kill(_SLOT)
-                _fail(
-                    asked, f"has not ended within {asked.seconds:g} s, and was killed: ask with a longer timeout"
-                )
+                _fail(asked, self._why_killed(asked, now))
             else:
                 asked = next(each for each in self._waiting if each.run.run == run)
-                _fail(asked, f"was not reached within {asked.seconds:g} s, behind {self._doing()}")
+                _fail(asked, f"was not reached within {asked.seconds:g} s, behind {doing}")
                 self._waiting.remove(asked)
 
     def close(self) -> None:
@@ -113,7 +118,15 @@ class Helper:
             self._pool.start(_SLOT)
         elif self._is_ready:
             self._current = self._waiting.popleft()
+            self._began_at = time.monotonic()
             self._pool.run(_SLOT, [self._current.run])
+
+    def _why_killed(self, asked: _Asked, now: float) -> str:
+        waited_s = self._began_at - asked.asked_at
+        if waited_s > now - self._began_at:
+            waited = f"it waited behind others for {waited_s:.1f} of its {asked.seconds:g} s"
+            return f"did not get its turn in time: {waited}, and was killed"
+        return f"has not ended within {asked.seconds:g} s, and was killed: ask with a longer timeout"
 
     def _doing(self) -> str:
         return (

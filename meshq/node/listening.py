@@ -86,7 +86,7 @@ class Listening:
         self._early: dict[bytes, tuple[str, Hello]] = {}
         """Greetings that came before the node was ready, by route."""
         self._labels: dict[bytes, tuple[str, str]] = {}
-        """The role and the label of who greeted over each route."""
+        """The role and the label of each client, as it greeted last: of no more than there may be callers."""
         self._ready = False
         self._mdns: Mdns | None = None
         self._announcer: MdnsAnnouncer | None = None
@@ -194,13 +194,12 @@ class Listening:
 
     def forget(self, client: bytes) -> None:
         """Forget a client that has left, and its connections as soon as what it is told has been sent."""
+        self._labels.pop(client, None)
         for route in self._callers.forget(client):
-            self._labels.pop(route, None)
             self._routes.leave(route)
 
     def _on_gone(self, route: bytes) -> None:
         caller = self._callers.drop(route)
-        self._labels.pop(route, None)
         if caller is not None and caller.lane == "work":
             self._on_lost(caller.client)
 
@@ -227,9 +226,8 @@ class Listening:
             self._on_control(caller, incoming.messages)
             return
         if moved:
-            self._on_greeted(
-                caller.client, *self._labels[route]
-            )  # what was said over the other connection may be lost
+            # What was said over the other connection may be lost.
+            self._on_greeted(caller.client, *self._labels[caller.client])
         self._on_work(caller.client, incoming.messages)
 
     def _is_for_us(self, header: Header) -> bool:
@@ -250,8 +248,8 @@ class Listening:
             return
         self._routes.send(route, [self.ack])
         if hello.lane == "work":
-            self._labels[route] = hello.role, _label(hello)
-            self._on_greeted(hello.client, *self._labels[route])
+            self._labels[hello.client] = hello.role, _label(hello)
+            self._on_greeted(hello.client, *self._labels[hello.client])
 
     def _on_control(self, caller: Caller, messages: list[Message]) -> None:
         for message in messages:

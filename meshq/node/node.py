@@ -185,6 +185,11 @@ class Node:
         """Whether it takes nothing new."""
         return self._drain_asked
 
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it ends as soon as it is drained."""
+        return self._leaving
+
     def drain(self, stay: bool = False) -> None:
         """Finish what runs, hand back what waits, take nothing new; then stop, or ``stay`` until told to stop."""
         self._loop.post(self._begin_drain, stay)
@@ -313,11 +318,12 @@ class Node:
         task_log.log(level, "%s", line, extra={"task_id": task, "node": self.name})
 
     def _become_ready(self, event: WorkerReady) -> None:
-        functions = {info.name: info.source_hash for info in event.functions}
-        self.ack = self.ack._replace(functions=functions)
+        aliases = {alias: info.name for info in event.functions for alias in info.aliases}
+        functions = {name: info.source_hash for info in event.functions for name in (info.name, *info.aliases)}
+        self.ack = self.ack._replace(functions=functions, aliases=aliases)
         options = {info.name: info.options for info in event.functions if info.options}
         self._helper.offer(frozenset(event.commands))
-        self._inbox.append(FunctionsKnown(frozenset(functions), frozenset(self.ack.serializers), options))
+        self._inbox.append(FunctionsKnown(frozenset(functions), frozenset(self.ack.serializers), options, aliases))
         self._inbox.append(ClientGreeted(self._entrusted.client))
         self._run_inbox()
         self._entrusted.join(joined(self.ack), time.monotonic())
@@ -335,7 +341,7 @@ class Node:
             self._on_ready(self)
 
     def _say_ready(self) -> None:
-        count = len(self.ack.functions)
+        count = len(self.ack.functions) - len(self.ack.aliases)
         log.info(
             "node %s is ready: mesh %s, %d slots, %d functions, at %s",
             self.name, self.settings.mesh, self.settings.slots, count, self.address,
@@ -361,13 +367,24 @@ class Node:
                 self._end()
                 return
             self._listening.withdraw()
-        if self._drain_asked:
-            return
-        self._drain_asked = True
-        self.ack = self.ack._replace(draining=True)
-        self._listening.drain()
-        log.info("draining: finishing what runs, taking nothing new", extra={"node": self.name})
-        self._inbox.append(DrainAsked())
+        if not self._drain_asked:
+            self._drain_asked = True
+            self.ack = self.ack._replace(draining=True)
+            self._listening.drain()
+            log.info("draining: finishing what runs, taking nothing new", extra={"node": self.name})
+            self._inbox.append(DrainAsked())
+        self._say_what_it_waits_for()
+
+    def _say_what_it_waits_for(self) -> None:
+        """Tell whoever drains the node of the tasks that it cannot hand back: they may be for tomorrow."""
+        count, seconds = self._holder.survey.detached(time.monotonic())
+        if count:
+            tasks = "1 detached task" if count == 1 else f"{count} detached tasks"
+            end = "a second signal, or" if self._leaving else "'meshq ctl shutdown', and then"
+            log.warning(
+                "waiting for %s, as nobody else has them; the last may start in %.0f s. To end it at once, and "
+                "lose them: %s 'meshq ctl shutdown' again", tasks, seconds, end, extra={"node": self.name},
+            )  # fmt: skip
 
     def _on_drained(self) -> None:
         self._drained = True

@@ -21,6 +21,7 @@ from meshq.config import Settings
 from meshq.core.hints import MAX_HINTS
 from meshq.core.membership import MDNS, Candidate
 from meshq.core.relaying import revoked_pages
+from meshq.core.telling import Telling
 from meshq.core.timers import earliest
 from meshq.ids import new_id
 from meshq.node.peer_choice import PeerChoice
@@ -96,8 +97,8 @@ class Peering:
         self._finding = Finding(settings, key, loop.post, self._see, self._lose)
         self._told: set[bytes] = set()
         """Peers that have told all that they refuse."""
-        self._compared: dict[bytes, tuple[bytes, bytes]] = {}
-        """What was refused here and at a peer when that was told all ids last, as digests."""
+        self._tellings: dict[bytes, Telling] = {}
+        """Of all ids, by peer."""
         self._source: bytes | None = None
         self._known: list[list[Any]] = []
         self._found_at: float | None = None
@@ -268,7 +269,7 @@ class Peering:
             self._compare(node)
         self._again.clear()
         self._told.intersection_update(nodes)
-        self._compared = {node: self._compared[node] for node in nodes if node in self._compared}
+        self._tellings = {node: self._tellings[node] for node in nodes if node in self._tellings}
 
     def _on_said(self, node: bytes, message: RevokedDigest | RevokedIds) -> None:
         if isinstance(message, RevokedIds):
@@ -280,11 +281,10 @@ class Peering:
             return
         self._told.add(node)
         now = time.monotonic()
-        digests = self._refused.revoked_digest(now), message.digest
-        if digests[0] == digests[1] or digests == self._compared.get(node):
-            return  # what differed after all had been told will not differ less
-        self._compared[node] = digests
+        digest = self._refused.revoked_digest(now)
+        if digest == message.digest or not self._tellings.setdefault(node, Telling()).begin(digest, now):
+            return
         self._links.say(node, list(revoked_pages(self._refused.revoked(now))))
-        # A peer that was asked a moment ago does not tell its ids again so soon.
+        # A peer that has told its ids a moment ago does not do so again yet.
         self._again.add(node)
         self._compare_at = now + SOON_S if self._compare_at is None else min(self._compare_at, now + SOON_S)

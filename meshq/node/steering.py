@@ -73,7 +73,7 @@ class Steering:
     def stats(self) -> dict[str, Any]:
         """Return the node's figures: sizes in bytes, times in seconds since it was made."""
         ack, counts = self._node.ack, self._holder.counts()
-        limits = {name: self.limits_of(name) for name in ack.functions}
+        limits = {name: self.limits_of(name) for name in self.functions()}
         return {
             **status.process(),
             "host": ack.host,
@@ -98,8 +98,12 @@ class Steering:
         return status.report(self.name, self._node.address, self.stats(), self.conf(), self.functions())
 
     def functions(self) -> Iterable[str]:
-        """Return the names of the functions that the node offers."""
-        return self._node.ack.functions
+        """Return the names of the functions that the node offers, each once."""
+        return self._node.ack.functions.keys() - self._node.ack.aliases.keys()
+
+    def canonical(self, function: str) -> str:
+        """Return the name that a function goes by here, whichever of its names this is."""
+        return self._node.ack.aliases.get(function, function)
 
     def limits_of(self, function: str) -> LimitsView:
         """Return the limits in force of a function."""
@@ -136,11 +140,16 @@ class Steering:
     # ------------------------------------------------------------------ what it is to do
 
     def revoke(
-        self, tasks: list[bytes], signal: int, command: bytes, answer: Callable[[dict[bytes, str]], None]
+        self,
+        tasks: list[bytes],
+        signal: int,
+        command: bytes,
+        seconds: float,
+        answer: Callable[[dict[bytes, str]], None],
     ) -> None:
-        """Revoke tasks here; ``answer`` is called with what became of each."""
+        """Revoke tasks here; ``answer`` is called within ``seconds`` with what became of each."""
         self._entrusted.revoke(tasks, time.monotonic())
-        self._tell_holder(RevokeAsked(answer, tasks, signal, command))
+        self._tell_holder(RevokeAsked(answer, tasks, signal, command, seconds))
 
     def purge(self, command: bytes, seconds: float, answer: Callable[[PurgeOutcome], None]) -> None:
         """Discard what waits, here and at the clients; ``answer`` is called with who has discarded how many."""
@@ -165,8 +174,11 @@ class Steering:
         self._node.drain(stay=True)
 
     def shutdown(self) -> None:
-        """Drain, and end."""
-        self._node.drain()
+        """Drain, and end; where that is under way already, end at once."""
+        if self._node.is_leaving:
+            self._node.stop()
+        else:
+            self._node.drain()
 
     def user_command(self, name: str, arguments: dict[str, Any], seconds: float, answer: Answer) -> None:
         """Carry out a command of the user's, in a process apart."""

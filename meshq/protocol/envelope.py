@@ -15,7 +15,16 @@ from typing import Any, NamedTuple
 import msgpack
 
 from meshq.errors import LocalProtocolError, RemoteProtocolError
-from meshq.protocol.messages import PROTOCOL_VERSION, VERB_OF_MESSAGE, Message, Part, Result, Submit
+from meshq.protocol.messages import (
+    PROTOCOL_VERSION,
+    VERB_OF_MESSAGE,
+    Message,
+    Part,
+    Reply,
+    Result,
+    RevokedIds,
+    Submit,
+)
 from meshq.protocol.parts import INLINE_BYTES, PIECE_BYTES, Joiner, cut
 from meshq.protocol.payload import Buffer, Payload, join_payload, payload_size
 from meshq.protocol.readers import READER_OF_VERB
@@ -49,6 +58,14 @@ class Incoming(NamedTuple):
     unknown: list[int]
 
 
+class Waiting(NamedTuple):
+    """What waits to be sent, in bytes, about."""
+
+    payloads: int
+    """Of tasks and results."""
+    others: int
+
+
 class UnsupportedVersion(RemoteProtocolError):
     """The other side speaks another version of the wire."""
 
@@ -57,6 +74,17 @@ def encode_header(header: Header) -> bytes:
     """Pack a header; done once a connection, as it stays the same."""
     packed: bytes = msgpack.packb({"s": header.source, "d": header.destination, "i": header.incarnation})
     return packed
+
+
+def weight(message: Message) -> int:
+    """Return how many bytes a message takes up, about."""
+    if type(message) is Submit or type(message) is Result:
+        return _MESSAGE_OVERHEAD + payload_size(message.payload)
+    if type(message) is Reply:
+        return _MESSAGE_OVERHEAD + len(message.value)
+    if type(message) is RevokedIds:
+        return _MESSAGE_OVERHEAD * (1 + len(message.ids))
+    return _MESSAGE_OVERHEAD
 
 
 class Outbox:
@@ -70,6 +98,7 @@ class Outbox:
         self._header = encode_header(header)
         self._small: deque[Message] = deque()
         self._large: deque[Iterator[Message]] = deque()
+        self._large_bytes = 0
         self._transfers = 0
         self._packer = msgpack.Packer(use_bin_type=True)
 
@@ -92,6 +121,7 @@ class Outbox:
         if payload_size(payload) <= INLINE_BYTES:
             return message._replace(payload=join_payload(payload))
         self._transfers += 1
+        self._large_bytes += payload_size(payload)
         self._large.append(self._pieces(self._transfers, message, payload))
         return None
 
@@ -99,6 +129,12 @@ class Outbox:
     def _pieces(number: int, message: Submit | Result, payload: Payload) -> Iterator[Message]:
         yield from cut(number, payload)
         yield message._replace(payload=number)  # type: ignore[arg-type]
+
+    def waiting(self) -> Waiting:
+        """Return how much waits; it looks at each message that does."""
+        tasks = [message for message in self._small if type(message) is Submit or type(message) is Result]
+        payloads = sum(len(message.payload) for message in tasks)
+        return Waiting(self._large_bytes + payloads, sum(map(weight, self._small)) - payloads)
 
     def address(self, header: Header) -> None:
         """Put this header on every message from now on."""
@@ -122,6 +158,8 @@ class Outbox:
             room -= _MESSAGE_OVERHEAD
             if type(message) is Submit or type(message) is Result:
                 room -= len(message.payload)
+            elif type(message) is Reply:
+                room -= len(message.value)
         return batch
 
     def _next_pieces(self, batch: list[Message]) -> list[Buffer]:
@@ -136,6 +174,7 @@ class Outbox:
                 if type(message) is Part:
                     pieces.append(message.data)
                     size += len(message.data)
+        self._large_bytes -= size
         return pieces
 
     def _pack(self, batch: list[Message], parts: list[Message]) -> bytes:

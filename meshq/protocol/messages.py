@@ -46,6 +46,9 @@ class Hello(NamedTuple):
     pid: int = 0
 
 
+_NONE: dict[str, str] = {}
+
+
 class HelloAck(NamedTuple):
     """Node → client, in answer to HELLO: who the node is and what it offers."""
 
@@ -65,6 +68,8 @@ class HelloAck(NamedTuple):
     draining: bool = False
     control_port: int = 0
     """Where the node's SUB socket listens for control broadcasts, on the host of this connection."""
+    aliases: dict[str, str] = _NONE
+    """Those of ``functions`` that are other names of some → the names of these."""
 
 
 class Refused(NamedTuple):

@@ -103,7 +103,7 @@ class TaskFunction(Generic[P, R]):
             if key in changes:
                 raise ConfigError(f"task option {key} is fixed by @task and cannot change for one call")
         declared = (self._original or self).settings
-        return _copy(self, self.settings.changed(changes).compared_to(declared))
+        return _copy(self, self.settings.changed(changes).compared_to(declared, changes))
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         return Call(self.name, self, args, kwargs, self.settings)

@@ -43,21 +43,22 @@ def load_functions(
     ``allow`` is ``MODULE`` or ``MODULE:GLOB``. Without a glob, or with one that has wildcards, it stands for
     public functions of the module's own (``__all__`` where there is one), not for what it imported
     from elsewhere; a plain name stands for whatever bears it, classes included. Each is offered as
-    ``operator.add`` and as it calls itself, ``_operator.add``. With ``pickles`` there is ``meshq.shipped`` too.
-    Raises ``ConfigError``.
+    ``operator.add``, and found by what it calls itself, ``_operator.add``, too: an *alias*, whose ``Function`` has
+    the other name. With ``pickles`` there is ``meshq.shipped`` too. Raises ``ConfigError``.
     """
     functions: dict[str, Function] = {}
     for name in modules:
         for task_function in _tasks_of(_import(name)):
             _add(functions, task_function.name, task_function)
-    claimed: dict[str, Any] = {}
+    claimed: dict[str, str] = {}
     for pattern in allow:
         for name, found in _allowed(pattern):
             _add(functions, name, found)
-            claimed.setdefault(_claimed_name(found) or name, found)
-    for name, found in claimed.items():
-        if name not in functions:
-            _add(functions, name, found)
+            claimed.setdefault(_claimed_name(found) or name, name)
+    for alias, name in claimed.items():
+        if alias not in functions:
+            refuse_name(alias)
+            functions[alias] = functions[name]
     if pickles:
         functions[SHIPPED] = Function(SHIPPED, shipped.function, True, "", {})
     return functions

@@ -74,7 +74,7 @@ class TaskOptions(NamedTuple):
     serializer: str | None = None
     task_id: str | None = None
     overrides: tuple[str, ...] = ()
-    """No option: which of those that nodes know of the function are other for this call."""
+    """No option: which of those that nodes know of the function are given for this call."""
 
     def changed(self, changes: Mapping[str, Any]) -> TaskOptions:
         """Return a checked copy with ``changes``; raises ``ConfigError`` naming the option that is wrong."""
@@ -102,10 +102,19 @@ class TaskOptions(NamedTuple):
         """Return this, or ``PLAIN`` itself where it says nothing that a call has to know."""
         return PLAIN if self._replace(name=None, bind=False) == PLAIN else self
 
-    def compared_to(self, declared: TaskOptions) -> TaskOptions:
-        """Return a copy for one call that knows in what it differs from what ``@task`` declared."""
-        differ = (key for key in _KNOWN_TO_NODES if getattr(self, key) != getattr(declared, key))
-        return self._replace(overrides=tuple(differ))
+    def compared_to(self, declared: TaskOptions, named: Collection[str] = ()) -> TaskOptions:
+        """Return a copy for one call that knows what is not left to ``@task`` and to control commands.
+
+        That is what differs from what ``@task`` ``declared``, and what was ``named`` for the call and is set.
+        """
+        given = {*named, *self.overrides}
+        theirs = (
+            key
+            for key in _KNOWN_TO_NODES
+            if (value := getattr(self, key)) != getattr(declared, key)
+            or (key in given and value != getattr(PLAIN, key))
+        )
+        return self._replace(overrides=tuple(theirs))
 
     def to_wire(self) -> dict[str, Any]:
         """Return what differs from the defaults, of what concerns a node, in types that msgpack has."""

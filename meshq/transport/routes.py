@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable, Sequence
 
 from meshq.errors import RemoteProtocolError
-from meshq.protocol.envelope import Frames, Header, Incoming, Outbox, decode
-from meshq.protocol.messages import Message
+from meshq.protocol.envelope import Frames, Header, Incoming, Outbox, decode, weight
+from meshq.protocol.messages import Message, Result
 from meshq.protocol.parts import Joiner
 from meshq.protocol.payload import Buffer
 from meshq.transport.server import NodeSockets
@@ -17,15 +17,38 @@ log = logging.getLogger("meshq.transport")
 MAX_ROUTES = 40_000
 """The threat: a peer with the key that opens connections without end. Those without a caller make room, never a
 live client's; where all have one, the newcomer is ignored."""
+MAX_WAITING_BYTES = 64 * 1024**2
+"""The threat: a peer that asks and asks, by control commands or for revoked ids, and does not read the answers.
+Past this its route is dropped; who is well again greets anew, and is told all that still counts."""
+MAX_RESULT_BYTES = 256 * 1024**2
+"""Past this, results are left out while the route is blocked: they are sent again until they are acknowledged. The
+threat: a peer that acknowledges them without having read any."""
+_WEIGH_BYTES = 16 * 1024**2
+"""How much comes to a blocked route before what waits there is weighed anew."""
 
 
 class _Route:
-    __slots__ = ("joiner", "outbox", "unsent")
+    __slots__ = ("added", "has_enough", "joiner", "outbox", "unsent")
 
     def __init__(self, header: Header) -> None:
         self.outbox = Outbox(header)
         self.joiner = Joiner()
         self.unsent: Frames | None = None
+        """What the socket did not take; the route is blocked until it has."""
+        self.added = 0
+        """Bytes that came while it was blocked, since what waits was weighed last."""
+        self.has_enough = False
+        """Whether no more results are to be sent over it for now."""
+
+    def weigh(self, messages: Sequence[Message]) -> bool:
+        """Take note of what is to wait as well; return whether nothing is to wait here any more."""
+        self.added += sum(map(weight, messages))
+        if self.added < _WEIGH_BYTES:
+            return False
+        self.added = 0
+        waiting = self.outbox.waiting()
+        self.has_enough = waiting.payloads > MAX_RESULT_BYTES
+        return waiting.others > MAX_WAITING_BYTES
 
 
 class Routes:
@@ -57,6 +80,13 @@ class Routes:
         known = self._route(route)
         if known is None:
             return
+        if known.unsent is not None:
+            if known.weigh(messages):
+                log.warning("dropped the connection %s: nobody reads what is sent there", route.hex())
+                self._lose(route)
+                return
+            if known.has_enough:
+                messages = [message for message in messages if type(message) is not Result]
         add = known.outbox.add
         for message in messages:
             add(message)
@@ -70,8 +100,7 @@ class Routes:
             if verdict != "full":
                 self._dirty.discard(number)
             if verdict == "gone":
-                self.drop(number)
-                self._on_gone(number)
+                self._lose(number)
             elif verdict == "sent" and not self._has_caller(number):
                 self.drop(number)
 
@@ -84,6 +113,10 @@ class Routes:
         """Forget a route, with all that waits on it."""
         self._routes.pop(number, None)
         self._dirty.discard(number)
+
+    def _lose(self, number: bytes) -> None:
+        self.drop(number)
+        self._on_gone(number)
 
     def leave(self, number: bytes) -> None:
         """Drop a route whose caller has left, as soon as what waits on it has been sent."""
@@ -115,4 +148,5 @@ class Routes:
             route.unsent = frames if verdict == "full" else None
             if verdict != "sent":
                 return verdict
+        route.has_enough = False
         return "sent"

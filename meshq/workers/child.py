@@ -65,8 +65,7 @@ def _serve(data: BlockingChannel, control: BlockingChannel, slate: memoryview) -
     soft.install()
     thread.start()
     _give_up_in_forks(data, control, backlog, output, soft)
-    infos = [FunctionInfo(f.name, f.source_hash, f.options) for f in offered.values()]
-    data.send(READY, [os.getpid(), infos, list(commands)])
+    data.send(READY, [os.getpid(), _describe(offered), list(commands)])
     for message in messages[1:]:
         backlog.add(message.items)
     try:
@@ -75,6 +74,16 @@ def _serve(data: BlockingChannel, control: BlockingChannel, slate: memoryview) -
         # Whatever hangs from here on, its place goes to the log, and the process ends.
         faulthandler.dump_traceback_later(spec.farewell_s, exit=True, file=2)
     loop.close()
+
+
+def _describe(offered: dict[str, Function]) -> list[FunctionInfo]:
+    """Return what the node is to know of the functions, each with the other names that lead to it."""
+    aliases: dict[str, list[str]] = {function.name: [] for function in offered.values()}
+    for name, function in offered.items():
+        if name != function.name:
+            aliases[function.name].append(name)
+    named = [offered[name] for name in aliases]
+    return [FunctionInfo(f.name, f.source_hash, f.options, aliases[f.name]) for f in named]
 
 
 def _die_with(parent: int) -> None:

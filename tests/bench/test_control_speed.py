@@ -113,10 +113,11 @@ def test_ten_busy_nodes_answer_a_ping(field: Field, function: str, limit: float)
     assert statistics.median(times) < limit
 
 
-def test_frozen_nodes_are_named_at_the_timeout(field: Field) -> None:
-    """With two of ten nodes frozen, a ping returns the eight at the timeout and names the two."""
+@pytest.mark.parametrize("function", ["sleep", "burn"])
+def test_frozen_nodes_are_named_at_the_timeout(field: Field, function: str) -> None:
+    """With all slots busy and two of ten nodes frozen, a ping returns eight at the timeout and names the two."""
     with field.client() as mesh:
-        field.occupy(mesh, "sleep", 60.0)
+        field.occupy(mesh, function, 60.0)
         for node in field.nodes[:2]:
             node.send_signal(signal.SIGSTOP)
         frozen = {f"n{n}@" for n in range(2)}
@@ -132,7 +133,7 @@ def test_frozen_nodes_are_named_at_the_timeout(field: Field) -> None:
 
 
 def test_200_cold_pings_lose_no_reply(field: Field) -> None:
-    """``meshq ctl ping`` in a shell names every node within 1.5 s, two hundred times in a row."""
+    """``meshq ctl ping`` in a shell names every node within 1.5 s, each of two hundred times in a row."""
     field.client().close()
     time.sleep(2.0)
     times = []
@@ -146,4 +147,4 @@ def test_200_cold_pings_lose_no_reply(field: Field) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         assert len(answer["replies"]) == NODES, answer
     print(f"cold ctl ping: median {statistics.median(times):.2f} s, worst {max(times):.2f} s")
-    assert statistics.median(times) <= 1.5
+    assert max(times) <= 1.5

@@ -202,6 +202,8 @@ def test_a_call_that_starts_later(shell: Shell) -> None:
         (["--priority", 10], "--priority"),
         (["--countdown", -1], "--countdown"),
         (["--expires", 0], "--expires"),
+        (["--timeout", "nan"], "'nan' is not a number of seconds"),
+        (["--timeout", "inf"], "'inf' is not a number of seconds"),
         (["--time-limit", 1, "--soft-time-limit", 2], "must not be above"),
         (["--countdown", 2, "--expires", 1], "would expire before it may start"),
     ],
@@ -232,6 +234,13 @@ def test_ctrl_c_ends_a_call_quietly(shell: Shell) -> None:
 
 
 # ---------------------------------------------------------------------- config, help, and the like
+
+
+def test_ctrl_c_while_it_is_still_imported_ends_it_quietly(lonely: Shell) -> None:
+    """No traceback, and the exit code that shells have for it."""
+    (lonely.directory / "click.py").write_text("raise KeyboardInterrupt\n")
+    done = lonely.run("nodes")
+    assert (done.code, done.out, done.err) == (130, "", "")
 
 
 def test_config_show_says_where_each_setting_comes_from(lonely: Shell) -> None:

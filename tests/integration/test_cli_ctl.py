@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import signal
@@ -140,6 +141,12 @@ def test_a_frozen_node_is_named(lonely: Shell) -> None:
         assert [line.split("@")[0] for line in done.out.splitlines()[1:]] == ["well"]
         assert done.err.startswith("meshq: frozen@")
         assert " is missing: " in done.err
+        listed = lonely.run("nodes", "--json")
+        assert listed.code == 0
+        states = {node["name"].partition("@")[0]: node["state"] for node in listed.json()["nodes"]}
+        assert states == {"well": "alive", "frozen": "unreachable"}
+        gone = lonely.run("nodes").out.splitlines()[1].split()
+        assert (gone[0].partition("@")[0], *gone[2:]) == ("frozen", "unreachable", "-", "-", "-", "-")
     finally:
         frozen.signal(signal.SIGCONT)
 
@@ -162,7 +169,10 @@ def test_a_frozen_node_is_named(lonely: Shell) -> None:
         (["inspect", "query-task"], "Missing argument"),
         (["inspect", "query-task", "no-id"], "'no-id' is not a task id"),
         (["ping", "--timeout", "0"], "--timeout"),
+        (["ping", "--timeout", "nan"], "'nan' is not a number of seconds"),
         (["ping", "--limit", "0"], "--limit"),
+        (["ping", "--destination", ""], "destination has an empty name"),
+        (["broadcast", "cache", f"clear={10**30}"], "must be plain data"),
         (["pong"], "there is no command 'pong'; did you mean ping?"),
         (["inspect", "activ"], "No such command 'activ'"),
     ],
@@ -214,6 +224,16 @@ def test_a_running_task_is_ended(shell: Shell, command: list[str]) -> None:
     done = shell.run("ctl", *command, task_id, "--signal", "KILL", "--json")
     assert done.code == 0
     assert "terminated" in [reply["ok"][task_id] for reply in done.json()["replies"].values()]
+
+
+def test_a_task_that_does_not_mind_the_signal(shell: Shell) -> None:
+    """It is named as running on, and so is what became of the other ids; it can still be ended."""
+    marker = shell.directory / "unimpressed"
+    stubborn = detach(shell, "photos.slow", marker, 600, "--tag", "gpu")
+    until(marker.exists)
+    found = replies(shell, "terminate", stubborn, NO_ID, "--signal", "CHLD")["left"]
+    assert found["ok"] == {stubborn: "signalled, still runs", NO_ID: "unknown, will be refused"}
+    assert replies(shell, "terminate", stubborn)["left"]["ok"] == {stubborn: "terminated"}
 
 
 def test_what_runs_and_what_waits(shell: Shell) -> None:
@@ -305,6 +325,13 @@ def test_purge_asks_first_on_a_terminal(shell: Shell, typed: str, code: int, lef
     assert exited == code
     assert len(rows(shell, "scheduled", later)) == left
     end(shell, later)
+
+
+def test_purge_does_not_ask_a_program(lonely: Shell) -> None:
+    """With ``--json`` nothing is printed but JSON, so it wants ``--yes``, even before nodes are looked for."""
+    output, exited = on_a_terminal(lonely, ["ctl", "purge", "--json"])
+    assert exited == 2
+    assert "give --yes" in json.loads(output)["error"]
 
 
 # ---------------------------------------------------------------------- nodes

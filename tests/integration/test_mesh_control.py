@@ -204,6 +204,22 @@ def test_a_dead_node_is_not_expected(stage: Stage) -> None:
     assert len(replies) == 1
 
 
+def test_a_node_that_was_shut_down_is_not_waited_for(stage: Stage) -> None:
+    """Whether the next commands are given while it ends, or when it has: it has said so."""
+    first, second = stage.start(ready=False), stage.start()
+    first.until_ready()
+    mesh = stage.client()
+    wait_until(lambda: len(mesh.nodes()) == 2)
+    mesh.control.shutdown(destination=[first.name], reply=True)
+    end_at = time.monotonic() + 2.0
+    while time.monotonic() < end_at:
+        begin = time.monotonic()
+        replies = mesh.control.ping(timeout=10)
+        assert time.monotonic() - begin < 3
+        assert replies.missing == {}
+        assert second.name in replies.by_node()
+
+
 def outcomes(replies: Any, task_id: str) -> list[str]:
     """Return what nodes have said of a task, in alphabetical order."""
     return sorted(value["ok"][task_id] for value in replies.by_node().values())

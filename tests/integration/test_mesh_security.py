@@ -87,6 +87,13 @@ def test_plain_functions_are_run_only_where_they_are_allowed(make_stage: Callabl
     mesh = stage.client()
     assert mesh.submit("operator.add", 2, 2).result(timeout=10) == 4
     assert mesh.submit("_operator.add", 2, 3).result(timeout=10) == 5
+    (node,) = mesh.nodes()
+    assert "operator.add" in node.functions
+    assert not [name for name in node.functions if name.startswith("_")]
+    assert mesh.control.inspect().registered()[node.full_name] == list(node.functions)
+    (said,) = mesh.control.rate_limit("_operator.add", 500, reply=True).by_node().values()
+    assert said == {"ok": "rate limit of operator.add is 500/s here"}
+    assert mesh.control.inspect().stats()[node.full_name]["totals"].keys() >= {"operator.add"}
     assert mesh.submit(operator.mul, 6, 7).result(timeout=10) == 42
     assert list(mesh.map(operator.neg, range(3))) == [0, -1, -2]
     others = ("os.getpid", "builtins.abs", "work.plain", "operator.__import__")

@@ -81,7 +81,7 @@ def test_a_countdown_takes_up_nothing() -> None:
 
 def test_more_is_parked_than_nodes_have_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is over waits at its owner, and all of it runs when its time has come."""
-    monkeypatch.setattr(parking, "MAX_PARKED", 20)
+    monkeypatch.setattr(parking, "MAX_PARKED", 52)
     mesh, _, [client] = begin([2, 2])
     parked = client.submit("ten", 200, options={"countdown": 3.0})
     mesh.run(2.5)

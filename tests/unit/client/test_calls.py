@@ -39,7 +39,7 @@ def test_what_a_function_declares_is_known_to_nodes() -> None:
 
 
 def test_what_a_call_has_otherwise_is_sent() -> None:
-    """Also None, which lifts a limit; what is given as it was declared is not."""
+    """Also None, which lifts a limit, and what is given as it was declared, as it counts more than a command."""
     changed = limited.options(
         rate_limit=2, time_limit=None, soft_time_limit=4, ignore_result=True, expires=0, priority=9, countdown=0
     )
@@ -48,9 +48,9 @@ def test_what_a_call_has_otherwise_is_sent() -> None:
         "expires": 0.0, "priority": 9,
     }  # fmt: skip
     same = limited.options(rate_limit="5/s", countdown=1.5)
-    assert call(same.settings).options == {"expires": 30.0, "priority": 3, "countdown": 1.5}
+    assert call(same.settings).options == {"rate_limit": "5/s", "expires": 30.0, "priority": 3, "countdown": 1.5}
     assert call(same.settings, chunked=True).options == {
-        "chunk": True, "expires": 30.0, "priority": 3, "countdown": 1.5,
+        "chunk": True, "rate_limit": "5/s", "expires": 30.0, "priority": 3, "countdown": 1.5,
     }  # fmt: skip
 
 

@@ -1,8 +1,11 @@
-"""What a program is told of a task that no node takes."""
+"""What a program is told of a task that no node takes, and of a mesh without nodes."""
 
 from __future__ import annotations
 
-from meshq.client.nodes import NodeInfo, explain_unknown
+import pytest
+
+from meshq.client.nodes import NodeInfo, explain_absence, explain_unknown
+from meshq.core.membership import Problem
 
 
 def node(name: str, *functions: str, tags: tuple[str, ...] = ()) -> NodeInfo:
@@ -37,3 +40,15 @@ def test_a_serializer_that_no_node_takes() -> None:
     """Where function and tags are right, the text is about the serializer."""
     text = explain_unknown("photos.blur", {"gpu"}, "pickle", [node("a", "photos.blur", tags=("gpu",))])
     assert text == "no node that offers photos.blur takes the serializer pickle: start one with --allow-pickle"
+
+
+@pytest.mark.parametrize(
+    ("code", "unsafe", "helps"),
+    [("", {}, True), ("refused", {}, True), ("key", {}, False), ("auth", {}, False), ("", {"a": "b"}, False)],
+)
+def test_a_mesh_without_nodes(code: str, unsafe: dict[str, str], helps: bool) -> None:
+    """Where a key is the reason, nodes are there, and another one would not help."""
+    problems = [Problem("a@host", "tcp://127.0.0.1:1", code, "the reason")] if code else []
+    text = explain_absence("m", problems, unsafe)
+    assert text.startswith("no node of the mesh 'm' was found: ")
+    assert ("meshq node MODULE" in text) is helps

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 import pytest
 from client_harness import DONE, Handler, make_future
 
+from meshq.client.fanning import Fan
 from meshq.client.future import Future
+from meshq.core.owned import TaskState
 from meshq.errors import MeshClosed, MeshqError
 
 
@@ -96,3 +98,18 @@ def test_waiting_where_it_would_never_end_is_refused() -> None:
         future.result()
     future.settle(DONE)
     assert future.result() == 42
+
+
+def test_it_says_what_it_is() -> None:
+    """The task's id, and what has become of it; as the standard future does."""
+    done, failed, cancelled, running = make(), make(), make(), make()
+    assert repr(done) == f"<Future {done.task_id} pending>"
+    done.settle(DONE)
+    assert repr(done) == f"<Future {done.task_id} finished>"
+    failed.settle_failed(KeyError("k"))
+    assert repr(failed) == f"<Future {failed.task_id} finished raised KeyError>"
+    cancelled.settle_cancelled()
+    assert repr(cancelled) == f"<Future {cancelled.task_id} cancelled>"
+    running.state = TaskState.STARTED
+    assert repr(running) == f"<Future {running.task_id} running>"
+    assert repr(Fan([done], Handler())).startswith("<Future ")

@@ -11,11 +11,12 @@ import pytest
 from client_harness import DONE as OUTCOME
 from client_harness import Handler, make_future
 
-from meshq import ConfigError, ResultGone
+from meshq import ConfigError, MeshClosed, ResultGone
 from meshq.client import default
 from meshq.client.future import Future
 from meshq.client.result import AsyncResult
 from meshq.control.replies import Replies
+from meshq.core.owned import TaskState
 from meshq.ids import format_id, new_task_id
 from meshq.protocol.failures import dump_failure
 
@@ -155,6 +156,41 @@ def test_what_is_forgotten_is_forgotten_everywhere() -> None:
     kept: AsyncResult[int] = AsyncResult(TASK, source, make_future(source))
     kept.forget()
     assert kept.status == "UNKNOWN"
+
+
+@pytest.mark.parametrize("timeout", ["5", float("nan"), float("inf"), 10**400, True])
+@pytest.mark.parametrize("known", [False, True])
+def test_a_timeout_that_is_none(timeout: Any, known: bool) -> None:
+    """It is refused, whoever knows the task."""
+    source = Source(DONE)
+    result: AsyncResult[int] = AsyncResult(TASK, source, make_future(source) if known else None)
+    with pytest.raises(ConfigError, match="timeout must be a number of seconds"):
+        result.get(timeout=timeout)
+
+
+def test_without_time_left_what_is_there_is_still_had() -> None:
+    """As it may be what is left of a timeout."""
+    future = make_future(Source())
+    result: AsyncResult[int] = AsyncResult(future.id, Source(), future)
+    with pytest.raises(TimeoutError):
+        result.get(timeout=-1)
+    future.settle(OUTCOME)
+    assert result.get(timeout=-1) == 42
+
+
+def test_a_task_whose_mesh_was_closed_before_its_end() -> None:
+    """Nothing more will be heard of it: its state is not known, and what is waited for is the error."""
+    source = Source()
+    future = make_future(source)
+    result: AsyncResult[int] = AsyncResult(future.id, source, future)
+    assert view(result) == ("PENDING", False, False, False)
+    future.settle_failed(MeshClosed("closed"))
+    assert view(result) == ("UNKNOWN", True, False, True)
+    assert isinstance(result.result, MeshClosed)
+    with pytest.raises(MeshClosed):
+        result.get()
+    future.state = TaskState.FAILURE  # the task itself has raised it
+    assert result.status == "FAILURE"
 
 
 def test_results_are_equal_by_id() -> None:

@@ -96,9 +96,9 @@ def test_arguments_are_numbered_as_they_were_given(monkeypatch: pytest.MonkeyPat
         make_future(None, SHIPPED, args, {}, shipped.call_settings)  # type: ignore[arg-type]
 
     unfit = (item for item in ())
-    with pytest.raises(EncodingError, match="^argument 2 is a generator"):
+    with pytest.raises(EncodingError, match=r"^argument 2 is a generator"):
         submit(len, 1, unfit)
-    with pytest.raises(EncodingError, match="^the function is a") as caught:
+    with pytest.raises(EncodingError, match=r"^the function is a") as caught:
         submit(unfit.__next__)
     assert "pip install" not in str(caught.value)
     monkeypatch.setattr(pickling, "_cloudpickle", lambda: None)

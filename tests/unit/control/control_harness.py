@@ -61,6 +61,9 @@ class FakeNode:
     def functions(self) -> list[str]:
         return self.offered
 
+    def canonical(self, function: str) -> str:
+        return "work.add" if function == "_work.add" else function
+
     def limits_of(self, function: str) -> LimitsView:
         return self.limits.get(function, LimitsView())
 
@@ -83,9 +86,14 @@ class FakeNode:
         return 1000 + slot
 
     def revoke(
-        self, tasks: list[bytes], signal: int, command: bytes, answer: Callable[[dict[bytes, str]], None]
+        self,
+        tasks: list[bytes],
+        signal: int,
+        command: bytes,
+        seconds: float,
+        answer: Callable[[dict[bytes, str]], None],
     ) -> None:
-        self.asked.append(("revoke", tasks, signal, command))
+        self.asked.append(("revoke", tasks, signal, command, seconds))
         answer(dict.fromkeys(tasks, "dropped"))
 
     def rate_limit(self, function: str, rate: float) -> None:

@@ -72,10 +72,14 @@ def test_the_table_has_all_commands() -> None:
             "purge", {}, {"ok": 3, "clients": {"78" * 16: 4}, "silent": ["pid 9 on h"]},
             [("purge", b"k" * 16, 2.5)],
         ),
-        ("revoke", {"tasks": [ID]}, {"ok": {TEXT: "dropped"}}, [("revoke", [ID], 0, b"k" * 16)]),
+        (
+            "rate_limit", {"task_name": "_work.add", "rate": 2},
+            {"ok": "rate limit of work.add is 2/s here"}, [("rate_limit", "work.add", 2.0)],
+        ),
+        ("revoke", {"tasks": [ID]}, {"ok": {TEXT: "dropped"}}, [("revoke", [ID], 0, b"k" * 16, 2.5)]),
         (
             "revoke", {"tasks": TEXT, "terminate": True, "signal": "SIGKILL"},
-            {"ok": {TEXT: "dropped"}}, [("revoke", [ID], int(signal.SIGKILL), b"k" * 16)],
+            {"ok": {TEXT: "dropped"}}, [("revoke", [ID], int(signal.SIGKILL), b"k" * 16, 2.5)],
         ),
         ("forget", {"tasks": [ID]}, {"ok": 0}, []),
         (
@@ -116,6 +120,7 @@ def test_a_command_is_carried_out_and_answered(
         ("revoke", {"tasks": [ID], "terminate": "yes"}, ["terminate", "'yes'"]),
         ("revoke", {"tasks": [ID] * (MAX_IDS + 1)}, [str(MAX_IDS), "several commands"]),
         ("query_task", {"ids": [ID] * (MAX_ASKED_IDS + 1)}, [str(MAX_ASKED_IDS)]),
+        ("result", {"tasks": [ID] * (MAX_ASKED_IDS + 1)}, [str(MAX_ASKED_IDS), "several commands"]),
         ("active", {b"x": 1}, ["b'x'"]),
         ("active", [1], ["must be a map"]),
     ],

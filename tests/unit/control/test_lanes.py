@@ -12,7 +12,7 @@ import pytest
 from meshq.control import lanes as lanes_module
 from meshq.control.lanes import ControlLanes, Reach
 from meshq.core.candidates import Absent
-from meshq.protocol.messages import Command, Hello, Reply
+from meshq.protocol.messages import Command, Hello, HelloAck, Message, Refused, Reply
 from meshq.transport.context import make_context
 from meshq.transport.loop import Loop
 
@@ -48,6 +48,10 @@ class Controller:
         """Let these be absent from now on."""
         self.away = list(away)
         self.changes += 1
+
+    def hear(self, *messages: Message) -> None:
+        """Take messages of the node's lane."""
+        self.lanes._on_messages(self.lanes._link_of[self.reach.node], list(messages))
 
     def begin(self, timeout: float, command: Command = COMMAND) -> None:
         """Give the command."""
@@ -107,10 +111,37 @@ def test_a_mesh_that_is_closed_misses_who_has_not_answered(controller: Controlle
 def test_a_reply_that_cannot_be_read_is_an_error(controller: Controller, value: bytes) -> None:
     """It counts as this node's reply, and says what is wrong with it."""
     controller.begin(60)
-    controller.lanes._on_messages(0, [Reply(COMMAND.command, controller.reach.node, "node@h", value)])
+    controller.hear(Reply(COMMAND.command, controller.reach.node, "node@h", value))
     ((name, said),) = controller.replies
     assert (name, controller.finished) == ("node@h", [{}])
     assert "cannot be read" in said["error"]
+
+
+def test_a_node_answers_for_itself_alone(controller: Controller) -> None:
+    """Neither by the id nor by the name of another, nor over a lane that was closed."""
+    controller.miss(AWAY)
+    controller.begin(60)
+    controller.hear(Reply(COMMAND.command, AWAY.node, AWAY.name, b"\x80"))
+    controller.lanes._on_messages(99, [Reply(COMMAND.command, controller.reach.node, "node@h", b"\x80")])
+    assert controller.replies == []
+    controller.hear(Reply(COMMAND.command, controller.reach.node, AWAY.name, b"\x80"))
+    assert controller.replies == [("node@h", {})]
+    assert controller.lanes._running[COMMAND.command].machine.silent == ["away@h"]
+
+
+def test_a_node_that_has_forgotten_us_is_greeted_anew(controller: Controller) -> None:
+    """Once for all that it says of it, and again if it forgets again."""
+    greeted: list[int] = []
+    controller.lanes.refresh()
+    controller.lanes._links.greet = greeted.append  # type: ignore[method-assign]
+    ack = HelloAck(controller.reach.node, 1, 1, "node", "h", 1, {}, [], [], [], False)
+    stale = Refused("stale", "greet this node first")
+    controller.hear(stale)
+    for count in (1, 2):
+        controller.hear(ack)
+        assert controller.lanes._up == {controller.reach.node}
+        controller.hear(stale, stale, Refused("verb", "not known"))
+        assert (len(greeted), controller.lanes._up) == (count, set())
 
 
 def test_an_effect_that_is_unknown_raises(controller: Controller) -> None:
@@ -152,6 +183,29 @@ def test_who_turns_out_to_be_absent_or_to_have_ended_changes_what_a_command_wait
     controller.miss()
     controller.lanes.step()
     assert controller.finished == [{}]
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_a_node_that_is_gone_is_not_waited_for(controller: Controller, left: bool) -> None:
+    """Neither one that has ended, nor one that took leave and whose connection is lost, while commands run."""
+    controller.begin(60)
+    assert controller.lanes._running[COMMAND.command].machine.silent == ["node@h"]
+    controller.present = left
+    controller.reach = controller.reach._replace(left=left)
+    controller.changes += 1
+    controller.lanes.step()
+    assert controller.finished == [{}]
+    assert controller.lanes._link_of == {}
+    controller.begin(0.2, COMMAND._replace(command=b"l" * 16))
+    assert controller.lanes._running[b"l" * 16].machine.silent == []
+
+
+def test_a_node_that_has_fallen_silent_is_waited_for(controller: Controller) -> None:
+    """It is missing, as it may be there."""
+    controller.begin(0.3)
+    controller.present = False
+    controller.miss(AWAY._replace(node=controller.reach.node, name=controller.reach.name))
+    assert controller.until_finished() == {"node@h": "unreachable"}
 
 
 def test_who_comes_up_is_not_absent(controller: Controller) -> None:

@@ -301,6 +301,16 @@ def test_who_was_sent_the_command_is_not_excused() -> None:
     assert run.tick(1.0) == [Finish({"node@a": UNREACHABLE})]
 
 
+def test_who_had_said_that_it_would_end_is_excused_in_any_case() -> None:
+    """Nothing is left there that the command could have missed."""
+    run = start(NAMES)
+    feed(run, *ready(A), Subscribed(B))
+    assert run.handle(LaneUp(B), 0.0) == [Publish()]
+    assert run.handle(Answered(A, "node@a", 1), 0.1) == [Deliver(A, "node@a", 1)]
+    feed(run, Excused(A, left=True), now=0.1)
+    assert run.handle(Excused(B, left=True), 0.1) == [Finish({})]
+
+
 def test_who_is_excused_may_be_expected_again() -> None:
     """It was announced anew."""
     run = start({A: "node@a"}, gather=True)

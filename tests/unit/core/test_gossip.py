@@ -163,3 +163,18 @@ def test_a_peer_that_floods_us_with_digests_is_answered_now_and_then(talk: Conve
     talk.say(A, digest)
     talk.pass_time(1.1)
     assert len(said(talk.do_quietly(PEER, digest), PEER)) == 2
+
+
+def test_a_peer_that_lies_for_an_hour_is_told_the_same_once_a_minute(talk: Conversation) -> None:
+    """Until there is something new; it is then told all, as it may have missed any."""
+    talk.do(RevokeAsked("token", [task(1)], 0))
+    tellings = 0
+    for _ in range(3_600):
+        said_then = said(talk.do_quietly(PEER, RevokedDigest(b"another")), PEER)
+        tellings += any(isinstance(message, RevokedIds) for message in said_then)
+        talk.pass_time(1.0)
+    assert 60 <= tellings <= 70
+    talk.do(RevokeAsked("token", [task(2)], 0))
+    [page, _] = said(talk.do_quietly(PEER, RevokedDigest(b"another")), PEER)
+    assert isinstance(page, RevokedIds)
+    assert [row[0] for row in page.ids] == [task(1), task(2)]

@@ -323,3 +323,14 @@ def test_a_new_task_of_an_old_id_is_asked_for_under_a_new_number() -> None:
     talk.say(A, rack(1))
     talk.say(A, submit(1), to(A, Withdrawn(task(1), 1, "unknown")))
     talk.say(A, submit(1, 2), start(run(2, 1, 2)))
+
+
+def test_a_function_is_one_whichever_of_its_names_it_is_called_by() -> None:
+    """A limit holds for both, runs are counted together, and workers get the one name."""
+    talk = Conversation(slots=2)
+    names = frozenset({"f", "_f"})
+    talk.do(FunctionsKnown(names, frozenset({"msgpack"}), {"f": {"rate_limit": 1}}, {"_f": "f"}))
+    talk.say(A, submit(1, function="_f"), start(run(1, 1)))
+    talk.say(A, submit(2), to(A, Parked(task(2), 1, about(1.0))))
+    talk.do(done(1))
+    assert talk.holder.totals()[0] == {"f": 1}

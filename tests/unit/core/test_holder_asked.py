@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from holder_conversation import A, Conversation, done, rack, submit, task
 
-from meshq.core.holding import RateLimitSet, TimeLimitSet
+from meshq.core.holding import RateLimitSet, RevokeAsked, TimeLimitSet
 from meshq.protocol.messages import Status
 
 
@@ -37,3 +37,12 @@ def test_a_result_is_kept_until_it_is_forgotten() -> None:
     assert talk.holder.forget(task(1))
     assert not talk.holder.forget(task(1))
     assert talk.holder.survey.result(task(1), talk.now) is None
+
+
+def test_what_is_refused_is_told() -> None:
+    """Each id with the time for which that is so, and a digest that is another for other ids."""
+    talk = Conversation()
+    before = talk.holder.revoked_digest(talk.now)
+    talk.do(RevokeAsked("token", [task(1)], 0))
+    assert [left for left, _ in talk.holder.revoked(talk.now)] == [task(1)]
+    assert talk.holder.revoked_digest(talk.now) != before

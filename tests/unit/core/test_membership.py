@@ -510,6 +510,21 @@ def test_a_node_that_has_ended_or_left_is_not_absent() -> None:
     assert mesh.absent(7.0) == [Absent(b"d", "d@host", "silent")]
 
 
+def test_a_node_that_takes_leave_has_left_once_its_connection_is_lost() -> None:
+    """Not before; and one that only lost its connection, or has made it anew, has not."""
+    mesh = start()
+    join(mesh, *"abc")
+    feed(mesh, LeaveHeard(1), LinkDown(2), now=0.1)
+    mesh.handle(Welcomed(3, ack("c")._replace(draining=True)), 0.1)
+    assert [node.left for node in mesh.nodes()] == [False, False, False]
+    before = mesh.changes
+    feed(mesh, LinkDown(1), LinkDown(3), LinkDown(99), now=0.2)
+    assert [node.left for node in mesh.nodes()] == [True, False, True]
+    assert mesh.changes > before
+    mesh.handle(LinkUp(1), 0.3)
+    assert [node.left for node in mesh.nodes()] == [False, False, True]
+
+
 def test_a_name_that_is_back_is_not_absent() -> None:
     """A node that was started anew has another id, and the old one is nobody's."""
     mesh = start()

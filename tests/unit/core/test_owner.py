@@ -430,7 +430,7 @@ def test_a_draining_node_gets_nothing_new(talk: Conversation, task: OwnedTask) -
     later = make_task(2)
     talk.say(Submitted([later]))
     talk.say(said(Nack(task.id, 1, "draining")))
-    talk.wait(60.0)
+    talk.wait(4.0)
     talk.say(joined(B))
     talk.expect(send(submit(task, 2), submit(later), to=B))
 

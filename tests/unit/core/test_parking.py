@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from holder_conversation import (
@@ -124,23 +125,66 @@ def test_a_later_attempt_of_what_is_parked_goes_on() -> None:
 
 def test_past_the_budget_nothing_more_is_parked(monkeypatch: pytest.MonkeyPatch) -> None:
     """The client keeps it, and hears why; what need not wait is taken all the same."""
-    monkeypatch.setattr(module, "MAX_PARKED", 2)
+    monkeypatch.setattr(module, "MAX_PARKED", 4)
     talk = Conversation(clients=(A, B))
     talk.say(A, [submit(n, countdown=5.0) for n in (1, 2)], to(A, parked(1, 5.0), parked(2, 5.0)))
-    text = "the node has 2 attempts parked, with 2 bytes of arguments"
-    talk.say(B, submit(3, countdown=5.0), to(B, Nack(task(3), 1, "parked", text)))
-    talk.say(B, submit(4), start(run(1, 4)))
+    text = "the node has 2 attempts parked, 2 of them this client's, with 2 bytes of arguments"
+    talk.say(A, submit(3, countdown=5.0), to(A, Nack(task(3), 1, "parked", text)))
+    talk.say(A, submit(4), start(run(1, 4)))
+    talk.say(B, submit(5, countdown=5.0), to(B, parked(5, 5.0)))
     talk.say(A, withdraw(1), to(A, Withdrawn(task(1), 1, "dropped")))
-    talk.say(B, submit(3, countdown=5.0), to(B, parked(3, 5.0)))
+    talk.say(B, submit(6, countdown=5.0), to(B, Nack(task(6), 1, "parked", ANY)))
+    talk.say(A, withdraw(2), to(A, Withdrawn(task(2), 1, "dropped")))
+    talk.say(B, submit(6, countdown=5.0), to(B, parked(6, 5.0)))
 
 
 def test_the_budget_is_one_of_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Arguments in pieces count as well."""
-    monkeypatch.setattr(module, "MAX_PARKED_BYTES", 30)
-    talk = Conversation()
+    monkeypatch.setattr(module, "MAX_PARKED_BYTES", 60)
+    talk = Conversation(clients=(A, B))
     talk.say(A, submit(1, countdown=5.0, payload=[b"x" * 20, b"y" * 10]), to(A, parked(1, 5.0)))
-    text = "the node has 1 attempts parked, with 30 bytes of arguments"
+    text = "the node has 1 attempts parked, 1 of them this client's, with 30 bytes of arguments"
     talk.say(A, submit(2, countdown=5.0), to(A, Nack(task(2), 1, "parked", text)))
+    talk.say(B, submit(3, countdown=5.0), to(B, parked(3, 5.0)))
+    talk.say(A, withdraw(1), to(A, Withdrawn(task(1), 1, "dropped")))
+    talk.say(A, submit(2, countdown=5.0), to(A, parked(2, 5.0)))
+
+
+def test_clients_come_to_have_equal_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A single one has half of what there is for countdowns, and three a quarter each."""
+    monkeypatch.setattr(module, "MAX_PARKED", 400)
+    clients = (A, B, OWN)
+    talk = Conversation(clients=clients)
+    talk.do_quietly(A, *[submit(n, countdown=50.0) for n in range(1000)])
+    assert talk.holder._accounts[A].parked == 150
+    talk.do_quietly(A, *[withdraw(n) for n in range(1000)])
+    for number in range(1000, 2000):
+        for client in clients:
+            talk.do_quietly(client, submit(number, countdown=50.0))
+    assert [talk.holder._accounts[client].parked for client in clients] == [75, 75, 75]
+
+
+@pytest.mark.parametrize("greedy", [{"countdown": 900.0}, {"rate_limit": "1/h"}])
+def test_no_client_brings_the_function_of_another_to_a_stand(
+    monkeypatch: pytest.MonkeyPatch, greedy: dict[str, Any]
+) -> None:
+    """Whose owner, told that there is no more room, waits a second before it sends more."""
+    monkeypatch.setattr(module, "MAX_PARKED", 1_000)
+    crowd = tuple(bytes([number]) * 16 for number in range(5 if "countdown" in greedy else 1))
+    talk = limited(100.0, slots=4, clients=(A, *crowd))
+    for client in crowd:
+        talk.do_quietly(client, *[submit(n, function="g", **greedy) for n in range(1_000)])
+    starts, effects = 0, list[HolderEffect]()
+    for second in range(1, 6):
+        effects += talk.do_quietly(A, *[submit(1_000 * second + n) for n in range(300)])
+        for _ in range(100):
+            for effect in effects:  # of which there are more as runs end
+                if isinstance(effect, StartRuns):
+                    starts += len(effect.runs)
+                    effects += talk.do(done(*[one.run for one in effect.runs], slot=effect.slot))
+            talk.do_quietly(A, *[rack(number) for number in started(effects)])
+            effects = talk.pass_time(0.01)
+    assert starts == pytest.approx(500, abs=5)
 
 
 # ---------------------------------------------------------------------- its time is over
@@ -411,7 +455,19 @@ def test_lifting_a_limit_lets_all_go() -> None:
     assert started(talk.do_quietly(A, submit(5))) == []
     assert started(talk.do(done(1))) == [5]
     assert talk.holder._parking.next_deadline() is None
-    assert not talk.holder._parking.is_full()
+    assert talk.holder._parking.count == talk.holder._accounts[A].parked_bytes == 0
+
+
+def test_what_a_lifted_limit_has_let_go_waits_like_any_other() -> None:
+    """Parked or queued, it goes ahead at a worker, behind other runs."""
+    talk = Conversation()
+    n = talk.teach("f", 0.0004)
+    talk.hear(RateLimitSet("f", 2.0))
+    talk.say(A, submit(1, function="g"), start(run(n, 1, function="g")))
+    talk.do_quietly(A, submit(2), submit(3))
+    assert (talk.holder.counts()["queued"], talk.holder.counts()["parked"]) == (1, 1)
+    talk.hear(RateLimitSet("f", 0.0))
+    assert started(talk.do(done(n))) == [2, 3]
 
 
 # ---------------------------------------------------------------------- taken out, and looked at

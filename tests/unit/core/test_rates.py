@@ -118,6 +118,7 @@ def test_who_comes_first_need_not_wait() -> None:
     assert tap.bucket.is_idle
     assert tap.bucket.admit(first, BEGIN)
     assert not tap.bucket.is_idle
+    assert list(tap.bucket.queued()) == [first]
     assert not tap.bucket.admit(second, BEGIN)
     tap.bucket.free(first)
     tap.bucket.put(second)

@@ -8,14 +8,14 @@ import pytest
 
 from meshq.core import recalls as module
 from meshq.core.holding import RevokeAnswered
-from meshq.core.recalls import NOT_REMEMBERED, UNKNOWN, Recalls, Revoke
+from meshq.core.recalls import NOT_REMEMBERED, STILL_RUNS, UNKNOWN, Recalls, Revoke
 
-T, U = b"t" * 16, b"u" * 16
+T, U, V = b"t" * 16, b"u" * 16, b"v" * 16
 
 
-def revoke(token: str, signal: int, waiting: dict[int, bytes]) -> Revoke:
+def revoke(token: str, signal: int, waiting: dict[int, bytes], due: float | None = None) -> Revoke:
     """Return a revoke that waits for these runs."""
-    made = Revoke(token, signal)
+    made = Revoke(token, signal, due)
     made.waiting.update(waiting)
     return made
 
@@ -51,7 +51,7 @@ def test_it_waits_for_its_last_run() -> None:
 
 @pytest.mark.parametrize(
     ("more", "less"),
-    list(pairwise(["terminated", "running", "dropped", "finished", UNKNOWN, NOT_REMEMBERED])),
+    list(pairwise([STILL_RUNS, "terminated", "running", "dropped", "finished", UNKNOWN, NOT_REMEMBERED])),
 )
 def test_of_several_attempts_the_one_that_matters_most_is_named(more: str, less: str) -> None:
     """In whatever order they are noted."""
@@ -94,3 +94,30 @@ def test_too_many_that_wait_are_answered_as_things_stand(monkeypatch: pytest.Mon
         recalls.add(revoke(token, 15, {1: T, 2: T}))
     assert answers(recalls) == [RevokeAnswered("first", {T: "running"})]
     assert recalls.waits_for(1)
+
+
+def test_a_revoke_is_answered_when_its_time_is_over() -> None:
+    """Those that survive their signal are named, and so is what is known of the others."""
+    recalls = Recalls()
+    assert recalls.next_deadline() is None
+    made = revoke("token", 15, {1: T, 2: U}, due=5.0)
+    made.note(V, "dropped")
+    recalls.add(made)
+    recalls.add(revoke("patient", 15, {1: T}))
+    assert recalls.started(1) == 15
+    assert recalls.next_deadline() == 5.0
+    recalls.tick(4.9)
+    assert answers(recalls) == []
+    recalls.tick(5.0)
+    assert answers(recalls) == [RevokeAnswered("token", {T: STILL_RUNS, U: "running", V: "dropped"})]
+    assert recalls.next_deadline() is None
+    assert recalls.waits_for(1)
+
+
+def test_a_revoke_that_was_answered_has_no_deadline_any_more() -> None:
+    """Nobody is woken for it."""
+    recalls = Recalls()
+    recalls.add(revoke("token", 15, {1: T}, due=5.0))
+    recalls.resolve(1, "terminated")
+    assert answers(recalls) == [RevokeAnswered("token", {T: "terminated"})]
+    assert recalls.next_deadline() is None

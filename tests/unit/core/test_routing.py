@@ -348,3 +348,11 @@ def test_delayed_tasks_that_have_ended_are_dropped(router: Router) -> None:
     assert not router.is_empty
     assert assign(router) == []
     assert router.is_empty
+
+
+def test_queues_are_named_by_priority(router: Router) -> None:
+    """The highest first; what may not start yet is not among them."""
+    low, high = make_task(1), make_task(2)
+    low.priority, high.priority = 1, 9
+    wait(router, low, high, *delayed(3))
+    assert [queue.priority for queue in router.by_priority()] == [9, 1]

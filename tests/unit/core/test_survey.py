@@ -164,6 +164,19 @@ def test_of_several_attempts_the_furthest_is_found() -> None:
     assert survey.find(task(3), talk.now) == view(3, "reserved")
 
 
+def test_how_long_detached_tasks_may_take_to_start() -> None:
+    """Which keeps a node that drains from ending; the others' tasks are handed back."""
+    talk = conversation()
+    assert talk.holder.survey.detached(talk.now) == (0, 0.0)
+    talk.do_quietly(A, submit(1, detached=True), submit(2, countdown=900.0))
+    assert talk.holder.survey.detached(talk.now) == (1, 0.0)
+    talk.do_quietly(B, submit(3, detached=True, countdown=60.0), submit(4, detached=True, expires=5.0))
+    talk.now += 10.0
+    assert talk.holder.survey.detached(talk.now) == (3, about(50.0))
+    talk.do(EntrustedDone(B, task(3), Status.OK, "msgpack", b"value"))
+    assert talk.holder.survey.detached(talk.now) == (2, 0.0)
+
+
 # ---------------------------------------------------------------------- results
 
 

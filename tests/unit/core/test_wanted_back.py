@@ -29,6 +29,8 @@ from meshq.core.owner import (
 )
 from meshq.protocol.messages import (
     Accepted,
+    Credit,
+    Parked,
     Started,
     Status,
     Withdraw,
@@ -145,3 +147,42 @@ def test_what_waits_at_a_busy_node_is_called_back_for_an_idle_one() -> None:
     talk.wait(0.4)
     talk.expect(send(Withdraw(tasks[1].id, 1)))
     talk.end()
+
+
+def test_what_a_rate_holds_back_goes_to_the_node_that_it_was_called_back_for() -> None:
+    """Not to the one that had it, though that may answer for the rest later than there is credit there."""
+    talk = Conversation(Owner())
+    tasks = make_tasks(4)
+    talk.say(joined(A))
+    talk.say(Submitted(tasks))
+    talk.expect(send(*map(submit, tasks)))
+    talk.say(said(*(Parked(task.id, 1, 9.0) for task in tasks)))
+    talk.say(joined(B, slots=1))
+    talk.wait(0.25)
+    talk.expect(send(Withdraw(tasks[3].id, 1)), send(Withdraw(tasks[2].id, 1)))
+    talk.say(said(Credit(1, 0), by=B))
+    talk.say(said(*(Withdrawn(task.id, 1, "dropped") for task in tasks[2:])))
+    talk.say(said(Credit(2, 2), by=B))
+    talk.expect(send(submit(tasks[3], 2), submit(tasks[2], 2), to=B))
+    talk.end()
+
+
+# ---------------------------------------------------------------------- priorities
+
+
+def test_an_urgent_task_takes_the_place_of_one_that_was_sent_before(talk: Conversation) -> None:
+    """It goes out as soon as the node has let go of the other, which waits for it."""
+    talk.say(joined(slots=1))
+    first, low, high = tasks = make_tasks(3)
+    for task, priority in zip(tasks, (5, 1, 9), strict=True):
+        task.options = {"priority": priority}
+    talk.say(Submitted([first, low]))
+    talk.expect(send(submit(first), submit(low)))
+    talk.say(said(Started(first.id, 1), Accepted(low.id, 1)), at=0.011)
+    talk.say(Submitted([high]), at=0.02)
+    talk.wait(0.041)
+    talk.expect(send(Withdraw(low.id, 1)))
+    talk.say(said(Withdrawn(low.id, 1, "dropped")))
+    talk.expect(send(submit(high)))
+    talk.say(said(result(first)), at=1.0)
+    talk.expect(send(rack(first)), settle(first), send(submit(low, 2)))

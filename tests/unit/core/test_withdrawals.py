@@ -25,6 +25,7 @@ from holder_conversation import (
     withdraw,
 )
 
+from meshq.core.events import Send
 from meshq.core.holding import (
     ClientGreeted,
     Disown,
@@ -34,6 +35,7 @@ from meshq.core.holding import (
     RecallRuns,
     RevokeAnswered,
     RevokeAsked,
+    SignalWorker,
 )
 from meshq.core.work import WorkerReady
 from meshq.protocol.messages import (
@@ -161,6 +163,44 @@ def test_a_revoke_outdoes_a_withdrawal() -> None:
     talk.hear(RevokeAsked(7, [task(1)], 0), RecallRuns(0, [1]))
     talk.hear(recalled([1], [1]), to(A, revoked(1)), RevokeAnswered(7, {task(1): "dropped"}))
     talk.hear(recalled([1], []))
+
+
+def test_a_withdrawal_is_answered_though_a_revoke_outdoes_it() -> None:
+    """Once it is known that the task runs, which may take no notice of the signal for as long as it likes."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.say(A, withdraw(1), RecallRuns(0, [1]))
+    talk.hear(RevokeAsked(7, [task(1)], 15), RecallRuns(0, [1]))
+    talk.hear(recalled([1], []), SignalWorker(0, 15), to(A, withdrawn(1, "running")))
+    talk.hear(recalled([1], []))
+    talk.hear(gone(1), to(A, revoked(1)), RevokeAnswered(7, {task(1): "terminated"}))
+
+
+def test_a_withdrawal_of_what_was_sent_a_signal_is_answered() -> None:
+    """Each time; a task that takes no notice of the signal ends as it likes."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.hear(RevokeAsked(7, [task(1)], 15), RecallRuns(0, [1]))
+    talk.hear(recalled([1], []), SignalWorker(0, 15))
+    for _ in range(2):
+        talk.say(A, withdraw(1), RecallRuns(0, [1]))
+        talk.hear(recalled([1], []), to(A, withdrawn(1, "running")))
+    talk.hear(done(1), to(A, result(1)), RevokeAnswered(7, {task(1): "finished"}))
+
+
+@pytest.mark.parametrize("ends", ["given back", "done", "killed", "over time"])
+def test_what_ends_before_the_withdrawal_is_answered_says_so_itself(ends: str) -> None:
+    """By its result; nothing is left to be answered."""
+    talk = Conversation()
+    talk.say(A, submit(1, time_limit=1), start(run(1, 1, time_limit=1)))
+    talk.say(A, withdraw(1), RecallRuns(0, [1]))
+    talk.hear(RevokeAsked(7, [task(1)], 0), RecallRuns(0, [1]))
+    if ends == "over time":
+        talk.pass_time(1.0)
+    event = {"given back": recalled([1], [1]), "done": done(1)}.get(ends, gone(1))
+    told = [message for effect in talk.do(event) if isinstance(effect, Send) for message in effect.messages]
+    assert [type(message) for message in told] == [Result]
+    assert talk.holder._withdrawals._outdone == {}
 
 
 def test_a_detached_task_is_our_own_owner_s_to_give_back() -> None:

@@ -39,10 +39,10 @@ from meshq.core.holding import (
     RevokeAsked,
     SignalWorker,
 )
-from meshq.core.recalls import NOT_REMEMBERED, UNKNOWN
+from meshq.core.recalls import NOT_REMEMBERED, STILL_RUNS, UNKNOWN
 from meshq.core.revocations import TTL_S
 from meshq.core.work import WorkerReady
-from meshq.protocol.messages import Bye, Parked, Relay, RevokedIds, Status
+from meshq.protocol.messages import Bye, Parked, Relay, RevokedIds, Started, Status
 
 TERM, KILL = 15, 9
 PEER, COMMAND = b"a peer's id.....", b"a command's id.."
@@ -135,6 +135,20 @@ def test_a_task_that_survives_the_signal() -> None:
     talk.hear(revoke(1, signal=TERM), RecallRuns(0, [1]))
     talk.hear(recalled([1], []), SignalWorker(0, TERM))
     talk.hear(done(1), to(A, result(1)), answer({1: "finished"}))
+
+
+def test_a_task_that_lives_on_after_the_signal() -> None:
+    """The answer comes while it is waited for, with all that was found; the task still ends as revoked."""
+    talk = Conversation()
+    talk.say(A, [submit(1), submit(2)], start(run(1, 1)))
+    asked = revoke(1, 2, signal=TERM)._replace(seconds=1.0)
+    talk.hear(asked, RecallRuns(0, [1]), to(A, revoked(2)))
+    talk.hear(recalled([1], []), SignalWorker(0, TERM))
+    talk.do_quietly(A, rack(2))
+    talk.wait(0.61, to(A, Started(task(1), 1, about(0.01))), answer({1: STILL_RUNS, 2: "dropped"}))
+    talk.hear(revoke(1, token="second"), RecallRuns(0, [1]))
+    talk.hear(recalled([1], []), answer({1: "running"}, "second"))
+    talk.hear(gone(1), to(A, revoked(1)))
 
 
 def test_a_task_that_ends_while_it_is_asked_for() -> None:
@@ -270,7 +284,7 @@ def test_the_run_that_was_signalled_is_written_down() -> None:
 
 
 def test_a_revoke_is_kept_and_passed_on() -> None:
-    """New ids go to the disk and to the peers, before anybody is answered; owners are told each time."""
+    """To the disk and to the peers, before anybody is answered, and to the owners; as often as it is asked for."""
     talk = Conversation(clients=(A,), relays=True)
     talk.do(ClientGreeted(PEER, "node", "node on HOST"))
     command = RevokeAsked("token", [task(1), task(2), task(1)], 0, COMMAND)
@@ -283,10 +297,10 @@ def test_a_revoke_is_kept_and_passed_on() -> None:
     )
     talk.wait(100.0)
     talk.hear(
-        command._replace(tasks=[task(2), task(3)]),
-        RevocationsAdded([(task(3), TTL_S)]),
+        command._replace(tasks=[task(2), task(3)]),  # one of which is refused for longer from now on
+        RevocationsAdded([(task(2), TTL_S), (task(3), TTL_S)]),
         to(A, Relay(COMMAND, "revoke", [task(2), task(3)])),
-        to(PEER, RevokedIds([[task(3), TTL_S]])),
+        to(PEER, RevokedIds([[task(2), TTL_S], [task(3), TTL_S]])),
         answer({2: UNKNOWN, 3: UNKNOWN}),
     )
     assert [left for left, _ in talk.holder.revoked(talk.now)] == [task(1), task(2), task(3)]

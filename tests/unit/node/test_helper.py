@@ -192,6 +192,28 @@ def test_a_command_that_is_not_reached_in_time_is_answered_and_never_run(desk: D
     assert not mark.exists()
 
 
+def test_a_command_whose_time_went_by_behind_others_is_told_so(desk: Desk) -> None:
+    """It is killed when its time is over, but it was not the one that took long."""
+    assert "ok" in desk.call("ident")
+    front: list[dict[str, Any]] = []
+    desk.helper.carry_out("later", {"seconds": 1.0}, LONG_S, front.append, time.monotonic())
+    behind = desk.ask("hang", 2.0)
+    desk.until(lambda: behind)
+    assert front == [{"ok": "later"}]
+    error = behind[0]["error"]
+    assert "hang did not get its turn in time: it waited behind others for 1." in error
+    assert error.endswith(" of its 2 s, and was killed")
+
+
+def test_those_whose_time_is_over_together_are_told_of_the_one_that_ran(desk: Desk) -> None:
+    """Not of the process that is to be started next."""
+    assert "ok" in desk.call("ident")
+    front, behind = desk.ask("hang", 1.0), desk.ask("ident", 1.0)
+    desk.helper.tick(time.monotonic() + 1.0)
+    assert "and was killed" in front[0]["error"]
+    assert "ident was not reached within 1 s, behind hang, which runs" in behind[0]["error"]
+
+
 def test_a_command_that_takes_its_process_with_it(desk: Desk) -> None:
     """It is told so, and the next one finds a new process."""
     assert desk.call("vanish") == {"error": "the control command vanish took its process with it: exit code 7"}

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from meshq.config import load_settings
+from meshq.core.callers import ROUTES_EACH
 from meshq.node import listening as listening_module
 from meshq.node.listening import Listening, identity
 from meshq.protocol.envelope import Header, Outbox, decode
@@ -113,6 +114,16 @@ def test_clients_that_have_left_leave_nothing_behind(listener: Listener) -> None
     assert (listener.side._callers._callers, listener.side._callers._current) == ({}, {})
     assert (listener.side._callers._routes, listener.side._callers._secrets) == ({}, {})
     assert listener.side._labels == {}
+
+
+def test_a_client_that_greets_without_end_takes_the_place_of_one(listener: Listener) -> None:
+    """Over ever new connections, as one does whose network comes and goes."""
+    listener.side.open(listener.side.ack)
+    for number in range(3 * ROUTES_EACH):
+        listener.side._on_frames(bytes([number]), frames_of(hello(1), Header(hello(1).client))[0], "")
+    assert len(listener.side._callers._callers) == ROUTES_EACH
+    assert list(listener.side._labels) == [hello(1).client]
+    assert len(listener.greeted) == 3 * ROUTES_EACH
 
 
 def test_parts_from_a_stranger_are_dropped(listener: Listener) -> None:

@@ -227,7 +227,7 @@ def test_nodes_compare_again_from_time_to_time(town: Town, monkeypatch: pytest.M
     """What got lost on the way is told then."""
     monkeypatch.setattr(module, "SOON_S", 0.05)
     monkeypatch.setattr(module, "EVERY_S", 0.05)
-    monkeypatch.setattr("meshq.core.gossip._ANSWER_AGAIN_S", 0.0)
+    monkeypatch.setattr("meshq.core.telling.LEAST_S", 0.0)
     first, second = town.node(), town.node()
     second.find(first)
     town.until(lambda: second.peering._told)
@@ -243,13 +243,27 @@ def test_what_cannot_be_agreed_upon_is_not_told_over_and_over(town: Town, monkey
     second.revoke(A)
     monkeypatch.setattr(first.holder._revocations, "_limit", 0)
     second.find(first)
-    town.until(lambda: second.peering._compared)
+    town.until(lambda: second.peering._tellings)
     for _ in range(3):
         second.peering._compare(first.ack.node)
     town.until(lambda: sum(isinstance(message, RevokedDigest) for message in first.heard) == 4)
     second.peering.leave()
     town.until(lambda: not second.peering.is_leaving)
     assert sum(isinstance(message, RevokedIds) for message in first.heard) == 1
+
+
+def test_a_peer_that_says_something_else_each_time_is_not_told_all_each_time(town: Town) -> None:
+    """Whatever it says, and however often: it knows our ids from the first telling."""
+    first, second = town.node(), town.node()
+    second.revoke(A)
+    second.find(first)
+    town.until(second.peers)
+    for number in range(50):
+        second.peering._on_said(first.ack.node, RevokedDigest(bytes([number]) * 16))
+    town.until(lambda: first.refused() == [A])
+    second.peering.leave()
+    town.until(lambda: not second.peering.is_leaving)
+    assert sum(isinstance(message, RevokedIds) for message in first.heard) <= 2
 
 
 def test_a_node_names_those_that_it_knows(town: Town) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ import pytest
 
 from meshq.config import load_settings
 from meshq.control.asking import PurgeOutcome
+from meshq.core.events import Received
 from meshq.core.holding import (
+    ClientGreeted,
+    FunctionsKnown,
     HolderEvent,
     PurgeAnswered,
     PurgeAsked,
@@ -22,6 +26,7 @@ from meshq.core.holding import (
 from meshq.errors import ConfigError
 from meshq.node.node import Node
 from meshq.node.steering import Steering
+from meshq.protocol.messages import Submit
 
 
 class FakeEntrusted:
@@ -69,11 +74,11 @@ def test_the_holder_is_told_what_to_do(steering: Steering, entrusted: FakeEntrus
     """A revoke reaches the node's own detached tasks, too."""
     steering.rate_limit("f", 2.0)
     steering.time_limit("f", 1.0, None)
-    steering.revoke([b"t" * 16], 9, b"k" * 16, print)
+    steering.revoke([b"t" * 16], 9, b"k" * 16, 2.0, print)
     assert told == [
         RateLimitSet("f", 2.0),
         TimeLimitSet("f", 1.0, None),
-        RevokeAsked(print, [b"t" * 16], 9, b"k" * 16),
+        RevokeAsked(print, [b"t" * 16], 9, b"k" * 16, 2.0),
     ]
     assert entrusted.revoked == [b"t" * 16]
 
@@ -137,6 +142,49 @@ def test_a_node_that_is_drained_stays_until_it_is_shut_down(steering: Steering, 
     steering.shutdown()
     steering.drain()
     assert drained(node)._stopping
+
+
+def entrust(node: Node, **options: Any) -> None:
+    """Let a client have given the node a detached task."""
+    now = time.monotonic()
+    task = Submit(b"t" * 16, 1, "f", "msgpack", b"", True, options)
+    node._holder.handle(FunctionsKnown(frozenset("f"), frozenset({"msgpack"})), now)
+    node._holder.handle(ClientGreeted(b"c" * 16), now)
+    node._holder.handle(Received(b"c" * 16, [task]), now)
+
+
+@pytest.mark.parametrize("second", ["shutdown", "signal"])
+def test_a_node_that_drains_says_what_it_waits_for(
+    steering: Steering, node: Node, caplog: pytest.LogCaptureFixture, second: str
+) -> None:
+    """Its detached tasks, which may be for tomorrow; told once more to end, it waits no longer."""
+    for slot in range(3):
+        node._restarts.ready(slot)
+    entrust(node, countdown=3600.0)
+    steering.drain()
+    drained(node)
+    assert "waiting for 1 detached task," in caplog.text
+    assert "the last may start in 3600 s" in caplog.text
+    assert "lose them: 'meshq ctl shutdown', and then 'meshq ctl shutdown' again" in caplog.text
+    steering.shutdown()
+    assert not drained(node)._stopping
+    assert "lose them: a second signal, or 'meshq ctl shutdown' again" in caplog.text
+    if second == "shutdown":
+        steering.shutdown()
+    else:
+        node.stop()
+    assert drained(node)._stopping
+
+
+def test_a_node_without_detached_tasks_drains_without_another_word(
+    steering: Steering, node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What else it holds is handed back, or runs."""
+    for slot in range(3):
+        node._restarts.ready(slot)
+    steering.shutdown()
+    drained(node)
+    assert "waiting for" not in caplog.text
 
 
 def test_a_node_that_has_not_loaded_ends_at_once(steering: Steering, node: Node) -> None:

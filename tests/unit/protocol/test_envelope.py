@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 from typing import Any, get_type_hints
+from unittest.mock import Mock
 
 import msgpack
 import pytest
@@ -30,6 +31,7 @@ from meshq.protocol.messages import (
     Part,
     Ping,
     Pong,
+    Relay,
     Reply,
     Result,
     RevokedIds,
@@ -144,12 +146,41 @@ def test_many_messages_are_cut_into_batches_within_the_limit() -> None:
 
 
 def test_messages_larger_than_estimated_are_cut_too() -> None:
-    """Answers to control commands, whose size is not estimated, do not break the limit, nor lose what is near."""
-    replies: list[Any] = [Reply(b"c" * 16, b"n" * 16, "node@host", bytes(300_000)) for _ in range(9)]
+    """Long lists, whose size is not estimated, do not break the limit, nor lose what is near."""
+    relays: list[Any] = [Relay(b"c" * 16, "revoke", [b"t" * 16] * 16_000) for _ in range(9)]
     large = submit(bytes(3_000_000))
-    got = received(sent([*replies, large, Ping(9)]))
-    assert [message for message in got if message != large] == [*replies, Ping(9)]
+    got = received(sent([*relays, large, Ping(9)]))
+    assert [message for message in got if message != large] == [*relays, Ping(9)]
     assert large in got
+
+
+def test_answers_to_control_commands_are_packed_once() -> None:
+    """A hundred large ones take a hundred times as long as one, and not ten thousand times."""
+    replies = [Reply(b"c" * 16, b"n" * 16, "node@host", bytes([n]) * 500_000) for n in range(100)]
+    outbox = Outbox(HEADER)
+    for reply in replies:
+        outbox.add(reply)
+    packed = []
+    pack, outbox._packer = outbox._packer.pack, Mock()
+    outbox._packer.pack.side_effect = lambda groups: packed.append(pack(groups)) or packed[-1]
+    assert received(list(iter(outbox.take, None))) == replies
+    assert sum(map(len, packed)) < 200 * 500_000
+
+
+def test_what_waits_is_known() -> None:
+    """In bytes, about: the payloads of tasks, small and large, and all the rest."""
+    outbox = Outbox(HEADER)
+    assert outbox.waiting() == (0, 0)
+    outbox.add(submit(bytes(3 * PIECE_BYTES)))
+    outbox.add(submit([bytes(1_000), bytes(500)]))
+    assert outbox.waiting().payloads == 3 * PIECE_BYTES + 1_500
+    outbox.add(Reply(b"c" * 16, b"n" * 16, "node@host", bytes(300_000)))
+    outbox.add(RevokedIds([[b"t" * 16, 900.0]] * 2_000))
+    assert 350_000 < outbox.waiting().others < 500_000
+    outbox.take()
+    assert 0 < outbox.waiting().payloads <= 2 * PIECE_BYTES
+    assert list(iter(outbox.take, None))
+    assert outbox.waiting() == (0, 0)
 
 
 def test_a_message_over_the_limit_is_a_local_error() -> None:

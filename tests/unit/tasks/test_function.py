@@ -160,9 +160,17 @@ def test_options_know_in_what_they_differ(recorder: Recorder) -> None:
     assert (double.settings.time_limit, double.settings.overrides) == (3.0, ())
     other = double.options(rate_limit="5/s", priority=1).options(time_limit=None)
     assert other.settings.overrides == ("time_limit", "rate_limit")
-    assert other.options(time_limit=3, rate_limit=None).settings.overrides == ()
-    double.apply_async((1,), time_limit=3, ignore_result=True)
+    assert other.options(time_limit=3, rate_limit=None).settings.overrides == ("time_limit",)
+    double.apply_async((1,), ignore_result=True)
     assert recorder.calls[0][1].options.overrides == ("ignore_result",)
+
+
+def test_options_that_are_given_count_though_they_are_those_of_the_function(recorder: Recorder) -> None:
+    """As what is given for a call counts more than a control command, which has changed the function's."""
+    double.apply_async((1,), time_limit=3)
+    assert recorder.calls[0][1].options.overrides == ("time_limit",)
+    assert double.options(time_limit=3).options(priority=1).settings.overrides == ("time_limit",)
+    assert double.options(rate_limit=None, ignore_result=False).settings.overrides == ()
 
 
 def test_options_make_a_copy(recorder: Recorder) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -13,6 +14,7 @@ from workers_harness import Node, outcome
 from meshq.core.work import WorkerDone, WorkerReady
 from meshq.errors import EncodingError, UnknownTask
 from meshq.protocol.messages import Status
+from meshq.tasks import SHIPPED
 
 MakeNode = Callable[..., Node]
 
@@ -39,8 +41,10 @@ def test_results_come_back_in_order(node: Node) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["msgpack", "json", "pickle"])
-def test_the_result_travels_as_the_arguments_did(node: Node, encoding: str) -> None:
+def test_the_result_travels_as_the_arguments_did(make_node: MakeNode, encoding: str) -> None:
     """A run's result is encoded with the run's own serializer."""
+    node = make_node(pickles=encoding == "pickle")
+    node.start()
     (number,) = node.run([node.make("echo", [1, "zwei", None], encoding=encoding)])
     node.until(lambda: number in node.dones())
     assert node.dones()[number].serializer == encoding
@@ -169,16 +173,24 @@ def test_slots_are_separate(make_node: MakeNode, tmp_path: Path) -> None:
     node.until(lambda: node.of(WorkerDone, 0))
 
 
-def test_a_worker_that_may_not_loads_no_pickle(node: Node, tmp_path: Path) -> None:
-    """Though the node has let one through: it fails before anything of it is run."""
-    careful = type(node)(pickles=False)
-    try:
-        ready = careful.start()
-        assert not any(info.name == "meshq.shipped" for info in ready.functions)
-        (number,) = careful.run([careful.make("echo", Opens(str(tmp_path / "ran")), encoding="pickle")])
-        careful.until(lambda: number in careful.dones())
+class Touches:
+    """What leaves a file behind where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("pickles", [True, False])
+def test_a_pickle_is_loaded_only_where_that_is_allowed(make_node: MakeNode, tmp_path: Path, pickles: bool) -> None:
+    """Else a run that comes as one fails before anything of it is run, though the node has let it through."""
+    node = make_node(pickles=pickles)
+    assert any(info.name == SHIPPED for info in node.start().functions) is pickles
+    (number,) = node.run([node.make("echo", Touches(tmp_path / "loaded"), encoding="pickle")])
+    node.until(lambda: number in node.dones())
+    assert (tmp_path / "loaded").exists() is pickles
+    if not pickles:
         with pytest.raises(EncodingError, match="--allow-pickle"):
-            outcome(careful.dones()[number])
-        assert not (tmp_path / "ran").exists()
-    finally:
-        careful.pool.close()
+            outcome(node.dones()[number])

@@ -81,7 +81,6 @@ class Node:
                 **{
                     "modules": ["worker_tasks"],
                     "path": [HERE],
-                    "pickles": True,
                     **spec,
                     "env": {**ENV, **spec.get("env", {})},
                 }
