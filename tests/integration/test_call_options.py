@@ -181,6 +181,26 @@ def test_the_most_urgent_goes_first(busy: Busy, mesh: Mesh, marks: Path) -> None
     assert order(marks) == ["ahead", "9.2", "None.1", "None.4", "1.0", "1.3"]
 
 
+@pytest.mark.parametrize("detached", [False, True])
+def test_the_most_urgent_goes_before_what_was_sent_already(
+    busy: Busy, mesh: Mesh, marks: Path, detached: bool
+) -> None:
+    """A lesser task that waits at the node makes room for it."""
+    submit = mesh.delay if detached else mesh.submit
+    for priority in (1, 5, 9):
+        submit(optional.mark.options(priority=priority), str(marks), str(priority))
+    wait_until(lambda: 9 in reserved_priorities(mesh), what="the most urgent is at the node")
+    wait_until(lambda: 1 not in reserved_priorities(mesh) or detached, what="the lesser one has made room")
+    busy.let_go()
+    wait_until(lambda: len(order(marks)) == 3)
+    assert order(marks) == ["9", "5", "1"]
+
+
+def reserved_priorities(mesh: Mesh) -> list[int]:
+    """Return the priorities of what waits at the node."""
+    return [row["priority"] for rows in mesh.control.inspect().reserved().values() for row in rows]
+
+
 def test_so_it_does_among_detached_tasks(busy: Busy, default: Mesh, marks: Path) -> None:
     """Which the node has all, and of which it may have lined up two."""
     results = [optional.mark.apply_async((str(marks), "ahead")) for _ in range(2)]
