@@ -15,6 +15,8 @@ from meshq.protocol.payload import Buffer, Payload
 PROTOCOL_VERSION = 1
 """The version spoken here; HELLO carries the lowest and highest that a side can speak."""
 
+_NO_ALIASES: dict[str, str] = {}
+
 
 class Status(IntEnum):
     """What became of an attempt, as RESULT says it."""
@@ -46,9 +48,6 @@ class Hello(NamedTuple):
     pid: int = 0
 
 
-_NONE: dict[str, str] = {}
-
-
 class HelloAck(NamedTuple):
     """Node → client, in answer to HELLO: who the node is and what it offers."""
 
@@ -68,7 +67,7 @@ class HelloAck(NamedTuple):
     draining: bool = False
     control_port: int = 0
     """Where the node's SUB socket listens for control broadcasts, on the host of this connection."""
-    aliases: dict[str, str] = _NONE
+    aliases: dict[str, str] = _NO_ALIASES
     """Those of ``functions`` that are other names of some → the names of these."""
 
 
