@@ -45,14 +45,15 @@ from meshq.node.commanded import Commanded
 from meshq.node.entrusted import Entrusted
 from meshq.node.environment import task_environment
 from meshq.node.helper import Helper
-from meshq.node.listening import OPEN_HINT, Listening, identity
+from meshq.node.listening import Listening, identity
 from meshq.node.naming import NameClaim
 from meshq.node.peering import AGREE_S, Peering
 from meshq.node.remembering import Remembering
 from meshq.node.restarts import Restarts
+from meshq.node.sayings import say_ready, say_what_it_waits_for
 from meshq.node.steering import Steering
 from meshq.protocol.messages import Bye, Message
-from meshq.transport.addresses import endpoint, is_loopback
+from meshq.transport.addresses import endpoint
 from meshq.transport.context import make_context
 from meshq.transport.loop import Loop
 from meshq.workers.pool import Pool, WorkerSpec
@@ -336,27 +337,10 @@ class Node:
         self._open_by = None
         self._listening.open(self.ack)
         self._peering.opened(now)
-        self._say_ready()
+        count = len(self.ack.functions) - len(self.ack.aliases)
+        say_ready(self.name, self.settings, count, self.address, self._listening.host, self._key is not None)
         if self._on_ready is not None:
             self._on_ready(self)
-
-    def _say_ready(self) -> None:
-        count = len(self.ack.functions) - len(self.ack.aliases)
-        log.info(
-            "node %s is ready: mesh %s, %d slots, %d functions, at %s",
-            self.name, self.settings.mesh, self.settings.slots, count, self.address,
-            extra={"node": self.name},
-        )  # fmt: skip
-        if self._claim.name != self.settings.name and "name" in self.settings.origins:
-            log.warning(
-                "another node of this host is called %s: this one is %s", self.settings.name, self._claim.name
-            )
-        if not count:
-            log.warning("this node offers no function: name modules, as in 'meshq node photos'")
-        if self._key is None and is_loopback(self._listening.host):
-            log.info("without a key, only this machine can reach it: to open it, %s", OPEN_HINT)
-        elif self._key is None:
-            log.warning("--insecure: anybody who reaches %s can run this node's functions", self.address)
 
     # ------------------------------------------------------------------ the end
 
@@ -373,18 +357,7 @@ class Node:
             self._listening.drain()
             log.info("draining: finishing what runs, taking nothing new", extra={"node": self.name})
             self._inbox.append(DrainAsked())
-        self._say_what_it_waits_for()
-
-    def _say_what_it_waits_for(self) -> None:
-        """Tell whoever drains the node of the tasks that it cannot hand back: they may be for tomorrow."""
-        count, seconds = self._holder.survey.detached(time.monotonic())
-        if count:
-            tasks = "1 detached task" if count == 1 else f"{count} detached tasks"
-            end = "a second signal, or" if self._leaving else "'meshq ctl shutdown', and then"
-            log.warning(
-                "waiting for %s, as nobody else has them; the last may start in %.0f s. To end it at once, and "
-                "lose them: %s 'meshq ctl shutdown' again", tasks, seconds, end, extra={"node": self.name},
-            )  # fmt: skip
+        say_what_it_waits_for(self.name, *self._holder.survey.detached(time.monotonic()), self._leaving)
 
     def _on_drained(self) -> None:
         self._drained = True
