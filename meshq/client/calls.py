@@ -9,9 +9,9 @@ from meshq.errors import ConfigError, EncodingError
 from meshq.ids import new_task_id, parse_task_id
 from meshq.protocol.codec import serializer
 from meshq.tasks import SHIPPED
-from meshq.tasks.options import PLAIN, TaskOptions
+from meshq.tasks.options import PLAIN, TaskOptions, names_of_types
 
-_NOT_YET = ("max_retries", "retry_for", "delivery")
+_NOT_YET = ("delivery",)
 
 
 def make_future(
@@ -63,6 +63,8 @@ def _to_wire(options: TaskOptions) -> dict[str, Any]:
     for this call alone, and more than one set by a control command; None lifts one.
     """
     wire: dict[str, Any] = {key: getattr(options, key) for key in options.overrides}
+    if "retry_for" in wire:
+        wire["retry_for"] = names_of_types(options.retry_for)
     if options.countdown:
         wire["countdown"] = options.countdown
     if options.expires is not None:

@@ -45,8 +45,8 @@ class Inspect:
     def scheduled(self) -> Inspected:
         """Return the rows of the tasks that may not start yet.
 
-        Each has ``eta_s``, how long until it may, as far as that is known, and ``reason``: ``countdown`` or
-        ``rate limit``.
+        Each has ``eta_s``, how long until it may, as far as that is known, and ``reason``: ``countdown``,
+        ``rate limit``, or ``retry`` of a detached task that has failed.
         """
         return self._ask("scheduled")
 

@@ -94,7 +94,8 @@ def _result(ask: Ask, tasks: list[bytes], value: bool = True) -> None:
     for task in tasks:
         view, result = ask.node.find(task), ask.node.result(task)
         if view is not None:
-            found[format_id(task)] = {"state": str(_STATE_OF_VIEW[view.state]), **_UNFINISHED}
+            state = TaskState.RETRY if view.reason == "retry" else _STATE_OF_VIEW[view.state]
+            found[format_id(task)] = {"state": str(state), **_UNFINISHED}
         elif result is not None:
             size = payload_size(result.payload) if value else 0
             found[format_id(task)] = _ended(result, room if value else -1)

@@ -25,6 +25,7 @@ from meshq.core.holding import (
     DrainAsked,
     Drained,
     EntrustedDone,
+    EntrustedRetrying,
     EntrustedStarted,
     EntrustedWithdrawn,
     FunctionsKnown,
@@ -97,7 +98,9 @@ class Holder:
             self._accounts, own_client, self._dispatch, self._parking, self._relaying, self._endings, self._effects
         )
         self._resizing = Resizing(self._dispatch, self._clients, self._effects)
-        self.survey = Survey(self._accounts, own_client, self._dispatch, self._parking, self._kept)
+        self.survey = Survey(
+            self._accounts, own_client, self._dispatch, self._parking, self._kept, self._entrusting
+        )
         self._tombs = self._endings.tombs
         self._recalls = self._withdrawals.recalls
         self._revocations = self._withdrawals.revocations
@@ -110,6 +113,7 @@ class Holder:
             ClientUnreachable: self._clients.on_unreachable,
             FunctionsKnown: self._on_functions,
             EntrustedStarted: self._entrusting.on_started,
+            EntrustedRetrying: self._entrusting.on_retrying,
             EntrustedDone: self._entrusting.on_done,
             EntrustedWithdrawn: self._entrusting.on_withdrawn,
             RevokeAsked: self._withdrawals.on_revoke,
@@ -227,7 +231,7 @@ class Holder:
 
     def _on_submit(self, client: ClientAccount, message: Submit, now: float, taken: list[Held]) -> None:
         held = client.held.get(message.task)
-        if held is not None and _has_died_before(held, message):
+        if held is not None and held.is_followed_by(message.attempt):
             self._endings.forget(held)
         elif held is not None:
             self._on_submit_again(held, message, now)
@@ -363,9 +367,3 @@ def _is_to_blame(run: int, signalled: int, event: WorkerGone) -> bool:
     Not where that was planned, nor where it was meant to end another run, which had ended by itself just before.
     """
     return run == signalled or not (signalled or event.retired)
-
-
-def _has_died_before(held: Held, message: Submit) -> bool:
-    """Whether the attempt follows one whose worker died: that result is not its own, or one death counts twice."""
-    died = held.result is not None and held.result.status == Status.WORKER_LOST
-    return died and message.attempt > held.attempt

@@ -46,6 +46,14 @@ class EntrustedStarted(NamedTuple):
     seconds: float
 
 
+class EntrustedRetrying(NamedTuple):
+    """Event: an entrusted task has failed, and is tried again in so many seconds."""
+
+    client: bytes
+    task: bytes
+    seconds: float
+
+
 class EntrustedDone(NamedTuple):
     """Event: this node's own owner has settled a task that was entrusted to it."""
 
@@ -125,6 +133,7 @@ HolderEvent: TypeAlias = (
     | ClientUnreachable
     | FunctionsKnown
     | EntrustedStarted
+    | EntrustedRetrying
     | EntrustedDone
     | EntrustedWithdrawn
     | RevokeAsked

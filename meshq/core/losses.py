@@ -91,19 +91,17 @@ class Losses:
         """Take tasks back from a node, to send them out anew; those that must not go again end."""
         again: list[OwnedTask] = []
         for task in tasks:
-            outcome = _last_word(task, now)
+            outcome = last_word(task, now)
             if outcome is not None:
                 self._settle(task, outcome)
                 continue
-            node.take(task)
-            task.node = None
-            task.accepted = task.recalled = False
-            task.state = TaskState.RETRY if task.deaths else TaskState.PENDING
+            node.let_go(task)
+            task.state = TaskState.RETRY if task.deaths or task.retries else TaskState.PENDING
             again.append(task)
         self._router.wait_first(again, now)
 
 
-def _last_word(task: OwnedTask, now: float) -> Outcome | None:
+def last_word(task: OwnedTask, now: float) -> Outcome | None:
     """Return how a task ends that its node no longer has, or None where it may go out again."""
     if task.withdrawing:
         return Outcome(Ending.CANCELLED)
@@ -112,5 +110,5 @@ def _last_word(task: OwnedTask, now: float) -> Outcome | None:
     if task.deaths is not None and len(task.deaths) >= MAX_DEATHS:
         return Outcome(Ending.WORKER_LOST, text="; ".join(task.deaths))
     if has_expired(task, now):
-        return Outcome(Ending.EXPIRED, text="; ".join(task.deaths or ()))
+        return Outcome(Ending.EXPIRED, text=task.story())
     return None

@@ -77,6 +77,7 @@ class OwnedTask:
         "payload",
         "priority",
         "recalled",
+        "retries",
         "revoked",
         "sent_at",
         "serializer",
@@ -105,6 +106,8 @@ class OwnedTask:
         self.options = options
         self.tags = tags
         self.attempt = 0
+        self.retries = 0
+        """How many of its attempts have asked for another one, and got it."""
         self.state = TaskState.PENDING
         self.node: bytes | None = None
         self.priority = DEFAULT_PRIORITY
@@ -124,3 +127,8 @@ class OwnedTask:
         self.revoked = False
         self.deaths: list[str] | None = None
         """What became of each attempt that died while it ran."""
+
+    def story(self) -> str:
+        """Say what became of its attempts so far, as far as they died or failed; "" where none did."""
+        tries = [f"{self.retries} {'try' if self.retries == 1 else 'tries'} that failed"] if self.retries else []
+        return "; ".join([*(self.deaths or ()), *tries])

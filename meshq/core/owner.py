@@ -4,7 +4,8 @@ Rules. The owner keeps each task until its result has arrived, and alone numbers
 send a task gets the next number. The first result wins, whichever attempt it is of; each later one is
 acknowledged and dropped. An attempt that was sent and not answered within a second is sent again, to the same
 node. A node that is lost has its attempts sent elsewhere. Only an attempt that had started is charged when it
-dies, and a task that dies three times is given up. What expires ends here while no node has it.
+dies, and a task that dies three times is given up. A task that has failed and asks for another try waits here
+until it goes out again, to any node. What expires ends here while no node has it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from meshq.core.accounts import NodeAccount, NodeJoined
 from meshq.core.answers import Answers, Handler
+from meshq.core.candidates import Rng
 from meshq.core.discarding import Discarding
 from meshq.core.events import Received, Send
 from meshq.core.losses import MAX_DEATHS, Losses
@@ -27,6 +29,7 @@ from meshq.core.owning import (
     OwnerEvent,
     PurgeAnswered,
     PurgeAsked,
+    RetryPlanned,
     Revoked,
     Settle,
     Submitted,
@@ -35,6 +38,7 @@ from meshq.core.owning import (
 )
 from meshq.core.pace import Means
 from meshq.core.patience import Patience
+from meshq.core.retries import Retries
 from meshq.core.routing import Router
 from meshq.core.schedule import Schedule, submission
 from meshq.core.timers import earliest
@@ -44,7 +48,8 @@ from meshq.protocol.payload import join_payload
 
 __all__ = [
     "MAX_DEATHS", "Leaving", "NodeLost", "NodeReturned", "NodeSuspected", "Owner", "OwnerEffect", "OwnerEvent",
-    "PurgeAnswered", "PurgeAsked", "Revoked", "Settle", "Submitted", "WithdrawAnswered", "WithdrawAsked",
+    "PurgeAnswered", "PurgeAsked", "RetryPlanned", "Revoked", "Settle", "Submitted", "WithdrawAnswered",
+    "WithdrawAsked",
 ]  # fmt: skip
 
 RESEND_S = 1.0
@@ -62,7 +67,7 @@ _ENDING_OF_STATUS: dict[int, Ending] = {
 class Owner:
     """The machine; see the module's rules. ``no_nodes_timeout`` is in seconds."""
 
-    def __init__(self, no_nodes_timeout: float = 30.0, now: float = 0.0) -> None:
+    def __init__(self, no_nodes_timeout: float = 30.0, now: float = 0.0, rng: Rng | None = None) -> None:
         self._means = Means()
         self._router = Router(self._means)
         self._nodes: dict[bytes, NodeAccount] = {}
@@ -73,6 +78,7 @@ class Owner:
         self._patience = Patience(self._nodes, self._settle, no_nodes_timeout, now)
         self._losses = Losses(self._nodes, self._router, self._patience, self._settle, self._effects)
         self._schedule = Schedule(self._tasks, self._settle)
+        self._retries = Retries(self._tasks, self._router, self._settle, self._effects, rng)
         self._discarding = Discarding(self._tasks, self._nodes, self._settle, self._effects)
         self._wanted_back = WantedBack(
             self._tasks, self._nodes, self._losses, self._discarding, self._settle, self._effects
@@ -105,16 +111,17 @@ class Owner:
     def tick(self, now: float) -> list[OwnerEffect]:
         """Do what has become due."""
         self._discarding.tick(now)
+        self._retries.tick(now)
         if self._next_tick is not None and self._next_tick <= now:
             self._review(now)
         return self._finish(now)
 
     def next_deadline(self) -> float | None:
         """Return when ``tick`` is due, or None while there is nothing to wait for."""
-        expiries, purges = self._schedule.timers, self._discarding.timers
-        if not (expiries or purges):
+        expiries, purges, retries = self._schedule.timers, self._discarding.timers, self._retries.timers
+        if not (expiries or purges or retries):
             return self._next_tick  # as mostly, and this is asked for at each turn of a loop
-        return earliest(self._next_tick, expiries.next_deadline(), purges.next_deadline())
+        return earliest(self._next_tick, expiries.next_deadline(), purges.next_deadline(), retries.next_deadline())
 
     # ------------------------------------------------------------------ submit and route
 
@@ -183,6 +190,10 @@ class Owner:
         if result.status == Status.WORKER_LOST:
             if task.node == node.node and task.attempt == result.attempt:
                 self._on_worker_lost(task, node, _text(result), now)
+            return
+        if result.status == Status.RETRY:
+            if task.node == node.node and task.attempt == result.attempt:
+                self._retries.on_result(task, node, result.payload, now)
             return
         if result.seconds > 0.0:  # what was revoked or entrusted says 0; a peer may say anything, NaN too
             self._means.observe(task.function, result.seconds)
@@ -260,6 +271,8 @@ class Owner:
             self._discarding.settled(task, outcome)
         if task.expires_at is not None:
             self._schedule.timers.cancel(task.id)
+        if task.retries:
+            self._retries.timers.cancel(task.id)
 
 
 def _text(result: Result) -> str:

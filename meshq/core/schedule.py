@@ -42,7 +42,7 @@ class Schedule:
         for task_id in self.timers.pop_due(now):
             task = self._tasks[task_id]
             if task.node is None:
-                self._settle(task, Outcome(Ending.EXPIRED))
+                self._settle(task, Outcome(Ending.EXPIRED, text=task.story()))
 
 
 def is_delayed(task: OwnedTask, now: float) -> bool:

@@ -61,7 +61,7 @@ def test_options_that_are_no_nodes_business() -> None:
     assert (made.id, made.tags, made.serializer, made.options) == (one.bytes, {"a"}, "json", None)
 
 
-@pytest.mark.parametrize("wrong", [{"max_retries": 3}, {"retry_for": OSError}, {"delivery": "at-most-once"}])
+@pytest.mark.parametrize("wrong", [{"delivery": "at-most-once"}])
 def test_what_has_no_effect_yet_is_refused(wrong: dict[str, Any]) -> None:
     """Rather than ignored."""
     with pytest.raises(ConfigError, match=f"task option {next(iter(wrong))} has no effect in this version"):
@@ -72,3 +72,26 @@ def test_arguments_that_cannot_travel_are_refused() -> None:
     """Here, not at the node."""
     with pytest.raises(EncodingError):
         make_future(Handler(), "tests.f", (object(),), {}, PLAIN)
+
+
+class Broken(Exception):
+    """An error of a test."""
+
+
+def test_retries_are_sent_where_the_call_has_them_otherwise() -> None:
+    """Nodes know what the function declares; types travel by name."""
+
+    @task(name="tests.flaky", max_retries=5, retry_for=OSError, retry_backoff=0.5)
+    def flaky() -> None: ...
+
+    assert call(flaky.settings).options is None
+    assert call(flaky.options(max_retries=2, retry_jitter=False).settings).options == {
+        "max_retries": 2, "retry_jitter": False,
+    }  # fmt: skip
+    own = f"{Broken.__module__}.Broken"
+    assert call(flaky.options(retry_for=[Broken, OSError]).settings).options == {
+        "retry_for": [own, "builtins.OSError"],
+    }  # fmt: skip
+    assert call(flaky.options(retry_for=(), max_retries=None).settings).options == {
+        "retry_for": [], "max_retries": None,
+    }  # fmt: skip

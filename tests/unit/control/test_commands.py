@@ -276,3 +276,9 @@ def test_results_are_forgotten(node: FakeNode) -> None:
     node.results = {ID: Result(ID, 1, Status.OK, "msgpack", b"")}
     assert node.give("forget", {"tasks": [ID, b"x" * 16]}) == {"ok": 1}
     assert node.results == {}
+
+
+def test_a_task_that_waits_for_its_next_try(node: FakeNode) -> None:
+    """It is in the state RETRY for whoever asks by its id."""
+    node.held = [view(1, state="scheduled", reason="retry")]
+    assert node.give("result", {"tasks": [b"\1" * 16]})["ok"].popitem()[1]["state"] == "RETRY"

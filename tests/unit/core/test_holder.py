@@ -24,7 +24,7 @@ from meshq.core import entrusting
 from meshq.core import holder as module
 from meshq.core.holding import ClientUnreachable, FunctionsKnown, StartRuns
 from meshq.core.work import WorkerReady
-from meshq.protocol.messages import Accepted, Credit, Nack, Parked, Ping, Pong, Started, Submit, Withdrawn
+from meshq.protocol.messages import Accepted, Credit, Nack, Parked, Ping, Pong, Started, Status, Submit, Withdrawn
 
 
 def test_there_and_back() -> None:
@@ -323,3 +323,15 @@ def test_a_new_task_of_an_old_id_is_asked_for_under_a_new_number() -> None:
     talk.say(A, rack(1))
     talk.say(A, submit(1), to(A, Withdrawn(task(1), 1, "unknown")))
     talk.say(A, submit(1, 2), start(run(2, 1, 2)))
+
+
+def test_the_next_try_is_another_run() -> None:
+    """It may come before the acknowledgement of the one before, and is not answered with that one's failure."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    asked = result(1)._replace(status=Status.RETRY)
+    talk.hear(done(1, status=Status.RETRY), to(A, asked))
+    talk.say(A, submit(1), to(A, asked))
+    talk.say(A, submit(1, 2), start(run(2, 1, 2)))
+    talk.say(A, rack(1))
+    talk.hear(done(2), to(A, result(1, 2)))

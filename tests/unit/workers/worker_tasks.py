@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Any
 
-from meshq import SoftTimeLimitExceeded, task
+from meshq import Retry, SoftTimeLimitExceeded, task
 
 _buffer: Any = None
 
@@ -23,6 +23,13 @@ def echo(value: Any = None) -> Any:
 @task
 def fail(text: str) -> None:
     raise ValueError(text)
+
+
+@task(retry_for=OSError)
+def again(delay: float | None) -> None:
+    if delay is not None:
+        raise Retry("not yet", delay=delay)
+    raise ConnectionError("no line")
 
 
 @task
