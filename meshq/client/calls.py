@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from meshq.client.future import Future, TaskHandler
-from meshq.errors import ConfigError, EncodingError
+from meshq.errors import EncodingError
 from meshq.ids import new_task_id, parse_task_id
 from meshq.protocol.codec import serializer
 from meshq.tasks import SHIPPED
 from meshq.tasks.options import PLAIN, TaskOptions, names_of_types
-
-_NOT_YET = ("delivery",)
 
 
 def make_future(
@@ -24,7 +22,7 @@ def make_future(
     detached: bool = False,
     chunked: bool = False,
 ) -> Future[Any]:
-    """Return the future of a call. Raises ``EncodingError``, and ``ConfigError`` for options without effect."""
+    """Return the future of a call. Raises ``EncodingError``."""
     encoding = options.serializer or "msgpack"
     try:
         payload = serializer(encoding).dumps_call(args, kwargs)
@@ -37,16 +35,9 @@ def make_future(
     if chunked:
         task.options = {"chunk": True}
     if options is not PLAIN and options != PLAIN:
-        _check(options)
         task.tags = frozenset(options.tags)
         task.options = {**(task.options or {}), **_to_wire(options)} or None
     return task
-
-
-def _check(options: TaskOptions) -> None:
-    for key in _NOT_YET:
-        if getattr(options, key) != getattr(PLAIN, key):
-            raise ConfigError(f"task option {key} has no effect in this version of meshq: leave it out")
 
 
 def _check_shipped(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -71,4 +62,6 @@ def _to_wire(options: TaskOptions) -> dict[str, Any]:
         wire["expires"] = options.expires
     if options.priority is not None:
         wire["priority"] = options.priority
+    if options.delivery == "at-most-once":
+        wire["once"] = True
     return wire

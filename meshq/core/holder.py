@@ -4,7 +4,8 @@ Rules. An attempt is known by (client, task, attempt) and runs once, however oft
 served in turn, so that the million tasks of one do not hold up the one task of another. A result is kept and
 sent again until the client acknowledges it. RESULT stands for ACCEPTED and STARTED too; those are sent of their
 own only where 10 ms have passed without it. A worker that dies takes with it only the run that it had started:
-that one is reported as lost, the others go to the next worker.
+that one is reported as lost, the others go to the next worker. What must not run twice never goes again once a
+worker has started it.
 """
 
 from __future__ import annotations
@@ -199,6 +200,8 @@ class Holder:
         if self._dispatch.alarms:
             self._parking.tick(now)  # what has expired while the node was late must not start any more
         starts = self._dispatch.fill(now)
+        if self._dispatch.begun:
+            self._say_begun()
         self._limits.watch(now)
         effects = [*self._effects, *starts, *self._reports.flush(), *self._recalls.answered()]
         self._effects.clear()
@@ -206,6 +209,11 @@ class Holder:
             self._drained = True
             effects.append(Drained())
         return effects
+
+    def _say_begun(self) -> None:
+        for held in self._dispatch.begun:
+            self._reports.say(held.client, Started(held.task, held.attempt))
+        self._dispatch.begun.clear()
 
     # ------------------------------------------------------------------ what clients say
 
@@ -328,7 +336,9 @@ class Holder:
         signalled, slot.signalled = slot.signalled, 0
         again: list[Held] = []
         for held in self._dispatch.vacate(event.slot):
-            if held.run == event.started and _is_to_blame(held.run, signalled, event):
+            if _may_have_run(held, event) or (
+                held.run == event.started and _is_to_blame(held.run, signalled, event)
+            ):
                 self._end_with_worker(held, event, now)
             elif held.intent is Intent.WITHDRAW or held.intent is Intent.REVOKE:
                 self._withdrawals.drop(held, now)
@@ -359,6 +369,11 @@ class Holder:
             client.queue or client.unfinished or (client.connected and client.unacknowledged)
             for client in self._accounts.values()
         )
+
+
+def _may_have_run(held: Held, event: WorkerGone) -> bool:
+    """Whether a run that must not be repeated had started; those before the last have ended, unheard."""
+    return held.terms is not None and held.terms.once and held.run <= event.started
 
 
 def _is_to_blame(run: int, signalled: int, event: WorkerGone) -> bool:

@@ -69,11 +69,15 @@ class Losses:
         if node is None or node.lost_at is not None:
             return
         node.lost_at = self._patience.node_seen_at = now
+        moved = {task.id: task.attempt for task in node.in_flight.values() if task.once}
         for task in list(node.in_flight.values()):
-            if event.died and task.state is TaskState.STARTED:
-                self.charge(task, node, f"the node was lost ({event.reason})", now)
+            story = f"the node was lost ({event.reason})"
+            if task.once:
+                self.give_up(task, node, story)
+            elif event.died and task.state is TaskState.STARTED:
+                self.charge(task, node, story, now)
         again = list(node.in_flight.values())
-        node.moved = {task.id: task.attempt for task in again}
+        node.moved = moved | {task.id: task.attempt for task in again}
         self.wait_again(node, again, now)
 
     def forget(self, now: float) -> None:
@@ -82,8 +86,16 @@ class Losses:
             if node.lost_at is not None and now - node.lost_at > _FORGET_S:
                 del self._nodes[node.node]
 
+    def give_up(self, task: OwnedTask, node: NodeAccount, story: str) -> None:
+        """End a task that may have run, and must not run twice."""
+        ending = Ending.REVOKED if task.revoked else Ending.LOST
+        self._settle(task, Outcome(ending, text=f"attempt {task.attempt} on {node.name}: {story}"))
+
     def charge(self, task: OwnedTask, node: NodeAccount, story: str, now: float) -> None:
         """Charge a death under the task, and try again while it may."""
+        if task.once:
+            self.give_up(task, node, story)
+            return
         task.deaths = [*(task.deaths or ()), f"attempt {task.attempt} on {node.name}: {story}"]
         self.wait_again(node, [task], now)
 

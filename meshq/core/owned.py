@@ -32,6 +32,8 @@ class Ending(Enum):
     EXPIRED = "expired"
     TIME_LIMIT = "time limit"
     WORKER_LOST = "worker lost"
+    LOST = "lost"
+    """It may have run, and must not run twice."""
     UNKNOWN_TASK = "unknown task"
     NO_NODES = "no nodes"
     CANCELLED = "cancelled"
@@ -44,6 +46,7 @@ STATE_OF_ENDING = {
     Ending.EXPIRED: TaskState.EXPIRED,
     Ending.TIME_LIMIT: TaskState.FAILURE,
     Ending.WORKER_LOST: TaskState.LOST,
+    Ending.LOST: TaskState.LOST,
     Ending.UNKNOWN_TASK: TaskState.FAILURE,
     Ending.NO_NODES: TaskState.FAILURE,
     Ending.CANCELLED: TaskState.REVOKED,
@@ -72,6 +75,7 @@ class OwnedTask:
         "function",
         "id",
         "node",
+        "once",
         "options",
         "parked",
         "payload",
@@ -110,6 +114,8 @@ class OwnedTask:
         """How many of its attempts have asked for another one, and got it."""
         self.state = TaskState.PENDING
         self.node: bytes | None = None
+        self.once = False
+        """Whether it must never run a second time: it goes out again only if it provably has not started."""
         self.priority = DEFAULT_PRIORITY
         """0 to 9; the highest goes first."""
         self.due_at: float | None = None

@@ -5,7 +5,8 @@ send a task gets the next number. The first result wins, whichever attempt it is
 acknowledged and dropped. An attempt that was sent and not answered within a second is sent again, to the same
 node. A node that is lost has its attempts sent elsewhere. Only an attempt that had started is charged when it
 dies, and a task that dies three times is given up. A task that has failed and asks for another try waits here
-until it goes out again, to any node. What expires ends here while no node has it.
+until it goes out again, to any node. What expires ends here while no node has it. A task that must not run twice
+goes out again only if it provably has not started, or has asked for that itself; else it ends as lost.
 """
 
 from __future__ import annotations
@@ -208,7 +209,7 @@ class Owner:
     def _on_worker_lost(self, task: OwnedTask, node: NodeAccount, story: str, now: float) -> None:
         if task.detached:
             # The node that took it over has tried it as often as it may.
-            self._settle(task, Outcome(Ending.WORKER_LOST, text=story))
+            self._settle(task, Outcome(Ending.LOST if task.once else Ending.WORKER_LOST, text=story))
         else:
             self._losses.charge(task, node, story, now)
 

@@ -29,6 +29,7 @@ class Schedule:
         terms = read_terms(task.options or {})
         if terms is None:
             return
+        task.once = terms.once
         if terms.priority is not None:
             task.priority = terms.priority
         if terms.countdown_s:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 DEFAULT_PRIORITY = 5
 _FAR_S = 1e9
 """Longer than any node runs; larger durations count as this."""
-_ACT_HERE = frozenset({"countdown", "expires", "priority", "rate_limit", "soft_time_limit", "time_limit"})
+_ACT_HERE = frozenset({"countdown", "expires", "once", "priority", "rate_limit", "soft_time_limit", "time_limit"})
 _FOR_THE_WORKER = {"chunk", "ignore_result", "max_retries", "retry_for", "retry_backoff", "retry_jitter"}
 _KNOWN = _ACT_HERE | _FOR_THE_WORKER
 _PLAIN = frozenset({int, float, bool, type(None)})
@@ -34,7 +34,8 @@ class Terms:
     """
 
     __slots__ = (
-        "bucket", "countdown_s", "expires_at", "expires_s", "hard_limit", "number", "overtaken", "priority",
+        "bucket", "countdown_s", "expires_at", "expires_s", "hard_limit", "number", "once", "overtaken",
+        "priority",
         "rate", "soft_limit", "start_at",
     )  # fmt: skip
 
@@ -45,6 +46,8 @@ class Terms:
         self.rate = _rate(options["rate_limit"]) if "rate_limit" in options else None
         self.soft_limit = _limit(options, "soft_time_limit")
         self.hard_limit = _limit(options, "time_limit")
+        self.once = options.get("once") is True
+        """Whether it must never run a second time, even where nothing has come of the first."""
         self.start_at = -inf
         self.expires_at = inf
         self.bucket: Bucket | None = None

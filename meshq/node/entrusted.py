@@ -45,6 +45,7 @@ _STATUS = {
     Ending.REVOKED: Status.REVOKED,
     Ending.EXPIRED: Status.EXPIRED,
     Ending.TIME_LIMIT: Status.TIME_LIMIT,
+    Ending.LOST: Status.WORKER_LOST,
 }
 
 
@@ -137,7 +138,9 @@ class Entrusted:
         if outcome.ending is Ending.CANCELLED:
             return  # it was withdrawn: the answer to that, which follows, tells the holder
         status, serializer, payload = _STATUS.get(outcome.ending), outcome.serializer, outcome.payload
-        if status is None:
+        if status is Status.WORKER_LOST:
+            payload = outcome.text.encode()
+        elif status is None:
             # The client must not try again what has been tried as often as it may be.
             status, serializer, payload = Status.FAILURE, "msgpack", dump_failure(error_of(task, outcome))
         for client in self._clients.pop(task.id):

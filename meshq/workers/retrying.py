@@ -35,7 +35,9 @@ def retry_of(
 
 def _most(options: Mapping[str, Any]) -> int:
     most = options.get("max_retries")
-    return most if type(most) is int else MOST
+    if type(most) is int:
+        return most
+    return 0 if options.get("once") else MOST  # what must not run twice is repeated only where that is said
 
 
 def _is_among(names: Any, error: BaseException) -> bool:

@@ -10,7 +10,7 @@ from client_harness import Handler
 
 from meshq.client.calls import make_future
 from meshq.core.owned import OwnedTask
-from meshq.errors import ConfigError, EncodingError
+from meshq.errors import EncodingError
 from meshq.tasks import TaskOptions, task
 from meshq.tasks.options import PLAIN
 
@@ -61,11 +61,10 @@ def test_options_that_are_no_nodes_business() -> None:
     assert (made.id, made.tags, made.serializer, made.options) == (one.bytes, {"a"}, "json", None)
 
 
-@pytest.mark.parametrize("wrong", [{"delivery": "at-most-once"}])
-def test_what_has_no_effect_yet_is_refused(wrong: dict[str, Any]) -> None:
-    """Rather than ignored."""
-    with pytest.raises(ConfigError, match=f"task option {next(iter(wrong))} has no effect in this version"):
-        call(TaskOptions().changed(wrong))
+def test_at_most_once_is_told_to_the_node_and_kept_by_the_owner() -> None:
+    """Whether the function declares it or the call does; the other way of delivery is nothing to tell."""
+    assert call(TaskOptions().changed({"delivery": "at-most-once"})).options == {"once": True}
+    assert call(TaskOptions().changed({"delivery": "at-least-once"})).options is None
 
 
 def test_arguments_that_cannot_travel_are_refused() -> None:

@@ -609,3 +609,11 @@ def test_a_task_that_asks_for_another_try_waits_for_it(talk: Conversation, task:
     talk.expect(send(submit(task, 2)))
     talk.say(said(result(task, 2)))
     talk.expect(send(rack(task, 2)), settle(task))
+
+
+def test_a_detached_task_that_may_have_run_is_lost(talk: Conversation) -> None:
+    """The node that took it over says that its worker died, and it must not run twice."""
+    task = make_task(detached=True, options={"once": True})
+    start(talk, task)
+    talk.say(said(lost(task, 1)))
+    talk.expect(send(rack(task)), settle(task, Outcome(Ending.LOST, text="killed by signal 9")))

@@ -9,6 +9,7 @@ from owner_words import (
     A,
     B,
     joined,
+    make_task,
     make_tasks,
     rack,
     result,
@@ -145,3 +146,18 @@ def test_what_waits_at_a_busy_node_is_called_back_for_an_idle_one() -> None:
     talk.wait(0.4)
     talk.expect(send(Withdraw(tasks[1].id, 1)))
     talk.end()
+
+
+def test_what_must_not_run_twice_and_is_unknown(talk: Conversation) -> None:
+    """Its node has let go of it for good where it was asked to; else it may have run there, and been forgotten."""
+    asked, forgotten = (make_task(number, options={"once": True}) for number in (1, 2))
+    talk.say(joined())
+    talk.say(Submitted([asked, forgotten]))
+    talk.take()
+    talk.say(WithdrawAsked([asked.id]))
+    talk.take()
+    talk.say(said(Withdrawn(asked.id, 1, "unknown")))
+    talk.expect(WithdrawAnswered(asked.id, True), settle(asked, CANCELLED))
+    talk.say(said(Withdrawn(forgotten.id, 1, "unknown")))
+    story = "attempt 1 on node@a: the node knows nothing of it any more"
+    talk.expect(settle(forgotten, Outcome(Ending.LOST, text=story)))

@@ -185,3 +185,13 @@ def test_a_task_that_asks_for_another_try_gets_it(told: Told) -> None:
     assert told.events() == [Received(OWN, [_submit(2)])]
     told.say(Result(TASK, 2, Status.RETRY, "msgpack", dump_retry(asked)))
     assert EntrustedDone(A, TASK, Status.FAILURE, "msgpack", b"failure") in told.events()
+
+
+def test_a_task_that_may_have_run_is_lost_to_its_client(told: Told) -> None:
+    """With the story, and not as a failure of its own."""
+    told.say(Result(TASK, 1, Status.OK, "msgpack", b"42"))
+    told.events()
+    told.entrusted.take_over(Entrust(A, TASK, "f", "msgpack", b"args", {"once": True}), 0.0)
+    told.say(Result(TASK, 2, Status.WORKER_LOST, "", b"killed by signal 9"))
+    story = b"attempt 2 on node@h: killed by signal 9"
+    assert EntrustedDone(A, TASK, Status.WORKER_LOST, "", story) in told.events()

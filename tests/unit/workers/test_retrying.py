@@ -84,3 +84,10 @@ def test_a_worker_asks(node: Node) -> None:
     failure = load_failure(said.failure)
     assert (type(failure), str(failure)) == (ConnectionError, "no line")
     assert "in again" in str(failure.__cause__)
+
+
+def test_what_must_not_run_twice_is_tried_again_only_where_that_is_said() -> None:
+    """A number of retries says it, and types alone do not."""
+    once = {"once": True}
+    assert asked(OSError(), OS_ERROR, once) == RetryAsked(b"", None, 0, 1.0, True)
+    assert asked(OSError(), {**OS_ERROR, "max_retries": 2}, once) == RetryAsked(b"", None, 2, 1.0, True)

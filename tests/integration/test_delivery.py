@@ -1,0 +1,111 @@
+"""Delivery at most once, on real nodes and workers that die."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import flaky
+import pytest
+from mesh_harness import NodeProcess, Stage, wait_until
+
+from meshq import AsyncResult, Mesh, TaskLost
+
+once = flaky.note.options(delivery="at-most-once")
+
+
+def starts(path: Path) -> list[str]:
+    """Return where a task has started, each time."""
+    return path.read_text().split() if path.exists() else []
+
+
+def start(stage: Stage) -> NodeProcess:
+    """Start a node with one slot."""
+    return stage.start("flaky", "work", slots=1)
+
+
+def is_lost(future: Any) -> None:
+    """Wait for a task's end, which must be that it may have run."""
+    with pytest.raises(TaskLost, match="must not run twice") as caught:
+        future.result(20)
+    assert caught.value.maybe_executed
+    assert future.state == "LOST"
+
+
+def test_a_node_is_killed_under_it(stage: Stage, tmp_path: Path) -> None:
+    """It is lost, though another node could run it, and so is what was queued behind it; other tasks go on."""
+    first = start(stage)
+    mesh = stage.client()
+    paths = [tmp_path / str(number) for number in range(4)]
+    futures: list[Any] = [mesh.submit(once, str(paths[0]), 60.0)]
+    futures.append(mesh.submit(once, str(paths[1]), 0.0))
+    other = mesh.submit(flaky.note, str(paths[2]), 0.0)
+    wait_until(lambda: starts(paths[0]) and futures[1].state == "QUEUED")
+    assert futures[0].state == "STARTED"
+    start(stage)
+    mesh.wait_for_nodes(2)
+    first.kill()
+    for future in futures:
+        is_lost(future)
+    assert other.result(20) == 1
+    assert mesh.submit(once, str(paths[3]), 0.0).result(20) == 1
+    assert [len(starts(path)) for path in paths] == [1, 0, 1, 1]
+
+
+def test_a_worker_is_killed_under_it(stage: Stage, tmp_path: Path) -> None:
+    """It is lost; what waited behind it never started, and runs on the next worker."""
+    node = start(stage)
+    mesh = stage.client()
+    paths = [tmp_path / "first", tmp_path / "second"]
+    first: Any = mesh.submit(once, str(paths[0]), 60.0)
+    second = mesh.submit(once, str(paths[1]), 0.0)
+    wait_until(lambda: starts(paths[0]))
+    for pid in node.workers():
+        os.kill(pid, signal.SIGKILL)
+    is_lost(first)
+    assert second.result(20) == 1
+    assert [len(starts(path)) for path in paths] == [1, 1]
+
+
+def test_a_detached_task(stage: Stage, tmp_path: Path) -> None:
+    """Its worker dies under it at the node that owns it: it is lost for whoever asks."""
+    node = start(stage)
+    mesh = stage.client()
+    path = tmp_path / "starts"
+    result = mesh.delay(once, str(path), 60.0)
+    wait_until(lambda: starts(path))
+    for pid in node.workers():
+        os.kill(pid, signal.SIGKILL)
+    with pytest.raises(TaskLost):
+        result.get(timeout=20)
+    assert result.state == "LOST"
+    other: Mesh = stage.client()
+    wait_until(lambda: AsyncResult(result.id, other).state == "LOST")
+    assert len(starts(path)) == 1
+
+
+def test_what_a_draining_node_hands_back_runs_elsewhere(stage: Stage, tmp_path: Path) -> None:
+    """It never started there, and the node says so."""
+    first = start(stage)
+    mesh = stage.client()
+    paths = [tmp_path / "first", tmp_path / "second"]
+    running = mesh.submit(once, str(paths[0]), 1.0)
+    waiting = mesh.submit(once, str(paths[1]), 0.0)
+    wait_until(lambda: starts(paths[0]))
+    start(stage)
+    first.send(signal.SIGTERM)
+    assert (waiting.result(20), running.result(20)) == (1, 1)
+    assert (starts(paths[0]), starts(paths[1])) == (["a"], ["b"])
+
+
+def test_a_failure_is_tried_again_only_where_that_is_said(stage: Stage, tmp_path: Path) -> None:
+    """A number of retries says so: an attempt that has failed has ended."""
+    start(stage)
+    mesh = stage.client()
+    careful = flaky.connect.options(delivery="at-most-once")
+    with pytest.raises(ConnectionError):
+        mesh.submit(careful, str(tmp_path / "first"), 1).result(20)
+    assert len(starts(tmp_path / "first")) == 1
+    assert mesh.submit(careful.options(max_retries=2), str(tmp_path / "second"), 1).result(20) == "a"
