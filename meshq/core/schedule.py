@@ -61,6 +61,8 @@ def submission(task: OwnedTask, now: float) -> Submit:
     options = task.options
     if task.due_at is not None or task.expires_at is not None:
         options = _left(task, now)
+    if task.retries:
+        options = {**(options or {}), "retries": task.retries}
     return Submit(task.id, task.attempt, task.function, task.serializer, task.payload, task.detached, options)
 
 

@@ -16,7 +16,15 @@ DEFAULT_PRIORITY = 5
 _FAR_S = 1e9
 """Longer than any node runs; larger durations count as this."""
 _ACT_HERE = frozenset({"countdown", "expires", "once", "priority", "rate_limit", "soft_time_limit", "time_limit"})
-_FOR_THE_WORKER = {"chunk", "ignore_result", "max_retries", "retry_for", "retry_backoff", "retry_jitter"}
+_FOR_THE_WORKER = {
+    "chunk",
+    "ignore_result",
+    "max_retries",
+    "retry_for",
+    "retry_backoff",
+    "retry_jitter",
+    "retries",
+}
 _KNOWN = _ACT_HERE | _FOR_THE_WORKER
 _PLAIN = frozenset({int, float, bool, type(None)})
 _LONGEST_TEXT = 64

@@ -119,3 +119,11 @@ def test_retries_go_on_elsewhere(stage: Stage, tmp_path: Path) -> None:
     first.kill()
     assert future.result(20) == 2
     assert starts(path) == ["a", "b"]
+
+
+def test_a_task_knows_itself(mesh: Mesh, shaky: Stage, tmp_path: Path) -> None:
+    """Which attempt it is, how often it has failed, where it runs, and how long it still may."""
+    future = mesh.submit(flaky.me, str(tmp_path / "starts"))
+    *said, remaining = future.result(20)
+    assert said == [future.task_id, "flaky.me", 2, 1, shaky.nodes[0].name]
+    assert 25 < remaining <= 30

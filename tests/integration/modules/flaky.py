@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
-from meshq import Retry, task
+from meshq import Retry, current_task, task
 
 
 def starts(path: str) -> int:
@@ -49,3 +50,12 @@ def note(path: str, seconds: float) -> int:
     count = starts(path)
     time.sleep(seconds)
     return count
+
+
+@task(retry_for=(ConnectionError,), retry_backoff=0, time_limit=30)
+def me(path: str) -> list[Any]:
+    """Fail once, then tell what it knows of itself."""
+    own = current_task()
+    if starts(path) == 1 or own is None:
+        raise ConnectionError
+    return [own.id, own.name, own.attempt, own.retries, own.node, own.remaining]

@@ -606,7 +606,7 @@ def test_a_task_that_asks_for_another_try_waits_for_it(talk: Conversation, task:
     talk.say(said(asked))
     talk.expect(send(rack(task)))
     talk.wait(3.0)
-    talk.expect(send(submit(task, 2)))
+    talk.expect(send(submit(task, 2)._replace(options={"retries": 1})))
     talk.say(said(result(task, 2)))
     talk.expect(send(rack(task, 2)), settle(task))
 

@@ -129,3 +129,10 @@ def test_a_task_that_must_not_run_twice(talk: Conversation) -> None:
     talk.say(Submitted([task]))
     talk.expect(send(submit(task)))
     assert task.once
+
+
+def test_a_further_try_says_how_many_there_were() -> None:
+    """Beside what the call has of options."""
+    task = scheduled(expires=5.0)
+    task.retries = 2
+    assert submission(task, 1.0).options == {"expires": 4.0, "retries": 2}

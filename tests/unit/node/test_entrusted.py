@@ -182,7 +182,7 @@ def test_a_task_that_asks_for_another_try_gets_it(told: Told) -> None:
     told.say(Result(TASK, 1, Status.RETRY, "msgpack", dump_retry(asked)))
     assert told.events() == [EntrustedRetrying(A, TASK, 2.0), Received(OWN, [Rack(TASK, 1)])]
     told.entrusted.tick(2.0)
-    assert told.events() == [Received(OWN, [_submit(2)])]
+    assert told.events() == [Received(OWN, [_submit(2)._replace(options={"retries": 1})])]
     told.say(Result(TASK, 2, Status.RETRY, "msgpack", dump_retry(asked)))
     assert EntrustedDone(A, TASK, Status.FAILURE, "msgpack", b"failure") in told.events()
 

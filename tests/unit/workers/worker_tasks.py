@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Any
 
-from meshq import Retry, SoftTimeLimitExceeded, task
+from meshq import Retry, SoftTimeLimitExceeded, current_task, task
 
 _buffer: Any = None
 
@@ -30,6 +30,25 @@ def again(delay: float | None) -> None:
     if delay is not None:
         raise Retry("not yet", delay=delay)
     raise ConnectionError("no line")
+
+
+@task(time_limit=60)
+def who(threaded: bool = False) -> Any:
+    told: list[Any] = []
+
+    def tell() -> None:
+        me = current_task()
+        assert me is not None
+        left = me.remaining
+        told.extend((me.id, me.name, me.attempt, me.retries, me.node, left is not None and 59 < left <= 60))
+
+    if threaded:
+        thread = threading.Thread(target=tell)
+        thread.start()
+        thread.join()
+    else:
+        tell()
+    return told
 
 
 @task
