@@ -6,7 +6,7 @@ from typing import Any
 
 from meshq.client.future import Future, TaskHandler
 from meshq.errors import EncodingError
-from meshq.ids import new_task_id, parse_task_id
+from meshq.ids import keyed_task_id, new_task_id, parse_task_id
 from meshq.protocol.codec import serializer
 from meshq.tasks import SHIPPED
 from meshq.tasks.options import PLAIN, TaskOptions, names_of_types
@@ -30,7 +30,7 @@ def make_future(
         if name == SHIPPED and args and not chunked:
             _check_shipped(args, kwargs)
         raise
-    task_id = new_task_id() if options.task_id is None else parse_task_id(options.task_id)
+    task_id = new_task_id() if options is PLAIN else _task_id(name, options)
     task: Future[Any] = Future(handler, task_id, name, encoding, payload, detached=detached)
     if chunked:
         task.options = {"chunk": True}
@@ -38,6 +38,12 @@ def make_future(
         task.tags = frozenset(options.tags)
         task.options = {**(task.options or {}), **_to_wire(options)} or None
     return task
+
+
+def _task_id(name: str, options: TaskOptions) -> bytes:
+    if options.idempotency_key is not None:
+        return keyed_task_id(name, options.idempotency_key)
+    return new_task_id() if options.task_id is None else parse_task_id(options.task_id)
 
 
 def _check_shipped(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -64,4 +70,6 @@ def _to_wire(options: TaskOptions) -> dict[str, Any]:
         wire["priority"] = options.priority
     if options.delivery == "at-most-once":
         wire["once"] = True
+    if options.idempotency_key is not None:
+        wire["key"] = True
     return wire

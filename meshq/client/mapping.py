@@ -18,6 +18,7 @@ from meshq.client.future import Future
 from meshq.core.pace import MAX_CREDIT
 from meshq.errors import ConfigError, EncodingError, RemoteProtocolError
 from meshq.protocol.failures import load_failure
+from meshq.tasks import TaskOptions
 
 AHEAD = 2 * MAX_CREDIT
 """Items submitted and not yet consumed: twice what a node takes at most."""
@@ -40,6 +41,12 @@ def check_seconds(what: str, value: object) -> None:
     """Raise ``ConfigError`` for what is not a number of seconds."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
         raise ConfigError(f"{what} must be a number of seconds, 0 or more (got {value!r})")
+
+
+def check_keyless(what: str, options: TaskOptions) -> None:
+    """Raise ``ConfigError`` for an idempotency key, which would make all calls one task."""
+    if options.idempotency_key is not None:
+        raise ConfigError(f"{what}: an idempotency_key is for one call, as calls with the same key are one task")
 
 
 class Mapping(Iterator[Any]):

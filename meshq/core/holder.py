@@ -70,6 +70,8 @@ from meshq.protocol.messages import (
 
 # A client keeps to its credit, and acknowledges; one that does not is refused before it fills our memory.
 _MAX_KEPT = 2 * MAX_CREDIT
+CHUNKS = "msgpack"
+"""The serializer in which some results come, whatever was asked for."""
 
 
 class Holder:
@@ -260,11 +262,21 @@ class Holder:
             self._limits.notice(held.terms)
         if self._revocations.contains(message.task, now):
             self._reports.finished(held, Status.REVOKED, "", b"", 0.0, now)
+        elif held.terms is not None and held.terms.is_keyed and self._answer_by_key(held, now):
+            pass
         elif message.detached:
             self._entrusting.take(held, now)
         elif not self._parking.take(held, now):
             self._dispatch.queue(held)
             taken.append(held)
+
+    def _answer_by_key(self, held: Held, now: float) -> bool:
+        """End an attempt with the value that another task with its key has had here, if that is kept."""
+        known = self.survey.result(held.task, now)
+        if known is None or known.status != Status.OK or known.serializer not in (held.serializer, CHUNKS):
+            return False
+        self._reports.finished(held, Status.OK, known.serializer, known.payload, 0.0, now)
+        return True
 
     def _on_submit_again(self, held: Held, message: Submit, now: float) -> None:
         """Answer a copy; a later attempt of what is here already goes on under its new number."""

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 DEFAULT_PRIORITY = 5
 _FAR_S = 1e9
 """Longer than any node runs; larger durations count as this."""
-_ACT_HERE = frozenset({"countdown", "expires", "once", "priority", "rate_limit", "soft_time_limit", "time_limit"})
+_ACT_HERE = frozenset(
+    {"countdown", "expires", "key", "once", "priority", "rate_limit", "soft_time_limit", "time_limit"}
+)
 _FOR_THE_WORKER = {
     "chunk",
     "ignore_result",
@@ -42,7 +44,8 @@ class Terms:
     """
 
     __slots__ = (
-        "bucket", "countdown_s", "expires_at", "expires_s", "hard_limit", "number", "once", "overtaken",
+        "bucket", "countdown_s", "expires_at", "expires_s", "hard_limit", "is_keyed", "number", "once",
+        "overtaken",
         "priority",
         "rate", "soft_limit", "start_at",
     )  # fmt: skip
@@ -56,6 +59,8 @@ class Terms:
         self.hard_limit = _limit(options, "time_limit")
         self.once = options.get("once") is True
         """Whether it must never run a second time, even where nothing has come of the first."""
+        self.is_keyed = options.get("key") is True
+        """Whether its id stands for a key: what the id has had as a value, whoever has asked for it, is its own."""
         self.start_at = -inf
         self.expires_at = inf
         self.bucket: Bucket | None = None

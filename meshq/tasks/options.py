@@ -40,17 +40,19 @@ if TYPE_CHECKING:
 
         countdown: float | None
         task_id: str | uuid.UUID | None
+        idempotency_key: str | None
 
 
 DELIVERIES = ("at-least-once", "at-most-once")
 PRIORITIES = range(10)
 MAX_TYPES = 16
 """Types in ``retry_for``: they travel with calls that have them otherwise than the function."""
+LONGEST_KEY = 1_000
 _LARGEST = sys.float_info.max
 """A whole number beyond is no float any more."""
 _UNIT_S = {"s": 1, "m": 60, "h": 3600}
-_PER_CALL = ("countdown", "task_id")
-_NOT_SENT = ("name", "bind", "task_id", "overrides")
+_PER_CALL = ("countdown", "task_id", "idempotency_key")
+_NOT_SENT = ("name", "bind", "task_id", "idempotency_key", "overrides")
 _KNOWN_TO_NODES = (
     "soft_time_limit", "time_limit", "rate_limit", "ignore_result",
     "max_retries", "retry_for", "retry_backoff", "retry_jitter",
@@ -85,6 +87,8 @@ class TaskOptions(NamedTuple):
     ignore_result: bool = False
     serializer: str | None = None
     task_id: str | None = None
+    idempotency_key: str | None = None
+    """Calls of a function with the same key are one task."""
     overrides: tuple[str, ...] = ()
     """No option: which of those that nodes know of the function are other for this call."""
 
@@ -102,6 +106,8 @@ class TaskOptions(NamedTuple):
             raise ConfigError(
                 f"task option soft_time_limit ({soft:g} s) must not be above time_limit ({hard:g} s)"
             )
+        if options.task_id is not None and options.idempotency_key is not None:
+            raise ConfigError("task options task_id and idempotency_key exclude each other: the key makes the id")
         countdown, expires = options.countdown, options.expires
         if countdown is not None and expires is not None and countdown > 0 and expires <= countdown:
             raise ConfigError(
@@ -232,6 +238,12 @@ def _delivery(value: Any) -> str:
     return str(value)
 
 
+def _key(value: Any) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_KEY:
+        raise ValueError(f"a text of 1 to {LONGEST_KEY} characters")
+    return value
+
+
 def _word(value: Any) -> str:
     if not isinstance(value, str) or not value.isidentifier():
         raise ValueError("the name of a serializer, such as 'msgpack'")
@@ -255,5 +267,6 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "delivery": _delivery,
     "ignore_result": _flag,
     "serializer": _word,
+    "idempotency_key": _key,
     "task_id": lambda value: format_id(parse_task_id(value)),
 }

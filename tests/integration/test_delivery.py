@@ -11,7 +11,7 @@ import flaky
 import pytest
 from mesh_harness import NodeProcess, Stage, wait_until
 
-from meshq import AsyncResult, Mesh, TaskLost
+from meshq import AsyncResult, ConfigError, Mesh, TaskLost
 
 once = flaky.note.options(delivery="at-most-once")
 
@@ -109,3 +109,21 @@ def test_a_failure_is_tried_again_only_where_that_is_said(stage: Stage, tmp_path
         mesh.submit(careful, str(tmp_path / "first"), 1).result(20)
     assert len(starts(tmp_path / "first")) == 1
     assert mesh.submit(careful.options(max_retries=2), str(tmp_path / "second"), 1).result(20) == "a"
+
+
+def test_calls_with_one_key_are_one_task(stage: Stage, tmp_path: Path) -> None:
+    """In one process for certain; in another as long as the node that is asked keeps the result."""
+    start(stage)
+    mesh, other = stage.client(), stage.client()
+    path = tmp_path / "starts"
+    keyed = flaky.note.options(idempotency_key="invoice 7")
+    first = mesh.submit(keyed, str(path), 0.2)
+    assert mesh.submit(keyed, str(path), 0.2) is first
+    assert first.result(20) == 1
+    assert mesh.submit(keyed, str(path), 0.2) is first
+    assert other.submit(keyed, str(path), 0.2).result(20) == 1
+    assert other.submit(flaky.note.options(idempotency_key="invoice 8"), str(path), 0.0).result(20) == 2
+    with pytest.raises(ConfigError, match="for one call"):
+        mesh.map(keyed, [str(path)], [0.0])
+    with pytest.raises(ConfigError, match="for one call"):
+        mesh.dmap(keyed, [[str(path), 0.0]])

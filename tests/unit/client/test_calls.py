@@ -11,6 +11,7 @@ from client_harness import Handler
 from meshq.client.calls import make_future
 from meshq.core.owned import OwnedTask
 from meshq.errors import EncodingError
+from meshq.ids import keyed_task_id
 from meshq.tasks import TaskOptions, task
 from meshq.tasks.options import PLAIN
 
@@ -94,3 +95,12 @@ def test_retries_are_sent_where_the_call_has_them_otherwise() -> None:
     assert call(flaky.options(retry_for=(), max_retries=None).settings).options == {
         "retry_for": [], "max_retries": None,
     }  # fmt: skip
+
+
+def test_the_key_of_a_call_makes_its_id() -> None:
+    """The same in each process, and another for another function."""
+    options = TaskOptions().changed({"idempotency_key": "invoice 7"})
+    made = call(options)
+    assert (made.id, made.options) == (keyed_task_id("tests.f", "invoice 7"), {"key": True})
+    assert made.id.hex() == "aaeb1e7f88cdd3770b8dc3ea372c6622"
+    assert make_future(Handler(), "tests.g", (), {}, options).id != made.id

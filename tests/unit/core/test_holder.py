@@ -23,8 +23,20 @@ from holder_conversation import (
 from meshq.core import entrusting
 from meshq.core import holder as module
 from meshq.core.holding import ClientUnreachable, FunctionsKnown, StartRuns
-from meshq.core.work import WorkerReady
-from meshq.protocol.messages import Accepted, Credit, Nack, Parked, Ping, Pong, Started, Status, Submit, Withdrawn
+from meshq.core.work import Done, WorkerDone, WorkerReady
+from meshq.protocol.messages import (
+    Accepted,
+    Credit,
+    Nack,
+    Parked,
+    Ping,
+    Pong,
+    Result,
+    Started,
+    Status,
+    Submit,
+    Withdrawn,
+)
 
 
 def test_there_and_back() -> None:
@@ -335,3 +347,31 @@ def test_the_next_try_is_another_run() -> None:
     talk.say(A, submit(1, 2), start(run(2, 1, 2)))
     talk.say(A, rack(1))
     talk.hear(done(2), to(A, result(1, 2)))
+
+
+def test_a_key_s_result_is_answered_with() -> None:
+    """That of another client, kept or not yet acknowledged there; what has failed is run again."""
+    talk = Conversation(clients=(A, B))
+    talk.say(A, submit(1, key=True), start(run(1, 1, key=True)))
+    talk.hear(done(1), to(A, result(1)))
+    talk.say(B, submit(1, 7, key=True), to(B, result(1, 7, 0.0)))
+    talk.say(B, rack(1, 7))
+    talk.say(A, rack(1))
+    talk.say(B, submit(1, 8, key=True, detached=True), to(B, result(1, 8, 0.0)))
+    talk.say(B, submit(2, key=True), start(run(2, 2, key=True)))
+    talk.hear(done(2, status=Status.FAILURE), to(B, result(2)._replace(status=Status.FAILURE)))
+    talk.say(A, submit(2, key=True), start(run(3, 2, key=True)))
+
+
+def test_a_key_s_result_in_another_serializer_is_not_answered_with() -> None:
+    """As it would be refused; nor is one for a call without a key."""
+    talk = Conversation(clients=(A, B))
+    talk.say(A, submit(1, key=True), start(run(1, 1, key=True)))
+    talk.hear(
+        WorkerDone(0, [Done(1, Status.OK, "json", b"1", 0.02)]),
+        to(A, Result(task(1), 1, Status.OK, "json", b"1", 0.02)),
+    )
+    talk.say(B, submit(1, key=True), start(run(2, 1, key=True)))
+    talk.hear(done(2), to(B, result(1)))
+    talk.say(A, rack(1))
+    assert talk.do_quietly(A, submit(1, 2))[0].runs == [run(3, 1, 2)]
