@@ -50,6 +50,14 @@ class Inspect:
         """
         return self._ask("scheduled")
 
+    def dead(self) -> Inspected:
+        """Return rows of the tasks that were given up, as a worker died each time they ran; the latest first.
+
+        Each has ``id``, ``name``, ``story`` and ``seconds_ago``. The node of the last attempt lists it, and the
+        last 1,000 of them, until it ends.
+        """
+        return self._ask("dead")
+
     def query_task(self, *ids: str | bytes | uuid.UUID | Iterable[str | bytes | uuid.UUID]) -> Inspected:
         """Return what nodes know of these tasks: ``{id: [state, row]}``; at most 1,000 ids, or lists of them.
 

@@ -44,6 +44,19 @@ def _tasks(state: str) -> Callable[[Ask], None]:
     return run
 
 
+def _dead(ask: Ask) -> None:
+    rows = [
+        {
+            "id": format_id(view.task),
+            "name": view.function,
+            "story": view.story,
+            "seconds_ago": round(view.seconds, 1),
+        }
+        for view in ask.node.dead()
+    ]
+    ask.answer({"ok": cut(rows, MAX_ROWS)})
+
+
 def _query_task(ask: Ask, ids: list[bytes]) -> None:
     rows = Rows(ask.node.pid)
     found: dict[str, list[Any]] = {}
@@ -133,6 +146,7 @@ LOOKING: dict[str, Verb] = {
     "active": Verb(_tasks("active")),
     "reserved": Verb(_tasks("reserved")),
     "scheduled": Verb(_tasks("scheduled")),
+    "dead": Verb(_dead),
     "query_task": Verb(_query_task, {"ids": check_asked_ids}),
     "registered": Verb(_registered),
     "stats": Verb(_stats),

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from meshq.core.clients import DRAINS, Clients
+from meshq.core.dead import DeadLetters
 from meshq.core.dispatch import Dispatch
 from meshq.core.endings import Endings
 from meshq.core.entrusting import Entrusting
@@ -54,6 +55,7 @@ from meshq.core.work import WorkerDone, WorkerGone, WorkerReady, WorkerRecalled
 from meshq.protocol.messages import (
     Accepted,
     Bye,
+    Dead,
     Nack,
     Ping,
     Pong,
@@ -104,6 +106,7 @@ class Holder:
         self.survey = Survey(
             self._accounts, own_client, self._dispatch, self._parking, self._kept, self._entrusting
         )
+        self.dead = DeadLetters()
         self._tombs = self._endings.tombs
         self._recalls = self._withdrawals.recalls
         self._revocations = self._withdrawals.revocations
@@ -139,6 +142,7 @@ class Holder:
             Relayed: self._purging.on_relayed,
             RevokedDigest: self._gossip.on_digest,
             RevokedIds: self._gossip.on_ids,
+            Dead: self.dead.on_dead,
         }
 
     # ------------------------------------------------------------------ the machine's face

@@ -11,7 +11,7 @@ from meshq.core.owning import NodeLost, NodeReturned, NodeSuspected, OwnerEffect
 from meshq.core.patience import Patience
 from meshq.core.routing import Router
 from meshq.core.schedule import has_expired
-from meshq.protocol.messages import Message, Withdraw
+from meshq.protocol.messages import Dead, Message, Withdraw
 
 MAX_DEATHS = 3
 """Workers that a task may kill (as dask's ``allowed-failures``; RabbitMQ allows 20 deliveries)."""
@@ -105,12 +105,21 @@ class Losses:
         for task in tasks:
             outcome = last_word(task, now)
             if outcome is not None:
+                if outcome.ending is Ending.WORKER_LOST:
+                    self._tell_of_dead(task, node, outcome.text)
                 self._settle(task, outcome)
                 continue
             node.let_go(task)
             task.state = TaskState.RETRY if task.deaths or task.retries else TaskState.PENDING
             again.append(task)
         self._router.wait_first(again, now)
+
+    def _tell_of_dead(self, task: OwnedTask, last: NodeAccount, story: str) -> None:
+        """Have a node list a task that was given up."""
+        present = (node for node in (last, *self._nodes.values()) if node.lost_at is None)
+        node = next(present, None)
+        if node is not None:
+            self._effects.append(Send(node.node, [Dead(task.id, task.function, story)]))
 
 
 def last_word(task: OwnedTask, now: float) -> Outcome | None:

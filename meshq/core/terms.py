@@ -45,9 +45,7 @@ class Terms:
 
     __slots__ = (
         "bucket", "countdown_s", "expires_at", "expires_s", "hard_limit", "is_keyed", "number", "once",
-        "overtaken",
-        "priority",
-        "rate", "soft_limit", "start_at",
+        "overtaken", "priority", "rate", "soft_limit", "start_at",
     )  # fmt: skip
 
     def __init__(self, options: Mapping[str, Any]) -> None:
@@ -60,7 +58,7 @@ class Terms:
         self.once = options.get("once") is True
         """Whether it must never run a second time, even where nothing has come of the first."""
         self.is_keyed = options.get("key") is True
-        """Whether its id stands for a key: what the id has had as a value, whoever has asked for it, is its own."""
+        """Whether its id stands for a key: a value that the id has had is its own, whoever has asked for it."""
         self.start_at = -inf
         self.expires_at = inf
         self.bucket: Bucket | None = None

@@ -282,6 +282,17 @@ class Retrying(NamedTuple):
     seconds: float = 0.0
 
 
+class Dead(NamedTuple):
+    """Client → node: the task was given up, as a worker died each time it ran; to be listed for whoever looks.
+
+    Sent once, to the node of the last attempt, or another if that is gone; it may be lost.
+    """
+
+    task: bytes
+    function: str
+    story: str
+
+
 class Part(NamedTuple):
     """Either way: a piece of a payload above the inline limit, before the message that refers to it.
 
@@ -297,7 +308,7 @@ class Part(NamedTuple):
 Message: TypeAlias = (
     Hello | HelloAck | Refused | Submit | Accepted | Started | Result | Rack | Nack | Withdraw | Withdrawn
     | Credit | Ping | Pong | Bye | ByeAck | Draining | Command | Reply | Part | Parked | Relay | Relayed
-    | RevokedDigest | RevokedIds | Retrying
+    | RevokedDigest | RevokedIds | Retrying | Dead
 )  # fmt: skip
 
 
@@ -305,7 +316,7 @@ MESSAGE_OF_VERB: dict[int, type[Any]] = {
     1: Hello, 2: HelloAck, 3: Refused, 4: Submit, 5: Accepted, 6: Started, 7: Result, 8: Rack, 9: Nack,
     10: Withdraw, 11: Withdrawn, 12: Credit, 13: Ping, 14: Pong, 15: Bye, 16: ByeAck, 17: Draining,
     18: Command, 19: Reply, 20: Part, 21: Parked, 22: Relay, 23: Relayed, 24: RevokedDigest, 25: RevokedIds,
-    26: Retrying,
+    26: Retrying, 27: Dead,
 }  # fmt: skip
 """The verb numbers; fixed for ever, one a message."""
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import flaky
 import pytest
+import work
 from mesh_harness import NodeProcess, Stage, wait_until
 
-from meshq import AsyncResult, ConfigError, Mesh, TaskLost
+from meshq import AsyncResult, ConfigError, Mesh, TaskLost, WorkerLost
 
 once = flaky.note.options(delivery="at-most-once")
 
@@ -127,3 +130,28 @@ def test_calls_with_one_key_are_one_task(stage: Stage, tmp_path: Path) -> None:
         mesh.map(keyed, [str(path)], [0.0])
     with pytest.raises(ConfigError, match="for one call"):
         mesh.dmap(keyed, [[str(path), 0.0]])
+
+
+def test_what_was_given_up_is_listed(stage: Stage, tmp_path: Path) -> None:
+    """Tasks that kill each worker, with their stories, whether this process owned them or the node did."""
+    node = start(stage)
+    mesh = stage.client()
+    own = mesh.submit(work.die, str(tmp_path / "own"))
+    detached = mesh.delay(work.die, str(tmp_path / "detached"))
+    with pytest.raises(WorkerLost):
+        own.result(20)
+    with pytest.raises(WorkerLost):
+        detached.get(20)
+    assert mesh.submit(work.die_twice, str(tmp_path / "others")).result(20)
+    inspect = mesh.control.inspect(timeout=2)
+    wait_until(lambda: len(inspect.dead()[node.name]) == 2)
+    letters = {letter["id"]: letter for letter in inspect.dead()[node.name]}
+    assert set(letters) == {own.task_id, detached.id}
+    for letter in letters.values():
+        assert letter["name"] == "work.die"
+        assert letter["story"].count("exit code 3") == 3
+        assert 0 <= letter["seconds_ago"] < 60
+    command = [sys.executable, "-m", "meshq", "ctl", "inspect", "dead"]
+    shown = subprocess.run(command, env=stage.env, capture_output=True, text=True, check=True).stdout
+    assert own.task_id in shown
+    assert "exit code 3" in shown

@@ -27,6 +27,7 @@ from meshq.core.work import Done, WorkerDone, WorkerReady
 from meshq.protocol.messages import (
     Accepted,
     Credit,
+    Dead,
     Nack,
     Parked,
     Ping,
@@ -375,3 +376,10 @@ def test_a_key_s_result_in_another_serializer_is_not_answered_with() -> None:
     talk.hear(done(2), to(B, result(1)))
     talk.say(A, rack(1))
     assert talk.do_quietly(A, submit(1, 2))[0].runs == [run(3, 1, 2)]
+
+
+def test_a_task_that_was_given_up_is_listed() -> None:
+    """As its owner tells of it."""
+    talk = Conversation()
+    talk.say(A, Dead(task(1), "f", "story"))
+    assert [view[:3] for view in talk.holder.dead.views(talk.now)] == [(task(1), "f", "story")]

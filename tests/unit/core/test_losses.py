@@ -36,6 +36,7 @@ from meshq.core.owner import (
 from meshq.protocol.messages import (
     Accepted,
     Credit,
+    Dead,
     Message,
     Nack,
     Result,
@@ -166,7 +167,11 @@ def test_a_task_that_kills_three_workers_is_given_up(talk: Conversation, task: O
         "attempt 1 on node@a: killed by signal 9; attempt 2 on node@a: killed by signal 9; "
         "attempt 3 on node@a: exit code 3"
     )
-    talk.expect(send(rack(task, 3)), settle(task, Outcome(Ending.WORKER_LOST, text=story)))
+    talk.expect(
+        send(Dead(task.id, "f", story)),
+        send(rack(task, 3)),
+        settle(task, Outcome(Ending.WORKER_LOST, text=story)),
+    )
     assert task.state is TaskState.LOST
 
 
@@ -313,3 +318,14 @@ def test_what_has_provably_not_started_goes_elsewhere(talk: Conversation) -> Non
     talk.expect(send(submit(task, 2), to=B))
     talk.say(said(Withdrawn(task.id, 2, "dropped"), by=B))
     talk.expect(send(submit(task, 3), to=B))
+
+
+def test_a_dead_task_is_told_to_a_node_that_is_there(talk: Conversation, task: OwnedTask) -> None:
+    """Where the last one has died with it."""
+    start(talk, task)
+    task.deaths = ["first", "second"]
+    talk.say(said(Started(task.id, 1)))
+    talk.say(joined(B))
+    talk.say(NodeLost(A, "refused", died=True))
+    story = "first; second; attempt 1 on node@a: the node was lost (refused)"
+    talk.expect(send(Dead(task.id, "f", story), to=B), settle(task, Outcome(Ending.WORKER_LOST, text=story)))
