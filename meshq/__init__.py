@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         RemoteError,
         RemoteProtocolError,
         ResultGone,
+        Retry,
         SoftTimeLimitExceeded,
         TaskError,
         TaskExpired,
@@ -36,15 +37,17 @@ if TYPE_CHECKING:
         UnknownTask,
         WorkerLost,
     )
-    from meshq.tasks import control_command, shipped, task
+    from meshq.tasks import CurrentTask, control_command, current_task, shipped, task
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "AsyncResult": "meshq.client.result",
+    "CurrentTask": "meshq.tasks",
     "Future": "meshq.client.future",
     "Mesh": "meshq.client.mesh",
     "control_command": "meshq.tasks",
+    "current_task": "meshq.tasks",
     "discard_all": "meshq.client.functions",
     "dmap": "meshq.client.functions",
     "dmap_async": "meshq.client.functions",
@@ -59,6 +62,7 @@ __all__ = [
     "AsyncResult",
     "AuthenticationError",
     "ConfigError",
+    "CurrentTask",
     "EncodingError",
     "Future",
     "LocalProtocolError",
@@ -71,6 +75,7 @@ __all__ = [
     "RemoteError",
     "RemoteProtocolError",
     "ResultGone",
+    "Retry",
     "SoftTimeLimitExceeded",
     "TaskError",
     "TaskExpired",
@@ -81,6 +86,7 @@ __all__ = [
     "WorkerLost",
     "__version__",
     "control_command",
+    "current_task",
     "discard_all",
     "dmap",
     "dmap_async",

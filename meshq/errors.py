@@ -19,12 +19,16 @@ MeshqError
     ├── WorkerLost         the worker died under it (also a BrokenExecutor)
     ├── SoftTimeLimitExceeded
     ├── TimeLimitExceeded
+    ├── Retry              raised inside a task, which is to be tried again: .delay
     └── RemoteError        raised remotely, of a type that is not known here
 """
 
 from __future__ import annotations
 
 from concurrent.futures import BrokenExecutor
+
+LONGEST_DELAY_S = 1e9
+"""Longer than any process lives."""
 
 
 class MeshqError(Exception):
@@ -108,6 +112,21 @@ class SoftTimeLimitExceeded(TaskError):
 
 class TimeLimitExceeded(TaskError):
     """The task ran past its hard time limit, and its worker was killed."""
+
+
+class Retry(TaskError):
+    """Raise it inside a task to have it tried again, in ``delay`` seconds (None: as its retries are declared).
+
+    What it was raised from (``raise Retry() from error``) is what the task fails with once it has had all the
+    retries that it may have; else it fails with this.
+    """
+
+    def __init__(self, message: str = "the task asks to be tried again", *, delay: float | None = None) -> None:
+        is_number = isinstance(delay, int | float) and not isinstance(delay, bool)
+        if delay is not None and not (is_number and 0 <= delay <= LONGEST_DELAY_S):
+            raise ConfigError(f"Retry: delay must be a number of seconds, 0 or more, or None (got {delay!r})")
+        super().__init__(message)
+        self.delay = delay
 
 
 class RemoteError(TaskError):

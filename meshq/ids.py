@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import uuid
@@ -34,6 +35,11 @@ if hasattr(os, "register_at_fork"):
 def new_task_id() -> TaskId:
     """Make a task id that no other process makes."""
     return TaskId(_prefix + _next().to_bytes(ID_BYTES - _PREFIX_BYTES, "big"))
+
+
+def keyed_task_id(function: str, key: str) -> TaskId:
+    """Return the id of the task that all calls of a function with this key are, whoever makes them."""
+    return TaskId(hashlib.blake2b(f"{function}\0{key}".encode(), digest_size=ID_BYTES).digest())
 
 
 def new_id() -> bytes:

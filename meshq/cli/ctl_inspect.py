@@ -57,6 +57,14 @@ def scheduled(as_json: bool, **flags: Any) -> int:
     return _ask(flags, as_json, lambda inspect: inspect.scheduled(), show)
 
 
+@inspect.command()
+@control_flags
+def dead(as_json: bool, **flags: Any) -> int:
+    """What was given up, as its worker died each time. AGO is seconds; WHY what became of each attempt."""
+    show = show_rows("ID", "TASK", "AGO", "WHY", rows=_dead)
+    return _ask(flags, as_json, lambda inspect: inspect.dead(), show)
+
+
 @inspect.command("query-task")
 @click.argument("ids", metavar="ID…", nargs=-1, required=True)
 @control_flags
@@ -125,6 +133,14 @@ def _rows(*fields: str) -> Callable[[Any], Iterator[tuple[object, ...]]]:
                 yield task["id"], task["name"], _arguments(task), *(field(task.get(name)) for name in fields)
 
     return rows
+
+
+def _dead(letters: Any) -> Iterator[tuple[object, ...]]:
+    for letter in letters:
+        if "more" in letter:
+            yield (_more(letter),)
+        else:
+            yield letter["id"], letter["name"], field(letter["seconds_ago"]), letter["story"]
 
 
 def _names(values: Any) -> Iterator[tuple[object, ...]]:

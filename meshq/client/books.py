@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from meshq.client.future import Future
 from meshq.client.outcomes import error_of
@@ -18,6 +19,10 @@ TASK_OVERHEAD = 600
 """What a queued task takes besides its arguments, for the budget's sake."""
 MAX_RECENT = 10_000
 """Detached tasks that have ended, and ``dmap``s, that are found by their id; the oldest are forgotten first."""
+KEY_S = 3600.0
+"""How long the key of a task that has ended stands for it."""
+_HAS_RUN = frozenset({Ending.DONE, Ending.FAILURE, Ending.TIME_LIMIT, Ending.WORKER_LOST, Ending.LOST})
+"""Of a task that has ended otherwise the key is free for another try."""
 
 
 def size_of(task: OwnedTask) -> int:
@@ -34,17 +39,38 @@ class Books:
         self._attached: dict[bytes, Future[Any]] = {}
         self._detached: dict[bytes, Future[Any]] = {}
         self._recent: OrderedDict[bytes, Future[Any]] = OrderedDict()
+        self._keyed: OrderedDict[bytes, tuple[float, Future[Any]]] = OrderedDict()
+        """Tasks with an idempotency key that have ended, each with when its key no longer stands for it."""
         self.bytes = 0
         """The room that unfinished tasks take, arguments included."""
 
-    def open(self, task: Future[Any], size: int) -> None:
-        """Note a new task, which takes up ``size`` bytes. Raises ``ConfigError`` for an id that is in use."""
+    def open(self, task: Future[Any], size: int) -> Future[Any]:
+        """Note a new task, which takes up ``size`` bytes, and return it, or an earlier one with the same key.
+
+        Raises ``ConfigError`` for an id that is in use.
+        """
         books = self._detached if task.detached else self._attached
         with self._lock:
+            if _is_keyed(task):
+                earlier = self._with_same_key(task)
+                if earlier is not None:
+                    return earlier
             if task.id in self._attached or task.id in self._detached:
                 raise ConfigError(f"task id {format_id(task.id)} is in use: a task of that id is unfinished here")
             self.bytes += size
             books[task.id] = task
+        return task
+
+    def _with_same_key(self, task: Future[Any]) -> Future[Any] | None:
+        """Return the task that the key of this one stands for already, if there is one."""
+        unfinished = self._attached.get(task.id) or self._detached.get(task.id)
+        until, ended = self._keyed.get(task.id, (0.0, None))
+        if unfinished is not None or ended is None:
+            return unfinished
+        if time.monotonic() < until:
+            return ended
+        task.attempt = ended.attempt  # or nodes would take it for a late copy
+        return None
 
     def attached(self) -> int:
         """Return how many tasks that belong to this process are unfinished."""
@@ -73,6 +99,8 @@ class Books:
         for task, outcome in ended:
             freed += size_of(task)
             task.payload = b""  # the future keeps the task, but nobody needs its arguments any more
+            if _is_keyed(task):
+                self._remember_keyed(cast("Future[Any]", task), outcome.ending)  # first: so it is always found
             future = self._close(task)
             if future is None:
                 continue
@@ -95,6 +123,14 @@ class Books:
             self._detached.pop(task.id, None)  # last, so that it is found at every moment
         return future
 
+    def _remember_keyed(self, future: Future[Any], ending: Ending) -> None:
+        until = time.monotonic() + KEY_S if ending in _HAS_RUN else 0.0
+        with self._lock:
+            self._keyed.pop(future.id, None)
+            if len(self._keyed) >= MAX_RECENT:
+                self._keyed.popitem(last=False)
+            self._keyed[future.id] = until, future
+
     def _remember(self, future: Future[Any]) -> None:
         if len(self._recent) >= MAX_RECENT:
             self._recent.popitem(last=False)
@@ -109,3 +145,7 @@ class Books:
             self.bytes = 0
         for future in left:
             future.settle_failed(error)
+
+
+def _is_keyed(task: OwnedTask) -> bool:
+    return task.options is not None and "key" in task.options

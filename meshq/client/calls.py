@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from meshq.client.future import Future, TaskHandler
-from meshq.errors import ConfigError, EncodingError
-from meshq.ids import new_task_id, parse_task_id
+from meshq.errors import EncodingError
+from meshq.ids import keyed_task_id, new_task_id, parse_task_id
 from meshq.protocol.codec import serializer
 from meshq.tasks import SHIPPED
-from meshq.tasks.options import PLAIN, TaskOptions
-
-_NOT_YET = ("max_retries", "retry_for", "delivery")
+from meshq.tasks.options import PLAIN, TaskOptions, names_of_types
 
 
 def make_future(
@@ -24,7 +22,7 @@ def make_future(
     detached: bool = False,
     chunked: bool = False,
 ) -> Future[Any]:
-    """Return the future of a call. Raises ``EncodingError``, and ``ConfigError`` for options without effect."""
+    """Return the future of a call. Raises ``EncodingError``."""
     encoding = options.serializer or "msgpack"
     try:
         payload = serializer(encoding).dumps_call(args, kwargs)
@@ -32,21 +30,20 @@ def make_future(
         if name == SHIPPED and args and not chunked:
             _check_shipped(args, kwargs)
         raise
-    task_id = new_task_id() if options.task_id is None else parse_task_id(options.task_id)
+    task_id = new_task_id() if options is PLAIN else _task_id(name, options)
     task: Future[Any] = Future(handler, task_id, name, encoding, payload, detached=detached)
     if chunked:
         task.options = {"chunk": True}
     if options is not PLAIN and options != PLAIN:
-        _check(options)
         task.tags = frozenset(options.tags)
         task.options = {**(task.options or {}), **_to_wire(options)} or None
     return task
 
 
-def _check(options: TaskOptions) -> None:
-    for key in _NOT_YET:
-        if getattr(options, key) != getattr(PLAIN, key):
-            raise ConfigError(f"task option {key} has no effect in this version of meshq: leave it out")
+def _task_id(name: str, options: TaskOptions) -> bytes:
+    if options.idempotency_key is not None:
+        return keyed_task_id(name, options.idempotency_key)
+    return new_task_id() if options.task_id is None else parse_task_id(options.task_id)
 
 
 def _check_shipped(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -63,10 +60,16 @@ def _to_wire(options: TaskOptions) -> dict[str, Any]:
     for this call alone, and more than one set by a control command; None lifts one.
     """
     wire: dict[str, Any] = {key: getattr(options, key) for key in options.overrides}
+    if "retry_for" in wire:
+        wire["retry_for"] = names_of_types(options.retry_for)
     if options.countdown:
         wire["countdown"] = options.countdown
     if options.expires is not None:
         wire["expires"] = options.expires
     if options.priority is not None:
         wire["priority"] = options.priority
+    if options.delivery == "at-most-once":
+        wire["once"] = True
+    if options.idempotency_key is not None:
+        wire["key"] = True
     return wire

@@ -39,6 +39,7 @@ from meshq.core.owner import (
     OwnerEvent,
     PurgeAnswered,
     PurgeAsked,
+    RetryPlanned,
     Settle,
     Submitted,
     WithdrawAnswered,
@@ -46,6 +47,7 @@ from meshq.core.owner import (
 )
 from meshq.core.session import Goodbye, NodesChanged, SendLink, Session, SessionEffect
 from meshq.core.timers import earliest
+from meshq.ids import format_id
 from meshq.protocol.messages import Hello, HelloAck, Message, Rack, Relay
 from meshq.transport.keys import MeshKey, fingerprint
 from meshq.transport.links import Links
@@ -90,7 +92,7 @@ class Engine:
         now = time.monotonic()
         own_key = fingerprint(key) if key else ""
         membership = Membership(MembershipSettings(), random.Random(), own_key, may_follow)
-        self.session = Session(membership, Owner(no_nodes_timeout, now))
+        self.session = Session(membership, Owner(no_nodes_timeout, now, random.Random()))
         self._loop = loop
         self._listener = listener
         self._links = Links(loop, context, key, hello, self._on_messages, self._on_link_event)
@@ -105,6 +107,9 @@ class Engine:
             Settle: lambda effect: listener.on_settled(effect.ended),
             WithdrawAnswered: lambda effect: listener.on_withdraw_answered(effect.task, effect.withdrawn),
             PurgeAnswered: lambda effect: listener.on_purge_answered(effect.command, effect.discarded),
+            RetryPlanned: lambda effect: log.info(
+                "task %s has failed, and is tried again in %.3g s", format_id(effect.task), effect.seconds
+            ),
             Dial: lambda effect: self._links.dial(effect.link, effect.endpoint),
             Hangup: lambda effect: self._links.hang_up(effect.link),
             Greet: self._greet,

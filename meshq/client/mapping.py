@@ -19,6 +19,7 @@ from meshq.client.future import Future
 from meshq.core.pace import MAX_CREDIT
 from meshq.errors import ConfigError, EncodingError, RemoteProtocolError
 from meshq.protocol.failures import load_failure
+from meshq.tasks import TaskOptions
 
 AHEAD = 2 * MAX_CREDIT
 """Items submitted and not yet consumed: twice what a node takes at most."""
@@ -44,6 +45,12 @@ def check_seconds(what: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST_S:
         shown = reprlib.repr(value)
         raise ConfigError(f"{what} must be a number of seconds, from 0 to {LONGEST_S:g} (got {shown})")
+
+
+def check_keyless(what: str, options: TaskOptions) -> None:
+    """Raise ``ConfigError`` for an idempotency key, which would make all calls one task."""
+    if options.idempotency_key is not None:
+        raise ConfigError(f"{what}: an idempotency_key is for one call, as calls with the same key are one task")
 
 
 class Mapping(Iterator[Any]):

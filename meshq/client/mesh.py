@@ -118,6 +118,7 @@ class Mesh(BaseMesh):
         if not iterables:
             raise ConfigError("map needs at least one iterable beside the function")
         name, options, head = self._callee(function)
+        mapping.check_keyless("map", options)
         if chunksize is not None and chunksize > 1 and options.serializer == "raw":
             raise ConfigError(
                 "map cannot chunk calls with the serializer raw, which carries one value: leave chunksize"
@@ -164,6 +165,7 @@ class Mesh(BaseMesh):
         end_at = None if timeout is None else time.monotonic() + timeout
         calls = check_calls(args)
         name, options, head = self._callee(func)
+        mapping.check_keyless("dmap", options)
         members: list[Future[T]] = []
         try:
             for call in calls:
@@ -195,7 +197,9 @@ class Mesh(BaseMesh):
         size = size_of(future)
         if self._books.bytes + size > self._settings.outbox_bytes:
             self._wait_for_room(size)
-        self._books.open(future, size)
+        opened = self._books.open(future, size)
+        if opened is not future:
+            return opened  # an earlier call with the same key
         self._runtime.engine.submit(future)
         if not self._runtime.is_usable:  # by another thread meanwhile, which may have looked before it was there
             self.on_stopped()

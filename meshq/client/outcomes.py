@@ -11,6 +11,7 @@ from meshq.errors import (
     NoNodes,
     RemoteProtocolError,
     TaskExpired,
+    TaskLost,
     TaskRevoked,
     TimeLimitExceeded,
     UnknownTask,
@@ -69,6 +70,10 @@ def _worker_lost(name: str, text: str) -> BaseException:
     return WorkerLost(f"{name} was given up: the worker died each time it ran ({text})")
 
 
+def _lost(name: str, text: str) -> BaseException:
+    return TaskLost(f"{name} may have run, wholly or in part, and must not run twice: {text}", maybe_executed=True)
+
+
 def _unknown(name: str, text: str) -> BaseException:
     return UnknownTask(text or f"no node offers {name}")
 
@@ -83,6 +88,7 @@ _ERRORS = {
     Ending.EXPIRED: _expired,
     Ending.TIME_LIMIT: _time_limit,
     Ending.WORKER_LOST: _worker_lost,
+    Ending.LOST: _lost,
     Ending.UNKNOWN_TASK: _unknown,
     Ending.NO_NODES: _no_nodes,
 }

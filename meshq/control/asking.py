@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
+from meshq.core.dead import DeadView
 from meshq.core.survey import TaskView
 from meshq.errors import ConfigError
 from meshq.protocol.messages import Command, Result
@@ -52,6 +53,9 @@ class NodeControl(Protocol):
 
     def views(self, state: str) -> Iterator[TaskView]:
         """Yield the tasks that are ``active``, ``reserved`` or ``scheduled``."""
+
+    def dead(self) -> Iterator[DeadView]:
+        """Yield the tasks that their owners have given up, the latest first."""
 
     def find(self, task: bytes) -> TaskView | None: ...
     def result(self, task: bytes) -> Result | None: ...

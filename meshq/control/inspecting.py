@@ -45,10 +45,18 @@ class Inspect:
     def scheduled(self) -> Inspected:
         """Return the rows of the tasks that may not start yet.
 
-        Each has ``eta_s``, how long until it may, as far as that is known, and ``reason``: ``countdown`` or
-        ``rate limit``.
+        Each has ``eta_s``, how long until it may, as far as that is known, and ``reason``: ``countdown``,
+        ``rate limit``, or ``retry`` of a detached task that has failed.
         """
         return self._ask("scheduled")
+
+    def dead(self) -> Inspected:
+        """Return rows of the tasks that were given up, as a worker died each time they ran; the latest first.
+
+        Each has ``id``, ``name``, ``story`` and ``seconds_ago``. The node of the last attempt lists it, and the
+        last 1,000 of them, until it ends.
+        """
+        return self._ask("dead")
 
     def query_task(self, *ids: str | bytes | uuid.UUID | Iterable[str | bytes | uuid.UUID]) -> Inspected:
         """Return what nodes know of these tasks: ``{id: [state, row]}``; at most 1,000 ids, or lists of them.

@@ -44,6 +44,19 @@ def _tasks(state: str) -> Callable[[Ask], None]:
     return run
 
 
+def _dead(ask: Ask) -> None:
+    rows = [
+        {
+            "id": format_id(view.task),
+            "name": view.function,
+            "story": view.story,
+            "seconds_ago": round(view.seconds, 1),
+        }
+        for view in ask.node.dead()
+    ]
+    ask.answer({"ok": cut(rows, MAX_ROWS)})
+
+
 def _query_task(ask: Ask, ids: list[bytes]) -> None:
     rows = Rows(ask.node.pid)
     found: dict[str, list[Any]] = {}
@@ -94,7 +107,8 @@ def _result(ask: Ask, tasks: list[bytes], value: bool = True) -> None:
     for task in tasks:
         view, result = ask.node.find(task), ask.node.result(task)
         if view is not None:
-            found[format_id(task)] = {"state": str(_STATE_OF_VIEW[view.state]), **_UNFINISHED}
+            state = TaskState.RETRY if view.reason == "retry" else _STATE_OF_VIEW[view.state]
+            found[format_id(task)] = {"state": str(state), **_UNFINISHED}
         elif result is not None:
             size = payload_size(result.payload) if value else 0
             found[format_id(task)] = _ended(result, room if value else -1)
@@ -132,6 +146,7 @@ LOOKING: dict[str, Verb] = {
     "active": Verb(_tasks("active")),
     "reserved": Verb(_tasks("reserved")),
     "scheduled": Verb(_tasks("scheduled")),
+    "dead": Verb(_dead),
     "query_task": Verb(_query_task, {"ids": check_asked_ids}),
     "registered": Verb(_registered),
     "stats": Verb(_stats),

@@ -124,6 +124,12 @@ class NodeAccount:
             self.used -= 1
             self.used_of[task.function] -= 1
 
+    def let_go(self, task: OwnedTask) -> None:
+        """Take a task back from the node, to be sent out anew."""
+        self.take(task)
+        task.node = None
+        task.accepted = task.recalled = False
+
     def accept(self, task: OwnedTask) -> None:
         """Take the node's word that it has an attempt."""
         if not task.accepted:

@@ -9,7 +9,7 @@ from meshq.core.accounts import NodeAccount
 from meshq.core.losses import Losses
 from meshq.core.owned import OwnedTask, TaskState
 from meshq.core.schedule import is_delayed
-from meshq.protocol.messages import Accepted, Credit, Draining, Nack, Parked, Started
+from meshq.protocol.messages import Accepted, Credit, Draining, Nack, Parked, Retrying, Started
 
 Handler = Callable[[NodeAccount, Any, float], None]
 
@@ -23,6 +23,7 @@ class Answers:
             Accepted: self._on_accepted,
             Parked: self._on_parked,
             Started: self._on_started,
+            Retrying: self._on_retrying,
             Nack: self._on_nack,
             Credit: self._on_credit,
             Draining: self._on_draining,
@@ -57,6 +58,11 @@ class Answers:
             node.unpark(task)
         task.state = TaskState.STARTED
 
+    def _on_retrying(self, node: NodeAccount, message: Retrying, now: float) -> None:
+        task = _under_way(node, message)
+        if task is not None and task.detached:
+            task.state = TaskState.RETRY
+
     def _on_nack(self, node: NodeAccount, message: Nack, now: float) -> None:
         task = _under_way(node, message)
         if task is None:
@@ -83,6 +89,6 @@ class Answers:
         node.draining = True
 
 
-def _under_way(node: NodeAccount, message: Accepted | Parked | Started | Nack) -> OwnedTask | None:
+def _under_way(node: NodeAccount, message: Accepted | Parked | Retrying | Started | Nack) -> OwnedTask | None:
     task = node.in_flight.get(message.task)
     return task if task is not None and task.attempt == message.attempt else None

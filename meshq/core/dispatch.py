@@ -34,6 +34,8 @@ class Dispatch:
         self._last: ClientAccount | None = None
         """The client that gave one last."""
         self._runs: dict[int, Held] = {}
+        self.begun: list[Held] = []
+        """Those given to workers just now whose client is to hear of it at once."""
 
     def queue(self, held: Held) -> None:
         """Put a new attempt at the end of its client's queue, behind those of its priority."""
@@ -135,10 +137,13 @@ class Dispatch:
         return [StartRuns(number, runs) for number, runs in batches.items()]
 
     def _start(self, held: Held, terms: Terms, now: float) -> None:
-        """What has started does not expire, and has spent its token."""
+        """What has started does not expire, has spent its token, and is told of where it must not run twice."""
         self.alarms.cancel(held)
         if terms.bucket is not None:
             terms.bucket.spend(held, now)
+        if terms.once:
+            held.reported = True
+            self.begun.append(held)
 
     def _take_turn(self, client: ClientAccount) -> None:
         self._last = client

@@ -32,8 +32,8 @@ class Endings:
         self.forget(held)
 
     def keep(self, held: Held, now: float) -> None:
-        """Keep an attempt's result, if it has one, for whoever asks from now on."""
-        if held.result is not None:
+        """Keep an attempt's result, if it is one of its task, for whoever asks from now on."""
+        if held.result is not None and held.result.status != Status.RETRY:
             self._kept.put(held.result, now)
 
     def is_over(self, task: bytes, now: float) -> bool:

@@ -9,9 +9,17 @@ from collections.abc import Mapping
 
 from meshq.core.endings import Endings
 from meshq.core.held import ClientAccount, Held, HeldState, Intent
-from meshq.core.holding import Disown, Entrust, EntrustedDone, EntrustedStarted, EntrustedWithdrawn, HolderEffect
+from meshq.core.holding import (
+    Disown,
+    Entrust,
+    EntrustedDone,
+    EntrustedRetrying,
+    EntrustedStarted,
+    EntrustedWithdrawn,
+    HolderEffect,
+)
 from meshq.core.reporting import Reports
-from meshq.protocol.messages import Accepted, Started, Withdrawn
+from meshq.protocol.messages import Accepted, Retrying, Started, Withdrawn
 
 ENTRUSTED_BYTES = 256 * 1024**2
 """What detached tasks may take up at a node; past it they are refused as ``full`` and go elsewhere."""
@@ -31,6 +39,8 @@ class Entrusting:
     ) -> None:
         self.bytes = 0
         """What they take up."""
+        self.retry_at: dict[Held, float] = {}
+        """When those that have failed were to be tried again, as our own owner last said."""
         self._clients = clients
         self._reports = reports
         self._endings = endings
@@ -62,6 +72,13 @@ class Entrusting:
         if held is not None:
             self._reports.say(held.client, Started(held.task, held.attempt, event.seconds))
 
+    def on_retrying(self, event: EntrustedRetrying, now: float) -> None:
+        """Pass on that the task has failed and waits for its next try."""
+        held = self._find(event.client, event.task)
+        if held is not None:
+            self.retry_at[held] = now + event.seconds
+            self._reports.say(held.client, Retrying(held.task, held.attempt, event.seconds))
+
     def on_done(self, event: EntrustedDone, now: float) -> None:
         """Make what our own owner was told the task's result here."""
         held = self._find(event.client, event.task)
@@ -86,6 +103,7 @@ class Entrusting:
 
     def _release(self, held: Held) -> None:
         held.client.entrusted -= 1
+        self.retry_at.pop(held, None)
         self.bytes -= held.size + _OVERHEAD
 
     def _find(self, client_id: bytes, task: bytes) -> Held | None:

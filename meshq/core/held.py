@@ -9,7 +9,7 @@ from typing import Any
 
 from meshq.core.telling import Telling
 from meshq.core.terms import DEFAULT_PRIORITY, Terms, known_options, read_terms
-from meshq.protocol.messages import Result
+from meshq.protocol.messages import Result, Status
 from meshq.protocol.payload import Payload, payload_size
 
 
@@ -36,6 +36,10 @@ class Intent(IntEnum):
     REVOKE = 3
     TIME_LIMIT = 4
     """Not called back: its worker is being killed, as it has run for too long."""
+
+
+GOES_ON = frozenset({int(Status.WORKER_LOST), int(Status.RETRY)})
+"""A result of these is not the end of its task, but for its owner to say so."""
 
 
 class Held:
@@ -105,6 +109,13 @@ class Held:
         self.terms = terms = read_terms(options)
         if terms is not None and terms.priority is not None:
             self.priority = terms.priority
+
+    def is_followed_by(self, attempt: int) -> bool:
+        """Whether an attempt is to be another run: this one's worker died, or it has asked for another try.
+
+        Its result is not that attempt's, or one death, one failure, would count twice.
+        """
+        return self.result is not None and self.result.status in GOES_ON and attempt > self.attempt
 
     def renumber(self, attempt: int) -> None:
         """Go on under a later number; whoever wanted the earlier attempt back wants this one."""

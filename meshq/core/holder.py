@@ -4,7 +4,8 @@ Rules. An attempt is known by (client, task, attempt) and runs once, however oft
 served in turn, so that the million tasks of one do not hold up the one task of another. A result is kept and
 sent again until the client acknowledges it. RESULT stands for ACCEPTED and STARTED too; those are sent of their
 own only where 10 ms have passed without it. A worker that dies takes with it only the run that it had started:
-that one is reported as lost, the others go to the next worker.
+that one is reported as lost, the others go to the next worker. What must not run twice never goes again once a
+worker has started it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from meshq.core.clients import DRAINS, Clients
+from meshq.core.dead import DeadLetters
 from meshq.core.dispatch import Dispatch
 from meshq.core.endings import Endings
 from meshq.core.entrusting import Entrusting
@@ -25,6 +27,7 @@ from meshq.core.holding import (
     DrainAsked,
     Drained,
     EntrustedDone,
+    EntrustedRetrying,
     EntrustedStarted,
     EntrustedWithdrawn,
     FunctionsKnown,
@@ -52,6 +55,7 @@ from meshq.core.work import WorkerDone, WorkerGone, WorkerReady, WorkerRecalled
 from meshq.protocol.messages import (
     Accepted,
     Bye,
+    Dead,
     Nack,
     Ping,
     Pong,
@@ -68,6 +72,8 @@ from meshq.protocol.messages import (
 
 # A client keeps to its credit, and acknowledges; one that does not is refused before it fills our memory.
 _MAX_KEPT = 2 * MAX_CREDIT
+CHUNKS = "msgpack"
+"""The serializer in which some results come, whatever was asked for."""
 
 
 class Holder:
@@ -97,7 +103,10 @@ class Holder:
             self._accounts, own_client, self._dispatch, self._parking, self._relaying, self._endings, self._effects
         )
         self._resizing = Resizing(self._dispatch, self._clients, self._effects)
-        self.survey = Survey(self._accounts, own_client, self._dispatch, self._parking, self._kept)
+        self.survey = Survey(
+            self._accounts, own_client, self._dispatch, self._parking, self._kept, self._entrusting
+        )
+        self.dead = DeadLetters()
         self._tombs = self._endings.tombs
         self._recalls = self._withdrawals.recalls
         self._revocations = self._withdrawals.revocations
@@ -111,6 +120,7 @@ class Holder:
             ClientUnreachable: self._clients.on_unreachable,
             FunctionsKnown: self._on_functions,
             EntrustedStarted: self._entrusting.on_started,
+            EntrustedRetrying: self._entrusting.on_retrying,
             EntrustedDone: self._entrusting.on_done,
             EntrustedWithdrawn: self._entrusting.on_withdrawn,
             RevokeAsked: self._withdrawals.on_revoke,
@@ -133,6 +143,7 @@ class Holder:
             Relayed: self._purging.on_relayed,
             RevokedDigest: self._gossip.on_digest,
             RevokedIds: self._gossip.on_ids,
+            Dead: self.dead.on_dead,
         }
 
     # ------------------------------------------------------------------ the machine's face
@@ -198,6 +209,8 @@ class Holder:
         if self._dispatch.alarms:
             self._parking.tick(now)  # what has expired while the node was late must not start any more
         starts = self._dispatch.fill(now)
+        if self._dispatch.begun:
+            self._say_begun()
         self._limits.watch(now)
         effects = [*self._effects, *starts, *self._reports.flush(), *self._recalls.answered()]
         self._effects.clear()
@@ -205,6 +218,11 @@ class Holder:
             self._drained = True
             effects.append(Drained())
         return effects
+
+    def _say_begun(self) -> None:
+        for held in self._dispatch.begun:
+            self._reports.say(held.client, Started(held.task, held.attempt))
+        self._dispatch.begun.clear()
 
     # ------------------------------------------------------------------ what clients say
 
@@ -230,7 +248,7 @@ class Holder:
 
     def _on_submit(self, client: ClientAccount, message: Submit, now: float, taken: list[Held]) -> None:
         held = client.held.get(message.task)
-        if held is not None and _has_died_before(held, message):
+        if held is not None and held.is_followed_by(message.attempt):
             self._endings.forget(held)
         elif held is not None:
             self._on_submit_again(held, message, now)
@@ -253,11 +271,21 @@ class Holder:
             self._limits.notice(held.terms)
         if self._revocations.contains(message.task, now):
             self._reports.finished(held, Status.REVOKED, "", b"", 0.0, now)
+        elif held.terms is not None and held.terms.is_keyed and self._answer_by_key(held, now):
+            pass
         elif message.detached:
             self._entrusting.take(held, now)
         elif not self._parking.take(held, now):
             self._dispatch.queue(held)
             taken.append(held)
+
+    def _answer_by_key(self, held: Held, now: float) -> bool:
+        """End an attempt with the value that another task with its key has had here, if that is kept."""
+        known = self.survey.result(held.task, now)
+        if known is None or known.status != Status.OK or known.serializer not in (held.serializer, CHUNKS):
+            return False
+        self._reports.finished(held, Status.OK, known.serializer, known.payload, 0.0, now)
+        return True
 
     def _on_submit_again(self, held: Held, message: Submit, now: float) -> None:
         """Answer a copy; a later attempt of what is here already goes on under its new number."""
@@ -329,7 +357,9 @@ class Holder:
         signalled, slot.signalled = slot.signalled, 0
         again: list[Held] = []
         for held in self._dispatch.vacate(event.slot):
-            if held.run == event.started and _is_to_blame(held.run, signalled, event):
+            if _may_have_run(held, event) or (
+                held.run == event.started and _is_to_blame(held.run, signalled, event)
+            ):
                 self._end_with_worker(held, event, now)
             elif held.intent is Intent.WITHDRAW or held.intent is Intent.REVOKE:
                 self._withdrawals.drop(held, now)
@@ -366,15 +396,14 @@ class Holder:
         return client.connected and recently
 
 
+def _may_have_run(held: Held, event: WorkerGone) -> bool:
+    """Whether a run that must not be repeated had started; those before the last have ended, unheard."""
+    return held.terms is not None and held.terms.once and held.run <= event.started
+
+
 def _is_to_blame(run: int, signalled: int, event: WorkerGone) -> bool:
     """Whether a run answers for the death of its worker.
 
     Not where that was planned, nor where it was meant to end another run, which had ended by itself just before.
     """
     return run == signalled or not (signalled or event.retired)
-
-
-def _has_died_before(held: Held, message: Submit) -> bool:
-    """Whether the attempt follows one whose worker died: that result is not its own, or one death counts twice."""
-    died = held.result is not None and held.result.status == Status.WORKER_LOST
-    return died and message.attempt > held.attempt

@@ -48,6 +48,14 @@ class EntrustedStarted(NamedTuple):
     seconds: float
 
 
+class EntrustedRetrying(NamedTuple):
+    """Event: an entrusted task has failed, and is tried again in so many seconds."""
+
+    client: bytes
+    task: bytes
+    seconds: float
+
+
 class EntrustedDone(NamedTuple):
     """Event: this node's own owner has settled a task that was entrusted to it."""
 
@@ -129,6 +137,7 @@ HolderEvent: TypeAlias = (
     | ClientUnreachable
     | FunctionsKnown
     | EntrustedStarted
+    | EntrustedRetrying
     | EntrustedDone
     | EntrustedWithdrawn
     | RevokeAsked

@@ -11,7 +11,7 @@ from meshq.core.owning import NodeLost, NodeReturned, NodeSuspected, OwnerEffect
 from meshq.core.patience import Patience
 from meshq.core.routing import Router
 from meshq.core.schedule import has_expired
-from meshq.protocol.messages import Message, Withdraw
+from meshq.protocol.messages import Dead, Message, Withdraw
 
 MAX_DEATHS = 3
 """Workers that a task may kill (as dask's ``allowed-failures``; RabbitMQ allows 20 deliveries)."""
@@ -69,11 +69,15 @@ class Losses:
         if node is None or node.lost_at is not None:
             return
         node.lost_at = self._patience.node_seen_at = now
+        moved = {task.id: task.attempt for task in node.in_flight.values() if task.once}
         for task in list(node.in_flight.values()):
-            if event.died and task.state is TaskState.STARTED:
-                self.charge(task, node, f"the node was lost ({event.reason})", now)
+            story = f"the node was lost ({event.reason})"
+            if task.once:
+                self.give_up(task, node, story)
+            elif event.died and task.state is TaskState.STARTED:
+                self.charge(task, node, story, now)
         again = list(node.in_flight.values())
-        node.moved = {task.id: task.attempt for task in again}
+        node.moved = moved | {task.id: task.attempt for task in again}
         self.wait_again(node, again, now)
 
     def forget(self, now: float) -> None:
@@ -82,8 +86,16 @@ class Losses:
             if node.lost_at is not None and now - node.lost_at > _FORGET_S:
                 del self._nodes[node.node]
 
+    def give_up(self, task: OwnedTask, node: NodeAccount, story: str) -> None:
+        """End a task that may have run, and must not run twice."""
+        ending = Ending.REVOKED if task.revoked else Ending.LOST
+        self._settle(task, Outcome(ending, text=f"attempt {task.attempt} on {node.name}: {story}"))
+
     def charge(self, task: OwnedTask, node: NodeAccount, story: str, now: float) -> None:
         """Charge a death under the task, and try again while it may."""
+        if task.once:
+            self.give_up(task, node, story)
+            return
         task.deaths = [*(task.deaths or ()), f"attempt {task.attempt} on {node.name}: {story}"]
         self.wait_again(node, [task], now)
 
@@ -91,19 +103,26 @@ class Losses:
         """Take tasks back from a node, to send them out anew; those that must not go again end."""
         again: list[OwnedTask] = []
         for task in tasks:
-            outcome = _last_word(task, now)
+            outcome = last_word(task, now)
             if outcome is not None:
+                if outcome.ending is Ending.WORKER_LOST:
+                    self._tell_of_dead(task, node, outcome.text)
                 self._settle(task, outcome)
                 continue
-            node.take(task)
-            task.node = None
-            task.accepted = task.recalled = False
-            task.state = TaskState.RETRY if task.deaths else TaskState.PENDING
+            node.let_go(task)
+            task.state = TaskState.RETRY if task.deaths or task.retries else TaskState.PENDING
             again.append(task)
         self._router.wait_first(again, now)
 
+    def _tell_of_dead(self, task: OwnedTask, last: NodeAccount, story: str) -> None:
+        """Have a node list a task that was given up."""
+        present = (node for node in (last, *self._nodes.values()) if node.lost_at is None)
+        node = next(present, None)
+        if node is not None:
+            self._effects.append(Send(node.node, [Dead(task.id, task.function, story)]))
 
-def _last_word(task: OwnedTask, now: float) -> Outcome | None:
+
+def last_word(task: OwnedTask, now: float) -> Outcome | None:
     """Return how a task ends that its node no longer has, or None where it may go out again."""
     if task.withdrawing:
         return Outcome(Ending.CANCELLED)
@@ -112,5 +131,5 @@ def _last_word(task: OwnedTask, now: float) -> Outcome | None:
     if task.deaths is not None and len(task.deaths) >= MAX_DEATHS:
         return Outcome(Ending.WORKER_LOST, text="; ".join(task.deaths))
     if has_expired(task, now):
-        return Outcome(Ending.EXPIRED, text="; ".join(task.deaths or ()))
+        return Outcome(Ending.EXPIRED, text=task.story())
     return None

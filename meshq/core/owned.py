@@ -32,6 +32,8 @@ class Ending(Enum):
     EXPIRED = "expired"
     TIME_LIMIT = "time limit"
     WORKER_LOST = "worker lost"
+    LOST = "lost"
+    """It may have run, and must not run twice."""
     UNKNOWN_TASK = "unknown task"
     NO_NODES = "no nodes"
     CANCELLED = "cancelled"
@@ -44,6 +46,7 @@ STATE_OF_ENDING = {
     Ending.EXPIRED: TaskState.EXPIRED,
     Ending.TIME_LIMIT: TaskState.FAILURE,
     Ending.WORKER_LOST: TaskState.LOST,
+    Ending.LOST: TaskState.LOST,
     Ending.UNKNOWN_TASK: TaskState.FAILURE,
     Ending.NO_NODES: TaskState.FAILURE,
     Ending.CANCELLED: TaskState.REVOKED,
@@ -72,11 +75,13 @@ class OwnedTask:
         "function",
         "id",
         "node",
+        "once",
         "options",
         "parked",
         "payload",
         "priority",
         "recalled",
+        "retries",
         "revoked",
         "sent_at",
         "serializer",
@@ -105,8 +110,12 @@ class OwnedTask:
         self.options = options
         self.tags = tags
         self.attempt = 0
+        self.retries = 0
+        """How many of its attempts have asked for another one, and got it."""
         self.state = TaskState.PENDING
         self.node: bytes | None = None
+        self.once = False
+        """Whether it must never run a second time: it goes out again only if it provably has not started."""
         self.priority = DEFAULT_PRIORITY
         """0 to 9; the highest goes first."""
         self.due_at: float | None = None
@@ -124,3 +133,8 @@ class OwnedTask:
         self.revoked = False
         self.deaths: list[str] | None = None
         """What became of each attempt that died while it ran."""
+
+    def story(self) -> str:
+        """Say what became of its attempts so far, as far as they died or failed; "" where none did."""
+        tries = [f"{self.retries} {'try' if self.retries == 1 else 'tries'} that failed"] if self.retries else []
+        return "; ".join([*(self.deaths or ()), *tries])

@@ -4,7 +4,9 @@ Rules. The owner keeps each task until its result has arrived, and alone numbers
 send a task gets the next number. The first result wins, whichever attempt it is of; each later one is
 acknowledged and dropped. An attempt that was sent and not answered within a second is sent again, to the same
 node. A node that is lost has its attempts sent elsewhere. Only an attempt that had started is charged when it
-dies, and a task that dies three times is given up. What expires ends here while no node has it.
+dies, and a task that dies three times is given up. A task that has failed and asks for another try waits here
+until it goes out again, to any node. What expires ends here while no node has it. A task that must not run twice
+goes out again only if it provably has not started, or has asked for that itself; else it ends as lost.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Any
 
 from meshq.core.accounts import NodeAccount, NodeJoined
 from meshq.core.answers import Answers, Handler
+from meshq.core.candidates import Rng
 from meshq.core.discarding import Discarding
 from meshq.core.events import Received, Send
 from meshq.core.losses import MAX_DEATHS, Losses
@@ -28,6 +31,7 @@ from meshq.core.owning import (
     OwnerEvent,
     PurgeAnswered,
     PurgeAsked,
+    RetryPlanned,
     Revoked,
     Settle,
     Submitted,
@@ -36,6 +40,7 @@ from meshq.core.owning import (
 )
 from meshq.core.pace import Means
 from meshq.core.patience import Patience
+from meshq.core.retries import Retries
 from meshq.core.routing import Router
 from meshq.core.schedule import Schedule, submission
 from meshq.core.terms import DEFAULT_PRIORITY
@@ -46,7 +51,8 @@ from meshq.protocol.payload import join_payload
 
 __all__ = [
     "MAX_DEATHS", "Leaving", "NodeLost", "NodeReturned", "NodeSuspected", "Owner", "OwnerEffect", "OwnerEvent",
-    "PurgeAnswered", "PurgeAsked", "Revoked", "Settle", "Submitted", "WithdrawAnswered", "WithdrawAsked",
+    "PurgeAnswered", "PurgeAsked", "RetryPlanned", "Revoked", "Settle", "Submitted", "WithdrawAnswered",
+    "WithdrawAsked",
 ]  # fmt: skip
 
 RESEND_S = 1.0
@@ -64,7 +70,7 @@ _ENDING_OF_STATUS: dict[int, Ending] = {
 class Owner:
     """The machine; see the module's rules. ``no_nodes_timeout`` is in seconds."""
 
-    def __init__(self, no_nodes_timeout: float = 30.0, now: float = 0.0) -> None:
+    def __init__(self, no_nodes_timeout: float = 30.0, now: float = 0.0, rng: Rng | None = None) -> None:
         self._means = Means()
         self._router = Router(self._means)
         self._nodes: dict[bytes, NodeAccount] = {}
@@ -77,6 +83,7 @@ class Owner:
         self._patience = Patience(self._nodes, self._settle, no_nodes_timeout, now)
         self._losses = Losses(self._nodes, self._router, self._patience, self._settle, self._effects)
         self._schedule = Schedule(self._tasks, self._settle)
+        self._retries = Retries(self._tasks, self._router, self._settle, self._effects, rng)
         self._discarding = Discarding(self._tasks, self._nodes, self._settle, self._effects)
         self._wanted_back = WantedBack(
             self._tasks, self._nodes, self._losses, self._discarding, self._settle, self._effects
@@ -109,6 +116,7 @@ class Owner:
     def tick(self, now: float) -> list[OwnerEffect]:
         """Do what has become due."""
         self._discarding.tick(now)
+        self._retries.tick(now)
         if self._next_tick is not None and self._next_tick <= now:
             self._review(now)
         if self._overtake_at is not None and self._overtake_at <= now:
@@ -118,10 +126,13 @@ class Owner:
 
     def next_deadline(self) -> float | None:
         """Return when ``tick`` is due, or None while there is nothing to wait for."""
-        expiries, purges = self._schedule.timers, self._discarding.timers
-        if not (expiries or purges or self._overtake_at):
+        expiries, purges, retries = self._schedule.timers, self._discarding.timers, self._retries.timers
+        if not (expiries or purges or retries or self._overtake_at):
             return self._next_tick  # as mostly, and this is asked for at each turn of a loop
-        return earliest(self._next_tick, self._overtake_at, expiries.next_deadline(), purges.next_deadline())
+        return earliest(
+            self._next_tick, self._overtake_at, expiries.next_deadline(), purges.next_deadline(),
+            retries.next_deadline(),
+        )  # fmt: skip
 
     # ------------------------------------------------------------------ submit and route
 
@@ -193,6 +204,10 @@ class Owner:
             if task.node == node.node and task.attempt == result.attempt:
                 self._on_worker_lost(task, node, _text(result), now)
             return
+        if result.status == Status.RETRY:
+            if task.node == node.node and task.attempt == result.attempt:
+                self._retries.on_result(task, node, result.payload, now)
+            return
         if result.seconds > 0.0:  # what was revoked or entrusted says 0; a peer may say anything, NaN too
             self._means.observe(task.function, result.seconds)
         if task.node is not None and task.node != node.node:
@@ -206,7 +221,7 @@ class Owner:
     def _on_worker_lost(self, task: OwnedTask, node: NodeAccount, story: str, now: float) -> None:
         if task.detached:
             # The node that took it over has tried it as often as it may.
-            self._settle(task, Outcome(Ending.WORKER_LOST, text=story))
+            self._settle(task, Outcome(Ending.LOST if task.once else Ending.WORKER_LOST, text=story))
         else:
             self._losses.charge(task, node, story, now)
 
@@ -269,6 +284,8 @@ class Owner:
             self._discarding.settled(task, outcome)
         if task.expires_at is not None:
             self._schedule.timers.cancel(task.id)
+        if task.retries:
+            self._retries.timers.cancel(task.id)
 
 
 def _text(result: Result) -> str:

@@ -91,4 +91,11 @@ class WithdrawAnswered(NamedTuple):
     withdrawn: bool
 
 
-OwnerEffect: TypeAlias = Send | Settle | WithdrawAnswered | PurgeAnswered
+class RetryPlanned(NamedTuple):
+    """Effect: the task has asked for another try, and is sent out again in so many seconds."""
+
+    task: bytes
+    seconds: float
+
+
+OwnerEffect: TypeAlias = Send | Settle | WithdrawAnswered | PurgeAnswered | RetryPlanned

@@ -29,6 +29,7 @@ class Schedule:
         terms = read_terms(task.options or {})
         if terms is None:
             return
+        task.once = terms.once
         if terms.priority is not None:
             task.priority = terms.priority
         if terms.countdown_s:
@@ -42,7 +43,7 @@ class Schedule:
         for task_id in self.timers.pop_due(now):
             task = self._tasks[task_id]
             if task.node is None:
-                self._settle(task, Outcome(Ending.EXPIRED))
+                self._settle(task, Outcome(Ending.EXPIRED, text=task.story()))
 
 
 def is_delayed(task: OwnedTask, now: float) -> bool:
@@ -60,6 +61,8 @@ def submission(task: OwnedTask, now: float) -> Submit:
     options = task.options
     if task.due_at is not None or task.expires_at is not None:
         options = _left(task, now)
+    if task.retries:
+        options = {**(options or {}), "retries": task.retries}
     return Submit(task.id, task.attempt, task.function, task.serializer, task.payload, task.detached, options)
 
 

@@ -36,6 +36,7 @@ from meshq.core.owner import (
     OwnerEffect,
     OwnerEvent,
     PurgeAnswered,
+    RetryPlanned,
     Settle,
     WithdrawAnswered,
 )
@@ -67,7 +68,16 @@ class NodesChanged(NamedTuple):
 
 
 SessionEffect: TypeAlias = (
-    Dial | Hangup | Greet | SendLink | Settle | WithdrawAnswered | PurgeAnswered | Goodbye | NodesChanged
+    Dial
+    | Hangup
+    | Greet
+    | SendLink
+    | Settle
+    | WithdrawAnswered
+    | PurgeAnswered
+    | RetryPlanned
+    | Goodbye
+    | NodesChanged
 )
 
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from meshq.core.dispatch import Dispatch
+from meshq.core.entrusting import Entrusting
 from meshq.core.held import ClientAccount, Held, HeldState
 from meshq.core.kept import Kept
 from meshq.core.parking import Parking
-from meshq.protocol.messages import Result
+from meshq.protocol.messages import Result, Status
 from meshq.protocol.payload import Payload
 
 _RANK = ("active", "reserved", "scheduled")
@@ -32,7 +33,7 @@ class TaskView(NamedTuple):
     client: str
     """The label of the client that it is held for."""
     reason: str = ""
-    """Why a scheduled one waits: ``countdown`` or ``rate limit``."""
+    """Why a scheduled one waits: ``countdown``, ``rate limit`` or ``retry``."""
     priority: int = 5
 
 
@@ -50,12 +51,14 @@ class Survey:
         dispatch: Dispatch,
         parking: Parking,
         kept: Kept,
+        entrusting: Entrusting,
     ) -> None:
         self._clients = clients
         self._own_client = own_client
         self._dispatch = dispatch
         self._parking = parking
         self._kept = kept
+        self._retry_at = entrusting.retry_at
 
     def active(self, now: float) -> Iterator[TaskView]:
         """Yield what runs: the head of each slot."""
@@ -76,14 +79,18 @@ class Survey:
                 yield self._view(held, "reserved", labels)
         own = self._of_own()
         for held in self._entrusted().values():
-            if not _is_unfinished(own.get(held.task)):
+            if not _is_unfinished(own.get(held.task)) and held not in self._retry_at:
                 yield self._view(held, "reserved", labels)
 
     def scheduled(self, now: float) -> Iterator[TaskView]:
-        """Yield what is parked, the soonest first."""
+        """Yield what is parked, the soonest first, then what waits for its next try."""
         labels = self._labels()
         for held, seconds, reason in self._parking.parked(now):
             yield self._view(held, "scheduled", labels, seconds, reason)
+        own = self._of_own()
+        for held, at in self._retry_at.items():
+            if not _is_unfinished(own.get(held.task)):
+                yield self._view(held, "scheduled", labels, max(0.0, at - now), "retry")
 
     def find(self, task: bytes, now: float) -> TaskView | None:
         """Return the task if it is held here and has not finished."""
@@ -99,7 +106,7 @@ class Survey:
         for client in self._clients.values():
             held = client.unacknowledged.get(task)
             # What this node's own owner is told, it makes a result for the client of, or tries again.
-            if held is not None and client.client != self._own_client:
+            if held is not None and client.client != self._own_client and not _asks_for_more(held):
                 return held.result
         return self._kept.find(task, now)
 
@@ -113,6 +120,8 @@ class Survey:
         if held.state is HeldState.PARKED:
             _, seconds, reason = self._parking.view(held, now)
             return self._view(held, "scheduled", labels, seconds, reason)
+        if held in self._retry_at:
+            return self._view(held, "scheduled", labels, max(0.0, self._retry_at[held] - now), "retry")
         if held.state is HeldState.RUNNING:
             slot = self._dispatch.slots.all[held.slot]
             if slot.head() is held:
@@ -151,3 +160,7 @@ class Survey:
 
 def _is_unfinished(held: Held | None) -> bool:
     return held is not None and held.state is not HeldState.DONE
+
+
+def _asks_for_more(held: Held) -> bool:
+    return held.result is not None and held.result.status == Status.RETRY

@@ -7,7 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from meshq.errors import ConfigError
-from meshq.tasks.options import PRIORITIES, parse_rate
+from meshq.tasks.options import MAX_TYPES, PRIORITIES, parse_rate
 
 if TYPE_CHECKING:
     from meshq.core.rates import Bucket
@@ -15,12 +15,25 @@ if TYPE_CHECKING:
 DEFAULT_PRIORITY = 5
 _FAR_S = 1e9
 """Longer than any node runs; larger durations count as this."""
-_ACT_HERE = frozenset({"countdown", "expires", "priority", "rate_limit", "soft_time_limit", "time_limit"})
-_KNOWN = _ACT_HERE | {"chunk", "ignore_result"}
+_ACT_HERE = frozenset(
+    {"countdown", "expires", "key", "once", "priority", "rate_limit", "soft_time_limit", "time_limit"}
+)
+_FOR_THE_WORKER = {
+    "chunk",
+    "ignore_result",
+    "max_retries",
+    "retry_for",
+    "retry_backoff",
+    "retry_jitter",
+    "retries",
+}
+_KNOWN = _ACT_HERE | _FOR_THE_WORKER
 _PLAIN = frozenset({int, float, bool, type(None)})
 _LONGEST_TEXT = 64
 """Characters of a rate. The threat: a peer that sends a megabyte of options, which no budget counts, with a call.
 """
+_LONGEST_NAME = 250
+"""Characters of the name of an exception's type, for the same reason."""
 
 
 class Terms:
@@ -31,8 +44,8 @@ class Terms:
     """
 
     __slots__ = (
-        "bucket", "countdown_s", "expires_at", "expires_s", "hard_limit", "number", "overtaken", "priority",
-        "rate", "soft_limit", "start_at",
+        "bucket", "countdown_s", "expires_at", "expires_s", "hard_limit", "is_keyed", "number", "once",
+        "overtaken", "priority", "rate", "soft_limit", "start_at",
     )  # fmt: skip
 
     def __init__(self, options: Mapping[str, Any]) -> None:
@@ -42,6 +55,10 @@ class Terms:
         self.rate = _rate(options["rate_limit"]) if "rate_limit" in options else None
         self.soft_limit = _limit(options, "soft_time_limit")
         self.hard_limit = _limit(options, "time_limit")
+        self.once = options.get("once") is True
+        """Whether it must never run a second time, even where nothing has come of the first."""
+        self.is_keyed = options.get("key") is True
+        """Whether its id stands for a key: a value that the id has had is its own, whoever has asked for it."""
         self.start_at = -inf
         self.expires_at = inf
         self.bucket: Bucket | None = None
@@ -79,12 +96,14 @@ class Terms:
 
 def known_options(options: dict[str, Any]) -> dict[str, Any]:
     """Return those of a call's options that mean something here; whatever else a peer sends is not kept."""
-    if _KNOWN.issuperset(options) and all(map(_is_small, options.values())):
+    if _KNOWN.issuperset(options) and all(map(_is_small, options, options.values())):
         return options
-    return {key: value for key, value in options.items() if key in _KNOWN and _is_small(value)}
+    return {key: value for key, value in options.items() if key in _KNOWN and _is_small(key, value)}
 
 
-def _is_small(value: Any) -> bool:
+def _is_small(key: str, value: Any) -> bool:
+    if key == "retry_for" and type(value) is list:
+        return len(value) <= MAX_TYPES and all(type(n) is str and len(n) <= _LONGEST_NAME for n in value)
     return type(value) in _PLAIN or (type(value) is str and len(value) <= _LONGEST_TEXT)
 
 

@@ -64,15 +64,18 @@ class WantedBack:
         task = node.in_flight.get(message.task)
         if task is None or task.attempt != message.attempt:
             return
+        was_asked = task.withdrawing or task.recalled or task.revoked
         task.recalled = False
-        if message.outcome in ("dropped", "unknown"):
+        if message.outcome == "unknown" and task.once and not was_asked:
+            self._losses.give_up(task, node, "the node knows nothing of it any more")
+        elif message.outcome in ("dropped", "unknown"):
             # Where this is not asked for any more (a copy of WITHDRAW did it), the task must go out again.
             self._losses.wait_again(node, [task], now)
-            return
-        self._discarding.spare(task)
-        if task.withdrawing:
-            task.withdrawing = False
-            self._effects.append(WithdrawAnswered(task.id, False))
+        else:
+            self._discarding.spare(task)
+            if task.withdrawing:
+                task.withdrawing = False
+                self._effects.append(WithdrawAnswered(task.id, False))
 
     def rebalance(self, now: float) -> None:
         """Call back what waits at a busy node, where an idle one could run it."""

@@ -58,6 +58,9 @@ class Withdrawals:
     def on_withdraw(self, client: ClientAccount, message: Withdraw, now: float) -> None:
         """Give the client its task back, if it has not started."""
         held = client.held.get(message.task)
+        if held is not None and held.is_followed_by(message.attempt):
+            self._endings.forget(held)
+            held = None
         if held is None:
             # Should the SUBMIT still be on its way, it comes too late.
             self._endings.tombs.bury(client.client, message.task, message.attempt)
@@ -128,7 +131,7 @@ class Withdrawals:
         elif held.state is HeldState.RUNNING:
             revoke.waiting[held.run] = held.task
             self._call_back(held, Intent.REVOKE)
-        elif held.result is not None:
+        elif held.result is not None and held.result.status != Status.RETRY:
             # One that was detached may have been dropped just now, by this node's own owner.
             is_dropped = held.result.status == Status.REVOKED
             revoke.note(held.task, "dropped" if is_dropped else "finished")

@@ -6,6 +6,7 @@ reported as any other, under the node's own client id.
 
 from __future__ import annotations
 
+import random
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import assert_never
@@ -13,13 +14,21 @@ from typing import assert_never
 from meshq.client.outcomes import error_of
 from meshq.core.accounts import NodeJoined
 from meshq.core.events import Received, Send
-from meshq.core.holding import Entrust, EntrustedDone, EntrustedStarted, EntrustedWithdrawn, HolderEvent
+from meshq.core.holding import (
+    Entrust,
+    EntrustedDone,
+    EntrustedRetrying,
+    EntrustedStarted,
+    EntrustedWithdrawn,
+    HolderEvent,
+)
 from meshq.core.owned import Ending, Outcome, OwnedTask
 from meshq.core.owner import (
     Owner,
     OwnerEffect,
     PurgeAnswered,
     PurgeAsked,
+    RetryPlanned,
     Revoked,
     Settle,
     Submitted,
@@ -36,6 +45,7 @@ _STATUS = {
     Ending.REVOKED: Status.REVOKED,
     Ending.EXPIRED: Status.EXPIRED,
     Ending.TIME_LIMIT: Status.TIME_LIMIT,
+    Ending.LOST: Status.WORKER_LOST,
 }
 
 
@@ -48,7 +58,7 @@ class Entrusted:
 
     def __init__(self, client: bytes, now: float, tell_holder: Callable[[HolderEvent], None]) -> None:
         self.client = client
-        self._owner = Owner(now=now)
+        self._owner = Owner(now=now, rng=random.Random())
         self._tell_holder = tell_holder
         self._clients: dict[bytes, list[bytes]] = {}
         """Task → the clients that entrusted it: several where they give a task the same id; it runs once."""
@@ -113,6 +123,9 @@ class Entrusted:
                     clients = self._clients.pop(task_id, ()) if withdrawn else self._clients.get(task_id, ())
                     for client in clients:
                         self._tell_holder(EntrustedWithdrawn(client, task_id, withdrawn))
+                case RetryPlanned(task_id, seconds):
+                    for client in self._clients.get(task_id, ()):
+                        self._tell_holder(EntrustedRetrying(client, task_id, seconds))
                 case PurgeAnswered(command, discarded):
                     self._purges.pop(command)(discarded)
                 case _:
@@ -125,7 +138,9 @@ class Entrusted:
         if outcome.ending is Ending.CANCELLED:
             return  # it was withdrawn: the answer to that, which follows, tells the holder
         status, serializer, payload = _STATUS.get(outcome.ending), outcome.serializer, outcome.payload
-        if status is None:
+        if status is Status.WORKER_LOST:
+            payload = outcome.text.encode()
+        elif status is None:
             # The client must not try again what has been tried as often as it may be.
             status, serializer, payload = Status.FAILURE, "msgpack", dump_failure(error_of(task, outcome))
         for client in self._clients.pop(task.id):

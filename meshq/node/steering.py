@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshq.control.asking import Answer, LimitsView, PurgeOutcome
 from meshq.control.steering import format_rate
+from meshq.core.dead import DeadView
 from meshq.core.holder import Holder
 from meshq.core.holding import (
     HolderEvent,
@@ -116,6 +117,10 @@ class Steering:
         survey = self._holder.survey
         look = {"active": survey.active, "reserved": survey.reserved, "scheduled": survey.scheduled}
         return look[state](time.monotonic())
+
+    def dead(self) -> Iterator[DeadView]:
+        """Yield the tasks that their owners have given up."""
+        return self._holder.dead.views(time.monotonic())
 
     def find(self, task: bytes) -> TaskView | None:
         """Return a task that is held and has not finished."""

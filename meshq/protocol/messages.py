@@ -27,6 +27,8 @@ class Status(IntEnum):
     EXPIRED = 3
     WORKER_LOST = 4
     TIME_LIMIT = 5
+    RETRY = 6
+    """It has failed, and asks for another try; the payload is that of ``protocol.retries``."""
 
 
 class Hello(NamedTuple):
@@ -276,6 +278,25 @@ class RevokedIds(NamedTuple):
     ids: list[list[Any]]
 
 
+class Retrying(NamedTuple):
+    """Node → client: a detached task has failed, and is tried again in so many seconds."""
+
+    task: bytes
+    attempt: int
+    seconds: float = 0.0
+
+
+class Dead(NamedTuple):
+    """Client → node: the task was given up, as a worker died each time it ran; to be listed for whoever looks.
+
+    Sent once, to the node of the last attempt, or another if that is gone; it may be lost.
+    """
+
+    task: bytes
+    function: str
+    story: str
+
+
 class Part(NamedTuple):
     """Either way: a piece of a payload above the inline limit, before the message that refers to it.
 
@@ -291,7 +312,7 @@ class Part(NamedTuple):
 Message: TypeAlias = (
     Hello | HelloAck | Refused | Submit | Accepted | Started | Result | Rack | Nack | Withdraw | Withdrawn
     | Credit | Ping | Pong | Bye | ByeAck | Draining | Command | Reply | Part | Parked | Relay | Relayed
-    | RevokedDigest | RevokedIds
+    | RevokedDigest | RevokedIds | Retrying | Dead
 )  # fmt: skip
 
 
@@ -299,6 +320,7 @@ MESSAGE_OF_VERB: dict[int, type[Any]] = {
     1: Hello, 2: HelloAck, 3: Refused, 4: Submit, 5: Accepted, 6: Started, 7: Result, 8: Rack, 9: Nack,
     10: Withdraw, 11: Withdrawn, 12: Credit, 13: Ping, 14: Pong, 15: Bye, 16: ByeAck, 17: Draining,
     18: Command, 19: Reply, 20: Part, 21: Parked, 22: Relay, 23: Relayed, 24: RevokedDigest, 25: RevokedIds,
+    26: Retrying, 27: Dead,
 }  # fmt: skip
 """The verb numbers; fixed for ever, one a message."""
 

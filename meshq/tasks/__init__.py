@@ -4,6 +4,7 @@ No sockets here. A call leaves through the submitter port (``meshq.tasks.port``)
 """
 
 from meshq.tasks.commands import control_command
+from meshq.tasks.current import CurrentTask, current_task, running
 from meshq.tasks.decorator import task
 from meshq.tasks.function import AsyncTaskFunction, TaskFunction, function_name
 from meshq.tasks.load import Function, load_commands, load_functions
@@ -19,6 +20,7 @@ __all__ = [
     "AsyncResultLike",
     "AsyncTaskFunction",
     "Call",
+    "CurrentTask",
     "Function",
     "FutureLike",
     "NamelessFunction",
@@ -27,6 +29,7 @@ __all__ = [
     "TaskOptions",
     "check_function_name",
     "control_command",
+    "current_task",
     "function_name",
     "is_name",
     "load_commands",
@@ -34,6 +37,7 @@ __all__ = [
     "normalise_name",
     "parse_rate",
     "registered",
+    "running",
     "set_submitter_factory",
     "shipped",
     "source_hash",

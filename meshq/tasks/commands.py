@@ -15,7 +15,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 BUILT_IN = frozenset(
     {
-        "active", "conf", "drain", "forget", "ping", "pool_resize", "purge", "query_task", "rate_limit",
+        "active", "conf", "dead", "drain", "forget", "ping", "pool_resize", "purge", "query_task", "rate_limit",
         "registered", "report", "reserved", "result", "revoke", "revoked", "scheduled", "shutdown", "stats",
         "time_limit",
     }

@@ -73,6 +73,7 @@ class TaskFunction(Generic[P, R]):
         eta: datetime | None = None,
         expires: float | timedelta | datetime | None = None,
         task_id: str | uuid.UUID | None = None,
+        idempotency_key: str | None = None,
         **options: Unpack[ApplyOptionTypes],
     ) -> AsyncResultLike[R]:
         """Run on the default mesh, detached, with options for this call; arguments come as two collections.
@@ -89,7 +90,10 @@ class TaskFunction(Generic[P, R]):
         if kwargs and not (isinstance(kwargs, Mapping) and all(isinstance(name, str) for name in kwargs)):
             raise ConfigError(f"apply_async: kwargs must be a dict of arguments by name (got {kwargs!r})")
         delay_s = _duration(eta) if eta is not None else countdown
-        changes = {"countdown": delay_s, "expires": _duration(expires), "task_id": task_id, **options}
+        changes = {
+            "countdown": delay_s, "expires": _duration(expires), "task_id": task_id,
+            "idempotency_key": idempotency_key, **options,
+        }  # fmt: skip
         changed = self._with({key: value for key, value in changes.items() if value is not None})
         result: AsyncResultLike[R] = submitter().delay(changed._call(tuple(args), dict(kwargs or {})))
         return result

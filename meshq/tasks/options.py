@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from meshq.errors import ConfigError
 from meshq.ids import format_id, parse_task_id
-from meshq.tasks.names import check_function_name
+from meshq.tasks.names import check_function_name, module_name
 
 if TYPE_CHECKING:
     from typing import Literal, TypedDict
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         rate_limit: float | str | None
         max_retries: int | None
         retry_for: type[Exception] | Collection[type[Exception]]
+        retry_backoff: float | None
+        retry_jitter: bool
         priority: int | None
         tags: Collection[str]
         delivery: Literal["at-least-once", "at-most-once"]
@@ -38,16 +40,23 @@ if TYPE_CHECKING:
 
         countdown: float | None
         task_id: str | uuid.UUID | None
+        idempotency_key: str | None
 
 
 DELIVERIES = ("at-least-once", "at-most-once")
 PRIORITIES = range(10)
+MAX_TYPES = 16
+"""Types in ``retry_for``: they travel with calls that have them otherwise than the function."""
+LONGEST_KEY = 1_000
 _LARGEST = sys.float_info.max
 """A whole number beyond is no float any more."""
 _UNIT_S = {"s": 1, "m": 60, "h": 3600}
-_PER_CALL = ("countdown", "task_id")
-_NOT_SENT = ("name", "bind", "task_id", "overrides")
-_KNOWN_TO_NODES = ("soft_time_limit", "time_limit", "rate_limit", "ignore_result")
+_PER_CALL = ("countdown", "task_id", "idempotency_key")
+_NOT_SENT = ("name", "bind", "task_id", "idempotency_key", "overrides")
+_KNOWN_TO_NODES = (
+    "soft_time_limit", "time_limit", "rate_limit", "ignore_result",
+    "max_retries", "retry_for", "retry_backoff", "retry_jitter",
+)  # fmt: skip
 """What nodes know of a function themselves, so that calls need to say it only where they differ."""
 
 
@@ -62,7 +71,12 @@ class TaskOptions(NamedTuple):
     rate_limit: float | str | None = None
     """Per node: N, "N/s", "N/m" or "N/h"."""
     max_retries: int | None = None
+    """Without it 3, for what ``retry_for`` names and for ``Retry``."""
     retry_for: tuple[type[Exception], ...] = ()
+    retry_backoff: float = 1.0
+    """The first pause; doubled each time, up to 600 s."""
+    retry_jitter: bool = True
+    """Whether pauses are cut at random, to half of their length at least."""
     priority: int | None = None
     """0 to 9; the highest goes first."""
     expires: float | None = None
@@ -73,6 +87,8 @@ class TaskOptions(NamedTuple):
     ignore_result: bool = False
     serializer: str | None = None
     task_id: str | None = None
+    idempotency_key: str | None = None
+    """Calls of a function with the same key are one task."""
     overrides: tuple[str, ...] = ()
     """No option: which of those that nodes know of the function are given for this call."""
 
@@ -90,6 +106,8 @@ class TaskOptions(NamedTuple):
             raise ConfigError(
                 f"task option soft_time_limit ({soft:g} s) must not be above time_limit ({hard:g} s)"
             )
+        if options.task_id is not None and options.idempotency_key is not None:
+            raise ConfigError("task options task_id and idempotency_key exclude each other: the key makes the id")
         countdown, expires = options.countdown, options.expires
         if countdown is not None and expires is not None and countdown > 0 and expires <= countdown:
             raise ConfigError(
@@ -126,12 +144,17 @@ class TaskOptions(NamedTuple):
         if self.tags:
             wire["tags"] = list(self.tags)
         if self.retry_for:
-            wire["retry_for"] = [f"{cls.__module__}.{cls.__qualname__}" for cls in self.retry_for]
+            wire["retry_for"] = names_of_types(self.retry_for)
         return wire
 
 
 PLAIN = TaskOptions()
 """The options of a function that nobody has given any."""
+
+
+def names_of_types(types: Iterable[type]) -> list[str]:
+    """Return the full names of types, by which workers know them; those of a script as nodes call its module."""
+    return [f"{module_name(cls.__module__, cls)}.{cls.__qualname__}" for cls in types]
 
 
 def options_of_function(changes: Mapping[str, Any]) -> TaskOptions:
@@ -206,8 +229,9 @@ def _priority(value: Any) -> int:
 
 def _exceptions(value: Any) -> tuple[type[Exception], ...]:
     classes = tuple(value) if isinstance(value, list | tuple | set | frozenset) else (value,)
-    if not all(isinstance(cls, type) and issubclass(cls, Exception) for cls in classes):
-        raise ValueError("exception classes")
+    fit = all(isinstance(cls, type) and issubclass(cls, Exception) for cls in classes)
+    if not fit or len(classes) > MAX_TYPES:
+        raise ValueError(f"exception classes, at most {MAX_TYPES}")
     return classes
 
 
@@ -221,6 +245,12 @@ def _delivery(value: Any) -> str:
     if value not in DELIVERIES:
         raise ValueError(" or ".join(map(repr, DELIVERIES)))
     return str(value)
+
+
+def _key(value: Any) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_KEY:
+        raise ValueError(f"a text of 1 to {LONGEST_KEY} characters")
+    return value
 
 
 def _word(value: Any) -> str:
@@ -237,6 +267,8 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "rate_limit": _rate,
     "max_retries": _whole,
     "retry_for": _exceptions,
+    "retry_backoff": _delay,
+    "retry_jitter": _flag,
     "priority": _priority,
     "expires": _delay,
     "countdown": _delay,
@@ -244,5 +276,6 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "delivery": _delivery,
     "ignore_result": _flag,
     "serializer": _word,
+    "idempotency_key": _key,
     "task_id": lambda value: format_id(parse_task_id(value)),
 }

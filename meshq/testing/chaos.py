@@ -49,6 +49,7 @@ class Chaos:
     def __init__(self, seed: int, trace: bool = False) -> None:
         self.seed = seed
         self.rng = Random(f"chaos:{seed}")
+        self._of_once = Random(f"once:{seed}")
         self.mesh = SimMesh(
             seed,
             transport="tcp" if seed % 2 else "udp",
@@ -124,6 +125,8 @@ class Chaos:
             options["priority"] = rng.randint(0, 9)
         if rng.random() < 0.03:
             options["rate_limit"] = "10/s"
+        if self._of_once.random() < 0.1:
+            options["once"] = True
         return options or None
 
     def _submit_some(self) -> None:

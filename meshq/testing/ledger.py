@@ -167,6 +167,8 @@ class Ledger:
                 return self.promises.may_expire(record.task, self._agenda.now)
             case Ending.WORKER_LOST:
                 return worn_out  # a detached one too: its client is there still, and has seen three nodes die
+            case Ending.LOST:
+                return record.task.once
             case Ending.CANCELLED:
                 return record.withdraw_asked or record.client.leaving
             case Ending.REVOKED:

@@ -51,6 +51,8 @@ class Promises:
         """(node, function) → the rate that was set there."""
         self._buckets: dict[tuple[bytes, str, Any], _Bucket] = {}
         self._refused: set[tuple[str, bytes]] = set()
+        self._once: set[bytes] = set()
+        """Tasks that must not start again."""
         self._discarded: dict[tuple[bytes, str], int] = {}
         """(command, client) → what the client says that it has discarded."""
 
@@ -94,6 +96,10 @@ class Promises:
     def started(self, node: bytes, name: str, row: list[Any], now: float) -> None:
         """Check that a run that a worker starts was not revoked, and does not exceed its rate."""
         task, function, options = row[1], row[3], row[6] or {}
+        if options.get("once"):
+            if task in self._once:
+                self._fail(f"{name} starts a task for the second time, which is to run at most once", task)
+            self._once.add(task)
         if (name, task) in self._refused:
             self._fail(f"{name} starts a task after it has acknowledged its revocation", task)
         own = options.get("rate_limit")

@@ -11,17 +11,19 @@ from meshq.protocol.codec import serializer
 from meshq.protocol.failures import dump_failure
 from meshq.protocol.messages import Status
 from meshq.protocol.payload import Payload, payload_size
+from meshq.protocol.retries import dump_retry
 from meshq.protocol.serializer import Serializer
 from meshq.tasks import Function, shipped
 from meshq.workers import coroutines
 from meshq.workers.backlog import Row
+from meshq.workers.retrying import retry_of
 from meshq.workers.soft_limit import SoftLimit
 
 # A failure travels as the failures module writes it, whatever the task's own serializer.
 FAILURE_SERIALIZER = "msgpack"
 # A chunk holds failures as bytes, which json has no form for; msgpack carries all that json does.
 CHUNK_SERIALIZER = "msgpack"
-OK, FAILURE = int(Status.OK), int(Status.FAILURE)
+OK, FAILURE, RETRY = int(Status.OK), int(Status.FAILURE), int(Status.RETRY)
 MAX_RESULT_BYTES = 4 * 2**30
 """As for every payload on the wire."""
 _NOTHING = serializer(CHUNK_SERIALIZER).dumps(None, "None")
@@ -59,7 +61,10 @@ class Attempts:
                 return OK, CHUNK_SERIALIZER, _NOTHING
             return OK, encoding, _checked(codec.dumps(value, f"the result of {name}"), name)
         except BaseException as error:  # SystemExit and KeyboardInterrupt end the task, not the worker
-            return FAILURE, FAILURE_SERIALIZER, _describe(error, name)
+            asked = None if function is None else retry_of(error, function.options, row[6])
+            if asked is None:
+                return FAILURE, FAILURE_SERIALIZER, _describe(error, name)
+            return RETRY, FAILURE_SERIALIZER, dump_retry(asked[0]._replace(failure=_describe(asked[1], name)))
 
     def _call(self, function: Function, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Call the function; the soft limit is raised in it, or else from here, and not beyond."""

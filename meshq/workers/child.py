@@ -15,7 +15,7 @@ import traceback
 
 from meshq.core.work import FunctionInfo
 from meshq.errors import ConfigError
-from meshq.tasks import Function, load_commands, load_functions
+from meshq.tasks import Function, load_commands, load_functions, running
 from meshq.workers.attempt import Attempts
 from meshq.workers.backlog import Backlog
 from meshq.workers.channel import BlockingChannel
@@ -60,6 +60,7 @@ def _serve(data: BlockingChannel, control: BlockingChannel, slate: memoryview) -
     soft = SoftLimit(slate, output)
     thread = ControlThread(control, backlog, results, soft)
     offered = commands if spec.commands else functions
+    running.node = None if spec.commands else spec.node
     attempts = Attempts(soft, spec.pickles)
     loop = WorkerLoop(offered, data, backlog, results, thread, output, slate, attempts, spec.max_tasks)
     soft.install()

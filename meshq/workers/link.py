@@ -60,7 +60,7 @@ class WorkerSpec(NamedTuple):
     cwd: str | None = None
     """The directory to work in; None: the node's own."""
     node: str = ""
-    """The node's name."""
+    """The node's NAME@HOST."""
     max_tasks: int = 0
     """Runs after which a worker is retired; 0: never."""
     farewell_s: float = 5.0

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from math import inf
 from time import perf_counter
+from typing import Any
 
 from meshq.core.work import Done
-from meshq.tasks import Function
+from meshq.tasks import Function, running
 from meshq.workers.attempt import Attempts
 from meshq.workers.backlog import Backlog, Row
 from meshq.workers.channel import BlockingChannel
@@ -17,6 +18,7 @@ from meshq.workers.results import Results
 
 # The weight of the newest run in a function's mean time.
 _NEWEST = 0.2
+_NOTHING: dict[str, Any] = {}
 
 
 class WorkerLoop:
@@ -70,8 +72,11 @@ class WorkerLoop:
         # From here on, if this process dies, this run is to blame.
         self._slate[0] = row[0]
         began = perf_counter()
-        status, encoding, payload = self._attempts.carry_out(self._functions.get(row[3]), row)
+        function = self._functions.get(row[3])
+        running.row, running.declared, running.began = row, function.options if function else _NOTHING, began
+        status, encoding, payload = self._attempts.carry_out(function, row)
         ended = perf_counter()
+        running.row = None
         self._output.end_run()
         self._output.task = b""
         self._learn(row[3], ended - began)

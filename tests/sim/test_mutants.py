@@ -205,6 +205,12 @@ def parked_for_good(patch: Patch) -> None:
     patch.setattr(Parking, "_release", lambda *_: None)
 
 
+@mutant("for the second time")
+def run_again_though_it_may_have_run(patch: Patch) -> None:
+    """The owner sends what must not run twice elsewhere, when its node or worker is lost."""
+    patch.setattr(Losses, "give_up", lambda self, task, node, story: self.wait_again(node, [task], 0.0))
+
+
 @pytest.mark.parametrize("name", _MUTANTS)
 def test_a_mutant_is_caught(name: str, monkeypatch: Patch) -> None:
     """Within a few seeds it shows in what users see: the machines' own books are not looked into."""

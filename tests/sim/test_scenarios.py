@@ -265,3 +265,21 @@ def test_withdrawn_and_revoked_tasks(detached: bool) -> None:
     mesh.quiet(within=5.0)
     assert starts(mesh, waiting) == 0
     assert node.steering.revoked == [1, 2]
+
+
+def test_what_must_not_run_twice_starts_once() -> None:
+    """Under crashes, cuts and dying workers; what may have run and gave no word ends as lost, the rest is done."""
+    mesh = make_mesh()
+    nodes, client = begin(mesh, 2, 2)
+    tasks = client.submit("ten", 300, options={"once": True})
+    mesh.run(0.3)
+    mesh.kill_worker(nodes[0], 0)
+    mesh.run(0.2)
+    mesh.crash(nodes[0])
+    mesh.agenda.later(1.0, lambda: mesh.restart(nodes[0], same_port=True))
+    mesh.run(0.5)
+    mesh.quiet(within=60.0)
+    records = [mesh.ledger.records[task] for task in tasks]
+    assert max(record.starts for record in records) == 1
+    assert endings(mesh, tasks) == {Ending.DONE, Ending.LOST}
+    assert sum(record.starts for record in records) > 240

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections import OrderedDict
+from typing import Any
+
 import pytest
 from client_harness import DONE, Handler
 
@@ -9,6 +13,7 @@ from meshq.client import books
 from meshq.client.books import Books, size_of
 from meshq.client.fanning import Fan
 from meshq.client.future import Future
+from meshq.core.owned import Ending, Outcome
 from meshq.ids import new_task_id
 
 
@@ -39,3 +44,49 @@ def test_what_is_noted_is_found_until_it_is_forgotten_or_the_oldest(monkeypatch:
     assert [made.find(fan.id) for fan in fans] == [None, fans[1], fans[2]]
     made.forget(fans[1].id)
     assert made.find(fans[1].id) is None
+
+
+def keyed(made: Books, **options: Any) -> Future[Any]:
+    """Open a task with an idempotency key."""
+    task: Future[Any] = Future(Handler(), b"k" * 16, "f", "msgpack", b"", **options)
+    task.options = {"key": True}
+    return made.open(task, size_of(task))
+
+
+def test_calls_with_the_same_key_are_one_task() -> None:
+    """While it is unfinished, and for a while after it has ended, well or not."""
+    made = Books()
+    first = keyed(made)
+    assert keyed(made) is first
+    assert keyed(made, detached=True) is first
+    made.settle([(first, Outcome(Ending.DONE, "msgpack", b"\1"))], lambda *_: "")
+    assert keyed(made) is first
+    assert keyed(made).result() == 1
+    assert made.bytes == 0
+
+
+@pytest.mark.parametrize("detached", [False, True])
+def test_a_key_is_free_again(monkeypatch: pytest.MonkeyPatch, detached: bool) -> None:
+    """After an hour, or where its task has not run; the attempts of the next one are numbered on."""
+    made = Books()
+    first = keyed(made, detached=detached)
+    first.attempt = 3
+    made.settle([(first, Outcome(Ending.NO_NODES))], lambda *_: "")
+    second = keyed(made, detached=detached)
+    assert second is not first
+    assert second.attempt == 3
+    made.settle([(second, Outcome(Ending.LOST, text="gone"))], lambda *_: "")
+    assert keyed(made) is second
+    later = time.monotonic() + books.KEY_S + 1
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert keyed(made) is not second
+
+
+def test_the_keys_that_are_remembered_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest is forgotten."""
+    monkeypatch.setattr(books, "MAX_RECENT", 1)
+    made = Books()
+    monkeypatch.setattr(made, "_keyed", OrderedDict({b"old": (0.0, None)}))
+    first = keyed(made)
+    made.settle([(first, Outcome(Ending.DONE, "msgpack", b"\1"))], lambda *_: "")
+    assert list(made._keyed) == [first.id]

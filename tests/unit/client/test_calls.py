@@ -10,7 +10,8 @@ from client_harness import Handler
 
 from meshq.client.calls import make_future
 from meshq.core.owned import OwnedTask
-from meshq.errors import ConfigError, EncodingError
+from meshq.errors import EncodingError
+from meshq.ids import keyed_task_id
 from meshq.tasks import TaskOptions, task
 from meshq.tasks.options import PLAIN
 
@@ -61,14 +62,45 @@ def test_options_that_are_no_nodes_business() -> None:
     assert (made.id, made.tags, made.serializer, made.options) == (one.bytes, {"a"}, "json", None)
 
 
-@pytest.mark.parametrize("wrong", [{"max_retries": 3}, {"retry_for": OSError}, {"delivery": "at-most-once"}])
-def test_what_has_no_effect_yet_is_refused(wrong: dict[str, Any]) -> None:
-    """Rather than ignored."""
-    with pytest.raises(ConfigError, match=f"task option {next(iter(wrong))} has no effect in this version"):
-        call(TaskOptions().changed(wrong))
+def test_at_most_once_is_told_to_the_node_and_kept_by_the_owner() -> None:
+    """Whether the function declares it or the call does; the other way of delivery is nothing to tell."""
+    assert call(TaskOptions().changed({"delivery": "at-most-once"})).options == {"once": True}
+    assert call(TaskOptions().changed({"delivery": "at-least-once"})).options is None
 
 
 def test_arguments_that_cannot_travel_are_refused() -> None:
     """Here, not at the node."""
     with pytest.raises(EncodingError):
         make_future(Handler(), "tests.f", (object(),), {}, PLAIN)
+
+
+class Broken(Exception):
+    """An error of a test."""
+
+
+def test_retries_are_sent_where_the_call_has_them_otherwise() -> None:
+    """Nodes know what the function declares; types travel by name."""
+
+    @task(name="tests.flaky", max_retries=5, retry_for=OSError, retry_backoff=0.5)
+    def flaky() -> None: ...
+
+    assert call(flaky.settings).options is None
+    assert call(flaky.options(max_retries=2, retry_jitter=False).settings).options == {
+        "max_retries": 2, "retry_jitter": False,
+    }  # fmt: skip
+    own = f"{Broken.__module__}.Broken"
+    assert call(flaky.options(retry_for=[Broken, OSError]).settings).options == {
+        "retry_for": [own, "builtins.OSError"],
+    }  # fmt: skip
+    assert call(flaky.options(retry_for=(), max_retries=None).settings).options == {
+        "retry_for": [], "max_retries": None,
+    }  # fmt: skip
+
+
+def test_the_key_of_a_call_makes_its_id() -> None:
+    """The same in each process, and another for another function."""
+    options = TaskOptions().changed({"idempotency_key": "invoice 7"})
+    made = call(options)
+    assert (made.id, made.options) == (keyed_task_id("tests.f", "invoice 7"), {"key": True})
+    assert made.id.hex() == "aaeb1e7f88cdd3770b8dc3ea372c6622"
+    assert make_future(Handler(), "tests.g", (), {}, options).id != made.id

@@ -9,7 +9,7 @@ import pytest
 
 from meshq.client.outcomes import decode, error_of
 from meshq.core.owned import Ending, Outcome, OwnedTask
-from meshq.errors import RemoteProtocolError, TimeLimitExceeded
+from meshq.errors import RemoteProtocolError, TaskLost, TimeLimitExceeded
 from meshq.protocol.codec import serializer
 
 
@@ -57,3 +57,11 @@ def test_what_ran_for_too_long_says_for_how_long() -> None:
     assert str(error).endswith("was ended: m.f ran past its time limit of 2 s")
     assert len(str(error_of(task, Outcome(Ending.TIME_LIMIT, "", b"\xff" * 100_000)))) < 2_000
     assert "past its time limit" in str(error_of(task, Outcome(Ending.TIME_LIMIT)))
+
+
+def test_a_task_that_may_have_run() -> None:
+    """The error says so, and why it is not tried again."""
+    error = error_of(OwnedTask(b"t" * 16, "f", "msgpack", b""), Outcome(Ending.LOST, text="the node was lost"))
+    assert isinstance(error, TaskLost)
+    assert error.maybe_executed
+    assert "must not run twice: the node was lost" in str(error)

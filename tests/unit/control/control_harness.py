@@ -9,6 +9,7 @@ import msgpack
 
 from meshq.control.asking import LimitsView, PurgeOutcome
 from meshq.control.commands import carry_out
+from meshq.core.dead import DeadView
 from meshq.core.survey import TaskView
 from meshq.protocol.codec import dumps_call, serializer
 from meshq.protocol.messages import Command, Result
@@ -37,6 +38,7 @@ class FakeNode:
         self.held: list[TaskView] = []
         self.results: dict[bytes, Result] = {}
         self.refused: list[bytes] = []
+        self.letters: list[DeadView] = []
 
     def give(self, name: str, arguments: Any = None) -> dict[str, Any]:
         """Have a command carried out; return the answer."""
@@ -72,6 +74,9 @@ class FakeNode:
 
     def views(self, state: str) -> Iterator[TaskView]:
         return (held for held in self.held if held.state == state)
+
+    def dead(self) -> Iterator[DeadView]:
+        return iter(self.letters)
 
     def find(self, task: bytes) -> TaskView | None:
         return next((held for held in self.held if held.task == task), None)

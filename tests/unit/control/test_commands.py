@@ -15,6 +15,7 @@ from meshq.control.checks import MAX_ASKED_IDS, MAX_IDS
 from meshq.control.commands import COMMANDS, carry_out
 from meshq.control.looking import MAX_REVOKED_SHOWN, MAX_VALUES_BYTES
 from meshq.control.steering import format_rate
+from meshq.core.dead import DeadView
 from meshq.protocol.messages import Command, Result, Status
 
 ID = bytes(range(16))
@@ -32,7 +33,7 @@ def test_the_table_has_all_commands() -> None:
     assert set(COMMANDS) == {
         "ping", "revoke", "rate_limit", "time_limit", "purge", "shutdown", "drain", "pool_resize", "active",
         "reserved", "scheduled", "query_task", "registered", "stats", "revoked", "conf", "report", "result",
-        "forget",
+        "forget", "dead",
     }  # fmt: skip
 
 
@@ -281,3 +282,16 @@ def test_results_are_forgotten(node: FakeNode) -> None:
     node.results = {ID: Result(ID, 1, Status.OK, "msgpack", b"")}
     assert node.give("forget", {"tasks": [ID, b"x" * 16]}) == {"ok": 1}
     assert node.results == {}
+
+
+def test_a_task_that_waits_for_its_next_try(node: FakeNode) -> None:
+    """It is in the state RETRY for whoever asks by its id."""
+    node.held = [view(1, state="scheduled", reason="retry")]
+    assert node.give("result", {"tasks": [b"\1" * 16]})["ok"].popitem()[1]["state"] == "RETRY"
+
+
+def test_tasks_that_were_given_up_are_listed(node: FakeNode) -> None:
+    """Each with its story, and how long ago that was."""
+    node.letters = [DeadView(ID, "m.f", "attempt 1 on n@h: killed by signal 9", 1.23)]
+    row = {"id": TEXT, "name": "m.f", "story": "attempt 1 on n@h: killed by signal 9", "seconds_ago": 1.2}
+    assert node.give("dead") == {"ok": [row]}

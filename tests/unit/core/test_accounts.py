@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from owner_words import joined, make_task, make_tasks
+from owner_words import A, joined, make_task, make_tasks
 
 from meshq.core.accounts import ASKING_BYTES, FULL_PAUSE_S, PARKED_PAUSE_S, NodeAccount, WaitingQueue, weight_of
 
@@ -224,3 +224,12 @@ def test_the_head_of_a_queue_skips_what_has_ended() -> None:
     third.node = b""
     assert waiting.head() is None
     assert not waiting.tasks
+
+
+def test_what_is_let_go_is_nobody_s() -> None:
+    """It leaves the books of the node, and can be sent out anew."""
+    node, task = NodeAccount(joined()), make_task()
+    node.put(task)
+    task.node, task.accepted, task.recalled = A, True, True
+    node.let_go(task)
+    assert (node.used, node.in_flight, task.node, task.accepted, task.recalled) == (0, {}, None, False, False)

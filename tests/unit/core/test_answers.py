@@ -9,7 +9,7 @@ from owner_words import A, B, joined, make_task, make_tasks, rack, result, said,
 from meshq.core.accounts import ASKING_EACH
 from meshq.core.owned import OwnedTask, TaskState
 from meshq.core.owner import Owner, Submitted
-from meshq.protocol.messages import Accepted, Credit, Draining, Nack, Parked, Started
+from meshq.protocol.messages import Accepted, Credit, Draining, Nack, Parked, Retrying, Started
 
 DELAYED = {"countdown": 10.0}
 
@@ -157,3 +157,16 @@ def test_credit_and_draining(talk: Conversation, owner: Owner) -> None:
     talk.say(said(Credit(2, 6, 3), Credit(1, 50), Draining()))
     account = owner._nodes[A]
     assert (account.cap, account.others, account.usable) == (6, 3, False)
+
+
+def test_a_detached_task_that_is_tried_again_shows_it(talk: Conversation) -> None:
+    """The node that took it over says so; of any other task it has no say in that."""
+    detached, own = make_task(1, detached=True), make_task(2)
+    talk.say(joined())
+    talk.say(Submitted([detached, own]))
+    talk.take()
+    talk.say(
+        said(*(message for task in (detached, own) for message in (Accepted(task.id, 1), Started(task.id, 1))))
+    )
+    talk.say(said(Retrying(detached.id, 1, 5.0), Retrying(own.id, 1, 5.0), Retrying(own.id, 7, 5.0)))
+    assert (detached.state, own.state) == (TaskState.RETRY, TaskState.STARTED)

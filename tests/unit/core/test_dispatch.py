@@ -377,3 +377,13 @@ def test_a_slot_that_closes_gets_nothing_more() -> None:
     assert list(shop.dispatch.close(slot)) == []
     shop.queue("A4")
     assert shop.fill() == {}
+
+
+def test_what_must_not_run_twice_is_told_of_as_it_begins() -> None:
+    """Not only when it turns out to take long."""
+    dispatch, client = Dispatch(1), ClientAccount(b"a" * 16, 0.0)
+    dispatch.slots.all[0].ready = True
+    held = Held(client, b"t" * 16, 1, "f", "msgpack", b"x", False, {"once": True})
+    dispatch.queue(held)
+    dispatch.fill(0.0)
+    assert (dispatch.begun, held.reported) == ([held], True)

@@ -104,3 +104,11 @@ def test_what_is_forgotten_is_never_run_and_what_is_dropped_may_come_again(scene
     scene.client.held[task(1)] = scene.held
     scene.endings.forget(scene.held)
     assert (scene.client.held, scene.is_over(), scene.is_over(3)) == ({}, True, False)
+
+
+def test_a_result_that_asks_for_another_try_is_not_kept(scene: Scene) -> None:
+    """It is sent until it is acknowledged, and is no answer for whoever asks what became of the task."""
+    scene.endings.end(scene.held, Status.RETRY, "msgpack", b"asked", 0.02, 1.0)
+    assert scene.reports.flush() == [Send(A, [Result(task(1), 2, Status.RETRY, "msgpack", b"asked", 0.02)])]
+    scene.endings.on_rack(scene.client, rack(1, 2), 1.0)
+    assert (scene.found(), scene.is_over()) == (None, True)

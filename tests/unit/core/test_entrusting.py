@@ -29,13 +29,25 @@ from meshq.core.holding import (
     Disown,
     Entrust,
     EntrustedDone,
+    EntrustedRetrying,
     EntrustedStarted,
     EntrustedWithdrawn,
     RevokeAnswered,
     RevokeAsked,
 )
 from meshq.core.recalls import UNKNOWN
-from meshq.protocol.messages import Accepted, Bye, ByeAck, Credit, Nack, Result, Started, Status, Withdrawn
+from meshq.protocol.messages import (
+    Accepted,
+    Bye,
+    ByeAck,
+    Credit,
+    Nack,
+    Result,
+    Retrying,
+    Started,
+    Status,
+    Withdrawn,
+)
 from meshq.protocol.payload import Payload
 
 
@@ -228,3 +240,14 @@ def test_options_that_know_no_time_are_passed_on_as_they_are() -> None:
     talk = Conversation()
     passed = entrust(1)._replace(options={"chunk": True})
     talk.say(A, submit(1, detached=True, chunk=True), passed, to(A, Accepted(task(1), 1)))
+
+
+def test_a_task_that_is_tried_again() -> None:
+    """Its client is told, and it is remembered until when, as long as the task is here."""
+    talk = Conversation()
+    talk.say(A, submit(1, 4, detached=True), entrust(1), to(A, Accepted(task(1), 4)))
+    talk.hear(EntrustedRetrying(A, task(1), 5.0), to(A, Retrying(task(1), 4, 5.0)))
+    assert list(talk.holder._entrusting.retry_at.values()) == [talk.now + 5.0]
+    talk.hear(entrusted_done(1), to(A, detached_result(1, 4)))
+    assert not talk.holder._entrusting.retry_at
+    talk.hear(EntrustedRetrying(A, task(1), 5.0))

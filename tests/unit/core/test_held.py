@@ -149,3 +149,13 @@ def test_sifting_keeps_the_order_of_the_others() -> None:
     assert order(client) == ["5a", "5c", "5d", "2b", "2c"]
     assert client.sift(lambda _: True) != []
     assert order(client) == []
+
+
+def test_what_follows_a_failed_attempt_is_another_run() -> None:
+    """Where its worker died, or it has asked for another try; else a later number is but another name for it."""
+    held = Held(ClientAccount(b"a" * 16, 0.0), b"t" * 16, 2, "f", "msgpack", b"x", False, None)
+    assert not held.is_followed_by(3)
+    for status, follows in ((Status.OK, False), (Status.WORKER_LOST, True), (Status.RETRY, True)):
+        held.result = Result(b"t" * 16, 2, status, "", b"")
+        assert held.is_followed_by(3) is follows
+        assert not held.is_followed_by(2)

@@ -23,8 +23,21 @@ from holder_conversation import (
 from meshq.core import entrusting
 from meshq.core import holder as module
 from meshq.core.holding import ClientUnreachable, FunctionsKnown, StartRuns
-from meshq.core.work import WorkerReady
-from meshq.protocol.messages import Accepted, Credit, Nack, Parked, Ping, Pong, Started, Submit, Withdrawn
+from meshq.core.work import Done, WorkerDone, WorkerReady
+from meshq.protocol.messages import (
+    Accepted,
+    Credit,
+    Dead,
+    Nack,
+    Parked,
+    Ping,
+    Pong,
+    Result,
+    Started,
+    Status,
+    Submit,
+    Withdrawn,
+)
 
 
 def test_there_and_back() -> None:
@@ -334,3 +347,50 @@ def test_a_function_is_one_whichever_of_its_names_it_is_called_by() -> None:
     talk.say(A, submit(2), to(A, Parked(task(2), 1, about(1.0))))
     talk.do(done(1))
     assert talk.holder.totals()[0] == {"f": 1}
+
+
+def test_the_next_try_is_another_run() -> None:
+    """It may come before the acknowledgement of the one before, and is not answered with that one's failure."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    asked = result(1)._replace(status=Status.RETRY)
+    talk.hear(done(1, status=Status.RETRY), to(A, asked))
+    talk.say(A, submit(1), to(A, asked))
+    talk.say(A, submit(1, 2), start(run(2, 1, 2)))
+    talk.say(A, rack(1))
+    talk.hear(done(2), to(A, result(1, 2)))
+
+
+def test_a_key_s_result_is_answered_with() -> None:
+    """That of another client, kept or not yet acknowledged there; what has failed is run again."""
+    talk = Conversation(clients=(A, B))
+    talk.say(A, submit(1, key=True), start(run(1, 1, key=True)))
+    talk.hear(done(1), to(A, result(1)))
+    talk.say(B, submit(1, 7, key=True), to(B, result(1, 7, 0.0)))
+    talk.say(B, rack(1, 7))
+    talk.say(A, rack(1))
+    talk.say(B, submit(1, 8, key=True, detached=True), to(B, result(1, 8, 0.0)))
+    talk.say(B, submit(2, key=True), start(run(2, 2, key=True)))
+    talk.hear(done(2, status=Status.FAILURE), to(B, result(2)._replace(status=Status.FAILURE)))
+    talk.say(A, submit(2, key=True), start(run(3, 2, key=True)))
+
+
+def test_a_key_s_result_in_another_serializer_is_not_answered_with() -> None:
+    """As it would be refused; nor is one for a call without a key."""
+    talk = Conversation(clients=(A, B))
+    talk.say(A, submit(1, key=True), start(run(1, 1, key=True)))
+    talk.hear(
+        WorkerDone(0, [Done(1, Status.OK, "json", b"1", 0.02)]),
+        to(A, Result(task(1), 1, Status.OK, "json", b"1", 0.02)),
+    )
+    talk.say(B, submit(1, key=True), start(run(2, 1, key=True)))
+    talk.hear(done(2), to(B, result(1)))
+    talk.say(A, rack(1))
+    assert talk.do_quietly(A, submit(1, 2))[0].runs == [run(3, 1, 2)]
+
+
+def test_a_task_that_was_given_up_is_listed() -> None:
+    """As its owner tells of it."""
+    talk = Conversation()
+    talk.say(A, Dead(task(1), "f", "story"))
+    assert [view[:3] for view in talk.holder.dead.views(talk.now)] == [(task(1), "f", "story")]

@@ -262,3 +262,22 @@ def test_a_run_that_was_killed_for_its_time_ends_with_words_for_it() -> None:
     talk.pass_time(1.0)
     text = b"f ran past its time limit of 1 s, and its worker was killed"
     talk.hear(gone(1), to(A, lost(1)._replace(status=Status.TIME_LIMIT, payload=text)))
+
+
+def test_what_must_not_run_twice_is_said_to_have_started() -> None:
+    """At once when it is given to a worker."""
+    talk = Conversation()
+    talk.say(A, submit(1, once=True), start(run(1, 1, once=True)), to(A, Started(task(1), 1)))
+    talk.wait(1.0)
+    talk.hear(done(1), to(A, result(1)))
+
+
+def test_what_must_not_run_twice_does_not_go_again_once_it_has_started() -> None:
+    """Neither the last that the dead worker had started nor those before it, whose ends were not heard."""
+    talk = Conversation(slots=1)
+    first = talk.teach("f", SHORT_S)
+    talk.do_quietly(A, *(submit(number, once=True) for number in (1, 2, 3)), submit(4))
+    effects = talk.do(gone(first + 1, retired=True))
+    assert effects == [to(A, lost(1), lost(2))]
+    effects = talk.do(WorkerReady(0, 5_000, []))
+    assert [run.task for run in effects[0].runs] == [task(3), task(4)]

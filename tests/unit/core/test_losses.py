@@ -28,6 +28,7 @@ from meshq.core.owner import (
     NodeReturned,
     NodeSuspected,
     Revoked,
+    Settle,
     Submitted,
     WithdrawAnswered,
     WithdrawAsked,
@@ -35,6 +36,7 @@ from meshq.core.owner import (
 from meshq.protocol.messages import (
     Accepted,
     Credit,
+    Dead,
     Message,
     Nack,
     Result,
@@ -165,7 +167,11 @@ def test_a_task_that_kills_three_workers_is_given_up(talk: Conversation, task: O
         "attempt 1 on node@a: killed by signal 9; attempt 2 on node@a: killed by signal 9; "
         "attempt 3 on node@a: exit code 3"
     )
-    talk.expect(send(rack(task, 3)), settle(task, Outcome(Ending.WORKER_LOST, text=story)))
+    talk.expect(
+        send(Dead(task.id, "f", story)),
+        send(rack(task, 3)),
+        settle(task, Outcome(Ending.WORKER_LOST, text=story)),
+    )
     assert task.state is TaskState.LOST
 
 
@@ -257,3 +263,69 @@ def test_what_has_expired_is_not_sent_out_again(talk: Conversation) -> None:
     talk.say(said(Accepted(task.id, 1)))
     talk.say(NodeLost(A, "nothing heard for 3.0 s", died=False), at=3.0)
     talk.expect(settle(task, Outcome(Ending.EXPIRED)))
+
+
+# ---------------------------------------------------------------------- what must not run twice
+
+ONCE = {"once": True}
+
+
+def lost_on_a(attempt: int, story: str, ending: Ending = Ending.LOST) -> Outcome:
+    """Return the outcome of a task that may have run."""
+    return Outcome(ending, text=f"attempt {attempt} on node@a: {story}")
+
+
+@pytest.mark.parametrize("died", [True, False])
+def test_what_must_not_run_twice_is_lost_with_its_node(talk: Conversation, died: bool) -> None:
+    """Whether it was known to run, to wait or not even to have arrived; a node that comes back drops it."""
+    tasks = [make_task(number, options=ONCE) for number in (1, 2, 3)]
+    talk.say(joined(A))
+    talk.say(joined(B, functions=()))
+    talk.say(Submitted(tasks))
+    talk.expect(send(*map(submit, tasks)))
+    talk.say(said(Started(tasks[0].id, 1), Accepted(tasks[1].id, 1)))
+    talk.say(NodeLost(A, "silent", died=died))
+    outcome = lost_on_a(1, "the node was lost (silent)")
+    talk.expect(Settle([(task, outcome) for task in tasks]))
+    assert [task.state for task in tasks] == [TaskState.LOST] * 3
+    talk.say(joined(A))
+    talk.expect(send(*(Withdraw(task.id, 1) for task in tasks)))
+
+
+def test_what_must_not_run_twice_is_lost_with_its_worker(talk: Conversation) -> None:
+    """It is not tried again."""
+    task = make_task(options=ONCE)
+    start(talk, task)
+    talk.say(said(lost(task, 1)))
+    talk.expect(send(rack(task, 1)), settle(task, lost_on_a(1, "killed by signal 9")))
+
+
+def test_what_was_revoked_ends_as_that(talk: Conversation) -> None:
+    """Also where it must not run twice."""
+    task = make_task(options=ONCE)
+    start(talk, task)
+    talk.say(Revoked([task.id]))
+    talk.say(joined(A, incarnation=2))
+    talk.expect(settle(task, lost_on_a(1, "the node was lost (it was restarted)", Ending.REVOKED)))
+
+
+def test_what_has_provably_not_started_goes_elsewhere(talk: Conversation) -> None:
+    """A node has refused it, or has let go of it."""
+    task = make_task(options=ONCE)
+    start(talk, task)
+    talk.say(said(Nack(task.id, 1, "draining")))
+    talk.say(joined(B))
+    talk.expect(send(submit(task, 2), to=B))
+    talk.say(said(Withdrawn(task.id, 2, "dropped"), by=B))
+    talk.expect(send(submit(task, 3), to=B))
+
+
+def test_a_dead_task_is_told_to_a_node_that_is_there(talk: Conversation, task: OwnedTask) -> None:
+    """Where the last one has died with it."""
+    start(talk, task)
+    task.deaths = ["first", "second"]
+    talk.say(said(Started(task.id, 1)))
+    talk.say(joined(B))
+    talk.say(NodeLost(A, "refused", died=True))
+    story = "first; second; attempt 1 on node@a: the node was lost (refused)"
+    talk.expect(send(Dead(task.id, "f", story), to=B), settle(task, Outcome(Ending.WORKER_LOST, text=story)))

@@ -28,3 +28,13 @@ def test_each_ending_has_a_final_state() -> None:
 def test_states_are_their_names() -> None:
     """Users compare states with plain text."""
     assert all(state == state.name for state in TaskState)
+
+
+def test_the_story_of_a_task() -> None:
+    """What its attempts came to: deaths, each with its words, and failures that were tried again."""
+    task = OwnedTask(b"i" * 16, "f", "json", b"args")
+    assert task.story() == ""
+    task.retries = 1
+    assert task.story() == "1 try that failed"
+    task.deaths, task.retries = ["killed by signal 9", "killed by signal 11"], 2
+    assert task.story() == "killed by signal 9; killed by signal 11; 2 tries that failed"

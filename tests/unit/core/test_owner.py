@@ -34,6 +34,7 @@ from meshq.core.owner import (
     Owner,
     PurgeAnswered,
     PurgeAsked,
+    RetryPlanned,
     Settle,
     Submitted,
     WithdrawAnswered,
@@ -54,6 +55,7 @@ from meshq.protocol.messages import (
     Withdraw,
     Withdrawn,
 )
+from meshq.protocol.retries import RetryAsked, dump_retry
 
 # ---------------------------------------------------------------------- submit, route, result, settle
 
@@ -591,3 +593,27 @@ def test_a_node_that_claims_countless_slots_does_not_get_everything(talk: Conver
     talk.say(joined(slots=2**63))
     talk.say(Submitted([make_task(number) for number in range(6000)]))
     assert len(sent(talk)[A]) == 5000
+
+
+def test_a_task_that_asks_for_another_try_waits_for_it(talk: Conversation, task: OwnedTask) -> None:
+    """It is nobody's then, and goes out again in time; only the attempt under way is heard."""
+    start(talk, task)
+    asked = result(task, status=Status.RETRY)._replace(
+        payload=dump_retry(RetryAsked(b"failure", most=1, backoff=3.0))
+    )
+    talk.say(said(asked))
+    talk.expect(RetryPlanned(task.id, 3.0), send(rack(task)))
+    talk.say(said(asked))
+    talk.expect(send(rack(task)))
+    talk.wait(3.0)
+    talk.expect(send(submit(task, 2)._replace(options={"retries": 1})))
+    talk.say(said(result(task, 2)))
+    talk.expect(send(rack(task, 2)), settle(task))
+
+
+def test_a_detached_task_that_may_have_run_is_lost(talk: Conversation) -> None:
+    """The node that took it over says that its worker died, and it must not run twice."""
+    task = make_task(detached=True, options={"once": True})
+    start(talk, task)
+    talk.say(said(lost(task, 1)))
+    talk.expect(send(rack(task)), settle(task, Outcome(Ending.LOST, text="killed by signal 9")))

@@ -120,3 +120,19 @@ def test_what_comes_back_in_time_goes_out_with_what_is_left(talk: Conversation) 
     talk.say(NodeLost(A, "nothing heard for 3.0 s", died=False), at=4.0)
     talk.expect(send(submit(task, 2)._replace(options={"countdown": 6.0, "expires": 16.0}), to=B))
     assert task.parked
+
+
+def test_a_task_that_must_not_run_twice(talk: Conversation) -> None:
+    """Is known to its owner by its options, which go to the node as they are."""
+    task = make_task(options={"once": True})
+    talk.say(joined())
+    talk.say(Submitted([task]))
+    talk.expect(send(submit(task)))
+    assert task.once
+
+
+def test_a_further_try_says_how_many_there_were() -> None:
+    """Beside what the call has of options."""
+    task = scheduled(expires=5.0)
+    task.retries = 2
+    assert submission(task, 1.0).options == {"expires": 4.0, "retries": 2}

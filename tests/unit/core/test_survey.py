@@ -22,7 +22,14 @@ from holder_conversation import (
 )
 
 from meshq.core.clients import RESULT_LEASE_S
-from meshq.core.holding import ClientGreeted, ClientUnreachable, EntrustedDone, RateLimitSet, RevokeAsked
+from meshq.core.holding import (
+    ClientGreeted,
+    ClientUnreachable,
+    EntrustedDone,
+    EntrustedRetrying,
+    RateLimitSet,
+    RevokeAsked,
+)
 from meshq.core.survey import TaskView
 from meshq.protocol.messages import Result, Status
 
@@ -217,3 +224,30 @@ def test_a_result_outlives_the_lease_of_its_client() -> None:
     talk.pass_time(RESULT_LEASE_S + 10.0)
     assert A not in talk.holder._accounts
     assert kept(talk, 1) == result(1, seconds=0.0)
+
+
+def test_a_detached_task_that_waits_for_its_next_try() -> None:
+    """It is scheduled, for that reason, until it has been given to this node again."""
+    talk = conversation()
+    talk.do_quietly(A, submit(1, detached=True))
+    talk.do_quietly(OWN, submit(1))
+    talk.do(done(1, status=Status.RETRY))
+    talk.do(EntrustedRetrying(A, task(1), 5.0))
+    talk.now += 2.0
+    assert found(talk, 1) == scheduled(1, 3.0, "retry")
+    assert everything(talk) == [scheduled(1, 3.0, "retry")]
+    talk.do_quietly(OWN, rack(1), submit(1, 2))
+    assert everything(talk) == [active(1, 0.0)._replace(attempt=2)]
+    talk.now += 10.0
+    talk.do(done(2, status=Status.RETRY))
+    assert found(talk, 1) == scheduled(1, 0.0, "retry")
+
+
+def test_a_failure_that_is_tried_again_is_no_result() -> None:
+    """Neither before its owner has it, nor after."""
+    talk = conversation()
+    talk.do_quietly(A, submit(1))
+    talk.do(done(1, status=Status.RETRY))
+    assert kept(talk, 1) is None
+    talk.do_quietly(A, rack(1))
+    assert kept(talk, 1) is None

@@ -19,11 +19,20 @@ def test_options_that_ask_nothing_of_the_node_have_no_terms() -> None:
 
 def test_what_means_nothing_here_is_not_kept() -> None:
     """No budget counts options: a peer that sends a megabyte of them with each call must not fill the node."""
-    good = {"chunk": True, "countdown": 3, "expires": 0.5, "rate_limit": "30/m", "time_limit": None}
+    good = {
+        "chunk": True, "countdown": 3, "expires": 0.5, "rate_limit": "30/m", "time_limit": None,
+        "retry_for": ["builtins.OSError"], "max_retries": 3,
+    }  # fmt: skip
     assert known_options(good) is good
     assert (
         known_options({**good, "junk": b"x" * 700_000, "priority": ["x"] * 9, "ignore_result": "x" * 65}) == good
     )
+
+
+@pytest.mark.parametrize("names", [["a"] * 17, ["a" * 251], [1], "a" * 65])
+def test_too_many_types_to_retry_for_are_not_kept(names: Any) -> None:
+    """Nor those that have no names."""
+    assert known_options({"retry_for": names}) == {}
 
 
 def test_what_is_said_and_what_is_not() -> None:

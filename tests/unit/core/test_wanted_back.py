@@ -9,6 +9,7 @@ from owner_words import (
     A,
     B,
     joined,
+    make_task,
     make_tasks,
     rack,
     result,
@@ -186,3 +187,18 @@ def test_an_urgent_task_takes_the_place_of_one_that_was_sent_before(talk: Conver
     talk.expect(send(submit(high)))
     talk.say(said(result(first)), at=1.0)
     talk.expect(send(rack(first)), settle(first), send(submit(low, 2)))
+
+
+def test_what_must_not_run_twice_and_is_unknown(talk: Conversation) -> None:
+    """Its node has let go of it for good where it was asked to; else it may have run there, and been forgotten."""
+    asked, forgotten = (make_task(number, options={"once": True}) for number in (1, 2))
+    talk.say(joined())
+    talk.say(Submitted([asked, forgotten]))
+    talk.take()
+    talk.say(WithdrawAsked([asked.id]))
+    talk.take()
+    talk.say(said(Withdrawn(asked.id, 1, "unknown")))
+    talk.expect(WithdrawAnswered(asked.id, True), settle(asked, CANCELLED))
+    talk.say(said(Withdrawn(forgotten.id, 1, "unknown")))
+    story = "attempt 1 on node@a: the node knows nothing of it any more"
+    talk.expect(settle(forgotten, Outcome(Ending.LOST, text=story)))

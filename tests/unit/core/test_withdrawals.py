@@ -345,3 +345,12 @@ def test_what_a_worker_gives_back_may_have_expired() -> None:
     talk.pass_time(1.1)
     talk.do_quietly(A, Ping(1))
     talk.hear(gone(0), to(A, Result(task(1), 1, Status.EXPIRED, "", b"")))
+
+
+def test_the_next_try_is_withdrawn_before_it_has_come() -> None:
+    """The failure of the one before is not its own, nor what a revoke finds finished."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.hear(done(1, status=Status.RETRY), to(A, result(1)._replace(status=Status.RETRY)))
+    talk.say(A, withdraw(1, 2), to(A, Withdrawn(task(1), 2, "unknown")))
+    talk.say(A, submit(1, 2), to(A, Withdrawn(task(1), 2, "unknown")))

@@ -386,3 +386,12 @@ def test_what_a_peer_refuses_is_dropped_here_too() -> None:
     talk.hear(short(n), to(A, quick(1)))
     talk.say(A, submit(4), to(A, revoked(4)))
     talk.hear(heard)
+
+
+def test_a_failure_that_is_tried_again_is_not_finished() -> None:
+    """A revoke that meets it says so; the task's owner, or the next node, ends it."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.hear(done(1, status=Status.RETRY), to(A, result(1)._replace(status=Status.RETRY)))
+    talk.hear(revoke(1), answer({1: UNKNOWN}))
+    talk.say(A, submit(1, 2), to(A, revoked(1, 2)))

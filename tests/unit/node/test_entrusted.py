@@ -6,11 +6,19 @@ import pytest
 
 from meshq.core.accounts import NodeJoined
 from meshq.core.events import Received
-from meshq.core.holding import Entrust, EntrustedDone, EntrustedStarted, EntrustedWithdrawn, HolderEvent
+from meshq.core.holding import (
+    Entrust,
+    EntrustedDone,
+    EntrustedRetrying,
+    EntrustedStarted,
+    EntrustedWithdrawn,
+    HolderEvent,
+)
 from meshq.errors import WorkerLost
 from meshq.node.entrusted import Entrusted
 from meshq.protocol.failures import load_failure
 from meshq.protocol.messages import Message, Rack, Result, Started, Status, Submit, Withdraw, Withdrawn
+from meshq.protocol.retries import RetryAsked, dump_retry
 
 OWN, NODE, A, TASK = b"o" * 16, b"n" * 16, b"a" * 16, b"t" * 16
 
@@ -166,3 +174,24 @@ def test_a_task_that_expires_before_it_is_sent_ends(told: Told) -> None:
     told.events()
     told.entrusted.take_over(Entrust(A, TASK, "f", "msgpack", b"args", {"expires": 0}), 0.0)
     assert told.events() == [EntrustedDone(A, TASK, Status.EXPIRED, "", b"")]
+
+
+def test_a_task_that_asks_for_another_try_gets_it(told: Told) -> None:
+    """The holder is told how long that is; the node's own owner sends it out again."""
+    asked = RetryAsked(b"failure", delay=2.0, most=1)
+    told.say(Result(TASK, 1, Status.RETRY, "msgpack", dump_retry(asked)))
+    assert told.events() == [EntrustedRetrying(A, TASK, 2.0), Received(OWN, [Rack(TASK, 1)])]
+    told.entrusted.tick(2.0)
+    assert told.events() == [Received(OWN, [_submit(2)._replace(options={"retries": 1})])]
+    told.say(Result(TASK, 2, Status.RETRY, "msgpack", dump_retry(asked)))
+    assert EntrustedDone(A, TASK, Status.FAILURE, "msgpack", b"failure") in told.events()
+
+
+def test_a_task_that_may_have_run_is_lost_to_its_client(told: Told) -> None:
+    """With the story, and not as a failure of its own."""
+    told.say(Result(TASK, 1, Status.OK, "msgpack", b"42"))
+    told.events()
+    told.entrusted.take_over(Entrust(A, TASK, "f", "msgpack", b"args", {"once": True}), 0.0)
+    told.say(Result(TASK, 2, Status.WORKER_LOST, "", b"killed by signal 9"))
+    story = b"attempt 2 on node@h: killed by signal 9"
+    assert EntrustedDone(A, TASK, Status.WORKER_LOST, "", story) in told.events()

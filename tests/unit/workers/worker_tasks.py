@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Any
 
-from meshq import SoftTimeLimitExceeded, task
+from meshq import Retry, SoftTimeLimitExceeded, current_task, task
 
 _buffer: Any = None
 
@@ -23,6 +23,32 @@ def echo(value: Any = None) -> Any:
 @task
 def fail(text: str) -> None:
     raise ValueError(text)
+
+
+@task(retry_for=OSError)
+def again(delay: float | None) -> None:
+    if delay is not None:
+        raise Retry("not yet", delay=delay)
+    raise ConnectionError("no line")
+
+
+@task(time_limit=60)
+def who(threaded: bool = False) -> Any:
+    told: list[Any] = []
+
+    def tell() -> None:
+        me = current_task()
+        assert me is not None
+        left = me.remaining
+        told.extend((me.id, me.name, me.attempt, me.retries, me.node, left is not None and 59 < left <= 60))
+
+    if threaded:
+        thread = threading.Thread(target=tell)
+        thread.start()
+        thread.join()
+    else:
+        tell()
+    return told
 
 
 @task
