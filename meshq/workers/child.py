@@ -103,7 +103,10 @@ def _die_with(parent: int) -> None:
 def _set_signals() -> None:
     """Undo what the node has set for itself, and leave Ctrl-C to it."""
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # SIGHUP is ignored under nohup: that is for the node's terminal, which workers have no part in, and a task
+    # is to end by whichever signal it is sent.
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_DFL)
     # A handler, not SIG_IGN, which the subprocesses of tasks would inherit.
     signal.signal(signal.SIGINT, lambda *_: None)
     faulthandler.enable(2)

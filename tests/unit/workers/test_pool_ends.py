@@ -97,6 +97,22 @@ def test_a_signal_ends_the_task_s_process(node: Node, tmp_path: Path) -> None:
     assert (gone.started, gone.reason, gone.retired) == (number, "killed by SIGTERM", False)
 
 
+def test_a_signal_that_the_node_ignores_ends_a_task_all_the_same(
+    make_node: Callable[..., Node], tmp_path: Path
+) -> None:
+    """As SIGHUP under nohup, which is about the node's terminal."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        node = make_node()
+        node.start()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    (number,) = node.run([node.make("wait_for", str(tmp_path / "never"))])
+    node.until_started(number)
+    node.pool.signal(0, signal.SIGHUP)
+    assert node.gone().reason == "killed by SIGHUP"
+
+
 def test_kill_takes_what_a_task_has_started_along(node: Node) -> None:
     """Processes that a task has left running die with a worker that is killed."""
     pid = node.call("spawn_sleeper")
