@@ -56,6 +56,7 @@ from meshq.protocol.messages import (
     Accepted,
     Bye,
     Dead,
+    Holding,
     Nack,
     Ping,
     Pong,
@@ -143,6 +144,7 @@ class Holder:
             RevokedDigest: self._gossip.on_digest,
             RevokedIds: self._gossip.on_ids,
             Dead: self.dead.on_dead,
+            Holding: self._withdrawals.on_holding,
         }
 
     # ------------------------------------------------------------------ the machine's face
