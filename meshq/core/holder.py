@@ -56,6 +56,7 @@ from meshq.protocol.messages import (
     Accepted,
     Bye,
     Dead,
+    Holding,
     Nack,
     Ping,
     Pong,
@@ -72,8 +73,6 @@ from meshq.protocol.messages import (
 
 # A client keeps to its credit, and acknowledges; one that does not is refused before it fills our memory.
 _MAX_KEPT = 2 * MAX_CREDIT
-CHUNKS = "msgpack"
-"""The serializer in which some results come, whatever was asked for."""
 
 
 class Holder:
@@ -144,6 +143,7 @@ class Holder:
             RevokedDigest: self._gossip.on_digest,
             RevokedIds: self._gossip.on_ids,
             Dead: self.dead.on_dead,
+            Holding: self._withdrawals.on_holding,
         }
 
     # ------------------------------------------------------------------ the machine's face
@@ -210,7 +210,7 @@ class Holder:
             self._parking.tick(now)  # what has expired while the node was late must not start any more
         starts = self._dispatch.fill(now)
         if self._dispatch.begun:
-            self._say_begun()
+            self._reports.begun(self._dispatch.begun)
         self._limits.watch(now)
         effects = [*self._effects, *starts, *self._reports.flush(), *self._recalls.answered()]
         self._effects.clear()
@@ -218,11 +218,6 @@ class Holder:
             self._drained = True
             effects.append(Drained())
         return effects
-
-    def _say_begun(self) -> None:
-        for held in self._dispatch.begun:
-            self._reports.say(held.client, Started(held.task, held.attempt))
-        self._dispatch.begun.clear()
 
     # ------------------------------------------------------------------ what clients say
 
@@ -271,21 +266,13 @@ class Holder:
             self._limits.notice(held.terms)
         if self._revocations.contains(message.task, now):
             self._reports.finished(held, Status.REVOKED, "", b"", 0.0, now)
-        elif held.terms is not None and held.terms.is_keyed and self._answer_by_key(held, now):
-            pass
+        elif held.terms is not None and held.terms.is_keyed and (known := self.survey.value_of(held, now)):
+            self._reports.finished(held, Status.OK, known.serializer, known.payload, 0.0, now)
         elif message.detached:
             self._entrusting.take(held, now)
         elif not self._parking.take(held, now):
             self._dispatch.queue(held)
             taken.append(held)
-
-    def _answer_by_key(self, held: Held, now: float) -> bool:
-        """End an attempt with the value that another task with its key has had here, if that is kept."""
-        known = self.survey.result(held.task, now)
-        if known is None or known.status != Status.OK or known.serializer not in (held.serializer, CHUNKS):
-            return False
-        self._reports.finished(held, Status.OK, known.serializer, known.payload, 0.0, now)
-        return True
 
     def _on_submit_again(self, held: Held, message: Submit, now: float) -> None:
         """Answer a copy; a later attempt of what is here already goes on under its new number."""

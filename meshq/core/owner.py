@@ -40,6 +40,7 @@ from meshq.core.owning import (
 )
 from meshq.core.pace import Means
 from meshq.core.patience import Patience
+from meshq.core.reconciling import Reconciling
 from meshq.core.retries import Retries
 from meshq.core.routing import Router
 from meshq.core.schedule import Schedule, submission
@@ -84,6 +85,7 @@ class Owner:
         self._losses = Losses(self._nodes, self._router, self._patience, self._settle, self._effects)
         self._schedule = Schedule(self._tasks, self._settle)
         self._retries = Retries(self._tasks, self._router, self._settle, self._effects, rng)
+        self._reconciling = Reconciling()
         self._discarding = Discarding(self._tasks, self._nodes, self._settle, self._effects)
         self._wanted_back = WantedBack(
             self._tasks, self._nodes, self._losses, self._discarding, self._settle, self._effects
@@ -246,6 +248,7 @@ class Owner:
     def _review(self, now: float) -> None:
         """Look after what takes too long: at a node that is silent, or for want of one."""
         self._losses.forget(now)
+        self._reconciling.forget(self._nodes)
         for node in self._nodes.values():
             if node.lost_at is None:
                 self._resend(node, now)
@@ -255,7 +258,7 @@ class Owner:
         self._next_tick = min([now + _TICK_S, *due]) if self._tasks else None
 
     def _resend(self, node: NodeAccount, now: float) -> None:
-        """Send again what the node has not answered, and what is being withdrawn there."""
+        """Send again what the node has not answered, and what is being withdrawn there; ask for what is silent."""
         again: list[Message] = []
         for task in node.in_flight.values():
             if now - task.sent_at < RESEND_S:
@@ -266,6 +269,9 @@ class Owner:
             if wanted_back or not task.accepted:
                 task.sent_at = now
                 again.append(Withdraw(task.id, task.attempt) if wanted_back else submission(task, now))
+        asked = self._reconciling.ask(node, now)
+        if asked is not None:
+            again.append(asked)
         if again:
             self._effects.append(Send(node.node, again))
 

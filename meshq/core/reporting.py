@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from meshq.core.events import Send
 from meshq.core.held import ClientAccount, Held, HeldState
 from meshq.core.timers import earliest
-from meshq.protocol.messages import Accepted, Message, Result
+from meshq.protocol.messages import Accepted, Message, Result, Started
 from meshq.protocol.payload import Payload
 
 REPORT_S = 0.010
@@ -32,6 +32,12 @@ class Reports:
         """Send a message, unless the client is out of reach."""
         if client.connected:
             self._out.setdefault(client.client, []).append(message)
+
+    def begun(self, helds: list[Held]) -> None:
+        """Tell the clients of attempts that were just given to workers; the list is emptied."""
+        for held in helds:
+            self.say(held.client, Started(held.task, held.attempt))
+        helds.clear()
 
     def flush(self) -> list[Send]:
         """Return what is to be sent."""

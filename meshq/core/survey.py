@@ -17,6 +17,10 @@ _RANK = ("active", "reserved", "scheduled")
 """Of several attempts at one task, the one that is furthest is shown."""
 
 
+CHUNKS = "msgpack"
+"""The serializer in which some results come, whatever was asked for."""
+
+
 class TaskView(NamedTuple):
     """One held task. ``state``: ``active``, ``reserved`` or ``scheduled``."""
 
@@ -109,6 +113,12 @@ class Survey:
             if held is not None and client.client != self._own_client and not _asks_for_more(held):
                 return held.result
         return self._kept.find(task, now)
+
+    def value_of(self, held: Held, now: float) -> Result | None:
+        """Return the value that another task with the key of this one has had here, if it is kept and fits."""
+        known = self.result(held.task, now)
+        fits = known is not None and known.status == Status.OK and known.serializer in (held.serializer, CHUNKS)
+        return known if fits else None
 
     def detached(self, now: float) -> tuple[int, float]:
         """Return how many detached tasks this node has to see to, and in how many seconds the last may start."""

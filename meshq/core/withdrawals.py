@@ -7,6 +7,7 @@ started it already. Each run has one *intent*, why it is wanted back; the most s
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from meshq.core.dispatch import Dispatch
 from meshq.core.endings import Endings
@@ -15,11 +16,13 @@ from meshq.core.held import ClientAccount, Held, HeldState, Intent
 from meshq.core.holding import HolderEffect, RecallRuns, RevokeAsked, SignalWorker
 from meshq.core.parking import Parking
 from meshq.core.recalls import ANSWER_SHARE, NOT_REMEMBERED, UNKNOWN, Recalls, Revoke
+from meshq.core.reconciling import MAX_PAIRS
 from meshq.core.relaying import Relaying
 from meshq.core.reporting import Reports
 from meshq.core.revocations import Revocations
 from meshq.core.work import WorkerRecalled
-from meshq.protocol.messages import Bye, ByeAck, Status, Withdraw, Withdrawn
+from meshq.ids import ID_BYTES
+from meshq.protocol.messages import Bye, ByeAck, Holding, Status, Withdraw, Withdrawn
 
 _GOES_AGAIN = frozenset({Intent.REBALANCE, Intent.TIME_LIMIT})
 """Of one given back with these intents nobody wants that it does not run: it was not what took too long."""
@@ -78,6 +81,13 @@ class Withdrawals:
             self._entrusting.withdraw(held)
         else:
             self._reports.send_result(held, now)
+
+    def on_holding(self, client: ClientAccount, message: Holding, now: float) -> None:
+        """Tell the client which attempts are not here, though it counts on them; a late copy of one is refused."""
+        for task, attempt in filter(_is_attempt, message.pairs[:MAX_PAIRS]):
+            if task not in client.held:
+                self._endings.tombs.bury(client.client, task, attempt)
+                self._reports.say(client, Withdrawn(task, attempt, "unknown"))
 
     def on_bye(self, client: ClientAccount, message: Bye, now: float) -> None:
         """Drop what the client has here, but for detached tasks; what runs is left to end unheard."""
@@ -228,3 +238,8 @@ class Withdrawals:
             elif not self._parking.take(held, now):
                 again.append(held)
         self._dispatch.queue_first(again)
+
+
+def _is_attempt(pair: list[Any]) -> bool:
+    """Whether what a peer has sent is an attempt: the wire only sees to it that it is a list."""
+    return list(map(type, pair)) == [bytes, int] and len(pair[0]) == ID_BYTES

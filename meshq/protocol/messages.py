@@ -286,6 +286,15 @@ class Retrying(NamedTuple):
     seconds: float = 0.0
 
 
+class Holding(NamedTuple):
+    """Client → node, every few seconds: whether the node still has these, ``[task, attempt]``, which it accepted.
+
+    It answers WITHDRAWN(unknown) for those that it has not, and nothing for those that it has.
+    """
+
+    pairs: list[list[Any]]
+
+
 class Dead(NamedTuple):
     """Client → node: the task was given up, as a worker died each time it ran; to be listed for whoever looks.
 
@@ -312,7 +321,7 @@ class Part(NamedTuple):
 Message: TypeAlias = (
     Hello | HelloAck | Refused | Submit | Accepted | Started | Result | Rack | Nack | Withdraw | Withdrawn
     | Credit | Ping | Pong | Bye | ByeAck | Draining | Command | Reply | Part | Parked | Relay | Relayed
-    | RevokedDigest | RevokedIds | Retrying | Dead
+    | RevokedDigest | RevokedIds | Retrying | Dead | Holding
 )  # fmt: skip
 
 
@@ -320,7 +329,7 @@ MESSAGE_OF_VERB: dict[int, type[Any]] = {
     1: Hello, 2: HelloAck, 3: Refused, 4: Submit, 5: Accepted, 6: Started, 7: Result, 8: Rack, 9: Nack,
     10: Withdraw, 11: Withdrawn, 12: Credit, 13: Ping, 14: Pong, 15: Bye, 16: ByeAck, 17: Draining,
     18: Command, 19: Reply, 20: Part, 21: Parked, 22: Relay, 23: Relayed, 24: RevokedDigest, 25: RevokedIds,
-    26: Retrying, 27: Dead,
+    26: Retrying, 27: Dead, 28: Holding,
 }  # fmt: skip
 """The verb numbers; fixed for ever, one a message."""
 

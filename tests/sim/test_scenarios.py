@@ -283,3 +283,19 @@ def test_what_must_not_run_twice_starts_once() -> None:
     assert max(record.starts for record in records) == 1
     assert endings(mesh, tasks) == {Ending.DONE, Ending.LOST}
     assert sum(record.starts for record in records) > 240
+
+
+def test_a_node_that_has_forgotten_a_client() -> None:
+    """What it had accepted is sent again, but for what may have run and must not twice: that is lost."""
+    mesh = make_mesh()
+    [node], client = begin(mesh, 2)
+    running = client.submit("long", 2)
+    mesh.run(0.1)
+    [again], [lost] = client.submit("ten"), client.submit("ten", options={"once": True})
+    mesh.run(0.2)
+    account = node.holder._accounts[client.hello.client]
+    for task in (again, lost):
+        node.holder._dispatch.unqueue(account.held.pop(task))
+    mesh.quiet(within=20.0)
+    assert endings(mesh, [*running, again]) == {Ending.DONE}
+    assert endings(mesh, [lost]) == {Ending.LOST}

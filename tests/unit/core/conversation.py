@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from meshq.core.events import Send
+from meshq.protocol.messages import Holding
+
 
 class Machine(Protocol):
     """What all pure machines have in common."""
@@ -21,6 +24,8 @@ class Conversation:
         self.now = now
         self._unheard: list[Any] = []
         self._lines: list[str] = []
+        self.is_asked = False
+        """Whether it counts that an owner asks its nodes, now and then, what they have."""
 
     def say(self, event: Any, *, at: float | None = None) -> None:
         """Let the machine handle an event, now or at a later time."""
@@ -57,8 +62,18 @@ class Conversation:
 
     def _hear(self, effects: list[Any]) -> None:
         self._lines += [f"{self.now:8.3f} << {effect}" for effect in effects]
+        if not self.is_asked:
+            effects = [heard for effect in effects if (heard := _without_asking(effect)) is not None]
         self._unheard += effects
 
     def _transcript(self, effects: list[Any]) -> str:
         rows = [f"            {effect}" for effect in effects] or ["            nothing"]
         return "\n".join([*rows, "after", *self._lines])
+
+
+def _without_asking(effect: Any) -> Any:
+    """Return the effect without questions of what a node has; None where nothing else is left."""
+    if not isinstance(effect, Send):
+        return effect
+    messages = [message for message in effect.messages if not isinstance(message, Holding)]
+    return Send(effect.peer, messages) if messages else None

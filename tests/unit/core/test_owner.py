@@ -45,6 +45,7 @@ from meshq.protocol.messages import (
     Bye,
     Credit,
     Draining,
+    Holding,
     Nack,
     Ping,
     Relay,
@@ -617,3 +618,14 @@ def test_a_detached_task_that_may_have_run_is_lost(talk: Conversation) -> None:
     start(talk, task)
     talk.say(said(lost(task, 1)))
     talk.expect(send(rack(task)), settle(task, Outcome(Ending.LOST, text="killed by signal 9")))
+
+
+def test_what_a_node_has_forgotten_is_sent_again(talk: Conversation, task: OwnedTask) -> None:
+    """It is asked about what it has accepted and said no more of."""
+    talk.is_asked = True
+    start(talk, task)
+    talk.say(said(Accepted(task.id, 1)))
+    talk.wait(5.5)
+    talk.expect(send(Holding([[task.id, 1]])))
+    talk.say(said(Withdrawn(task.id, 1, "unknown")))
+    talk.expect(send(submit(task, 2)))

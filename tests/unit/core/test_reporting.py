@@ -7,7 +7,7 @@ from itertools import pairwise
 from meshq.core.events import Send
 from meshq.core.held import ClientAccount, Held, HeldState
 from meshq.core.reporting import REPORT_S, RESEND_S, SILENT_S, Reports
-from meshq.protocol.messages import Accepted, Pong, Result, Status, Submit
+from meshq.protocol.messages import Accepted, Pong, Result, Started, Status, Submit
 
 A, B = b"a" * 16, b"b" * 16
 BEGIN = 100.1
@@ -157,3 +157,12 @@ def test_quick_tasks_leave_no_deadline_behind_for_each() -> None:
     assert reports.next_deadline() == BEGIN + 0.001 + REPORT_S
     reports.tick([a], BEGIN + 0.001 + REPORT_S)
     assert reports.flush() == [Send(A, [Accepted(second.task, 1)])]
+
+
+def test_what_has_begun_is_said_once() -> None:
+    """Of attempts that must not run twice, as soon as a worker has them."""
+    reports, account = Reports(), client()
+    helds = [held(account)]
+    reports.begun(helds)
+    assert helds == []
+    assert reports.flush() == [Send(A, [Started(bytes([1]) * 16, 1)])]

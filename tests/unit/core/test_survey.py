@@ -251,3 +251,20 @@ def test_a_failure_that_is_tried_again_is_no_result() -> None:
     assert kept(talk, 1) is None
     talk.do_quietly(A, rack(1))
     assert kept(talk, 1) is None
+
+
+def test_the_value_for_a_key_is_one_that_fits() -> None:
+    """Of a call that has returned, in a serializer that the other one takes."""
+    talk = conversation()
+    talk.do_quietly(A, submit(1, key=True), submit(2, key=True))
+    asked = {number: talk.holder._accounts[A].held[task(number)] for number in (1, 2)}
+    survey = talk.holder.survey
+    assert survey.value_of(asked[1], talk.now) is None
+    talk.do(done(1))
+    talk.do(done(2, status=Status.FAILURE))
+    found = survey.value_of(asked[1], talk.now)
+    assert found is not None
+    assert found.payload == b"value"
+    assert survey.value_of(asked[2], talk.now) is None
+    asked[1].serializer = "json"
+    assert survey.value_of(asked[1], talk.now) == found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from holder_conversation import (
     SHORT_S,
@@ -43,6 +45,7 @@ from meshq.protocol.messages import (
     Bye,
     ByeAck,
     Credit,
+    Holding,
     Parked,
     Ping,
     Result,
@@ -354,3 +357,13 @@ def test_the_next_try_is_withdrawn_before_it_has_come() -> None:
     talk.hear(done(1, status=Status.RETRY), to(A, result(1)._replace(status=Status.RETRY)))
     talk.say(A, withdraw(1, 2), to(A, Withdrawn(task(1), 2, "unknown")))
     talk.say(A, submit(1, 2), to(A, Withdrawn(task(1), 2, "unknown")))
+
+
+def test_what_a_client_counts_on_and_is_not_here() -> None:
+    """It is told so, and a late copy is not run; what is here is not spoken of, nor what makes no sense."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    nonsense: list[list[Any]] = [[], [b"short", 1], [task(3), "1"], ["text", 1]]
+    pairs = [[task(1), 1], [task(2), 4], *nonsense]
+    talk.say(A, Holding(pairs), to(A, Withdrawn(task(2), 4, "unknown")))
+    talk.say(A, submit(2, 4), to(A, Withdrawn(task(2), 4, "unknown")))
