@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from meshq.client.nodes import NodeInfo
 from meshq.client.outcomes import decode, error_of
-from meshq.core.owned import STATE_OF_ENDING, Ending, Outcome, OwnedTask
+from meshq.core.owned import ENDING_OF_STATUS, STATE_OF_ENDING, Ending, Outcome, OwnedTask
 from meshq.errors import ConfigError, RemoteProtocolError, ResultGone
 from meshq.ids import format_id
 from meshq.protocol.messages import Status
@@ -29,14 +29,6 @@ _FORGET_PAUSE_S = 0.05
 """Acknowledgements are that late."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 0.5
 
-_ENDING_OF_STATUS: dict[int, Ending] = {
-    Status.OK: Ending.DONE,
-    Status.FAILURE: Ending.FAILURE,
-    Status.REVOKED: Ending.REVOKED,
-    Status.EXPIRED: Ending.EXPIRED,
-    Status.TIME_LIMIT: Ending.TIME_LIMIT,
-    Status.WORKER_LOST: Ending.WORKER_LOST,
-}
 _KINDS = {"state": str, "status": int, "serializer": str, "payload": bytes, "gone": bool}
 """The fields of an answer."""
 _RANKS: dict[str, int] = {
@@ -76,7 +68,7 @@ class Report(NamedTuple):
     @property
     def ending(self) -> Ending:
         """How it has ended."""
-        return _ENDING_OF_STATUS.get(self.status, Ending.FAILURE)
+        return ENDING_OF_STATUS.get(self.status, Ending.FAILURE)
 
     def settle(self, task_id: bytes, asked: str) -> tuple[Any, BaseException | None]:
         """Return the value of a task that is DONE, or the exception of one that is not; ``ResultGone``.

@@ -23,10 +23,6 @@ from meshq.core.membership import (
     Dial,
     Greet,
     Hangup,
-    LinkAuthFailed,
-    LinkDown,
-    LinkRefused,
-    LinkUp,
     Membership,
     MembershipSettings,
     NodeView,
@@ -45,6 +41,7 @@ from meshq.core.owner import (
     WithdrawAnswered,
     WithdrawAsked,
 )
+from meshq.core.presence import LINK_EVENTS
 from meshq.core.session import Goodbye, NodesChanged, SendLink, Session, SessionEffect
 from meshq.core.timers import earliest
 from meshq.ids import format_id
@@ -213,7 +210,7 @@ class Engine:
         self._apply(self.session.receive(link, messages, time.monotonic()))
 
     def _on_link_event(self, link: int, event: str, text: str) -> None:
-        make = _LINK_EVENTS.get(event)
+        make = LINK_EVENTS.get(event)
         if make is not None:
             self._apply(self.session.notice(make(link, text), time.monotonic()))
 
@@ -237,11 +234,3 @@ class Engine:
                 self._effects[type(effect)](effect)
             except Exception:  # the others must be carried out all the same: among them are results
                 log.exception("the effect %s failed", type(effect).__name__)
-
-
-_LINK_EVENTS: dict[str, Callable[[int, str], Any]] = {
-    "connected": lambda link, _: LinkUp(link),
-    "disconnected": lambda link, _: LinkDown(link),
-    "refused": lambda link, _: LinkRefused(link),
-    "auth": LinkAuthFailed,
-}

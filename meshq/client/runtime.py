@@ -41,6 +41,12 @@ def key_of(settings: Settings) -> MeshKey | None:
     return None if path is None else load_key(path)
 
 
+def make_hello(mesh: str, role: str) -> Hello:
+    """Return the greeting of a new client in this process, by which nodes know it from then on."""
+    host, pid = socket.gethostname(), os.getpid()
+    return Hello(new_id(), new_id(), mesh, "work", role, PROTOCOL_VERSION, PROTOCOL_VERSION, host, pid)
+
+
 class LoopPart(Protocol):
     """Something that lives on a client's loop."""
 
@@ -59,10 +65,7 @@ class Runtime:
     def __init__(self, settings: Settings, listener: Listener, role: str = "client") -> None:
         self.settings = settings
         self.key = key_of(settings)
-        self.hello = Hello(
-            new_id(), new_id(), settings.mesh, "work", role, PROTOCOL_VERSION, PROTOCOL_VERSION,
-            socket.gethostname(), os.getpid(),
-        )  # fmt: skip
+        self.hello = make_hello(settings.mesh, role)
         self._forks = Forks.count
         self._listener = listener
         self._stopping = False

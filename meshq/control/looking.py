@@ -9,7 +9,7 @@ from meshq.control.asking import Ask, LimitsView, Verb
 from meshq.control.checks import check_asked_ids, check_flag
 from meshq.control.rows import MAX_ROWS, Rows, cut
 from meshq.control.steering import format_rate
-from meshq.core.owned import TaskState
+from meshq.core.owned import ENDING_OF_STATUS, STATE_OF_ENDING, Ending, TaskState
 from meshq.ids import format_id
 from meshq.protocol.messages import Result, Status
 from meshq.protocol.payload import join_payload, payload_size
@@ -20,14 +20,6 @@ MAX_VALUES_BYTES = 384 * 1024
 """The room that one reply has for the values of tasks."""
 
 _STATE_OF_VIEW = {"active": TaskState.STARTED, "reserved": TaskState.QUEUED, "scheduled": TaskState.PENDING}
-_STATE_OF_STATUS: dict[int, TaskState] = {
-    Status.OK: TaskState.DONE,
-    Status.FAILURE: TaskState.FAILURE,
-    Status.REVOKED: TaskState.REVOKED,
-    Status.EXPIRED: TaskState.EXPIRED,
-    Status.WORKER_LOST: TaskState.LOST,
-    Status.TIME_LIMIT: TaskState.FAILURE,
-}
 _WITH_VALUE = (Status.OK, Status.FAILURE)
 _UNFINISHED = {"status": -1, "serializer": "", "payload": b"", "gone": False}
 
@@ -138,7 +130,7 @@ def _is_gone(result: Result) -> bool:
 
 
 def _state(result: Result) -> TaskState:
-    return _STATE_OF_STATUS.get(result.status, TaskState.FAILURE)
+    return STATE_OF_ENDING[ENDING_OF_STATUS.get(result.status, Ending.FAILURE)]
 
 
 LOOKING: dict[str, Verb] = {

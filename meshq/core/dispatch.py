@@ -15,7 +15,7 @@ from meshq.core.pace import Means
 from meshq.core.slots import LONG_RUN_S, Slot, Slots
 from meshq.core.terms import Terms
 from meshq.core.timers import Timers
-from meshq.core.work import Run
+from meshq.core.work import Run, WorkerGone
 
 WAY_S = 0.001
 """What the way to a worker and back costs a run at most; a run that takes longer takes it by itself."""
@@ -229,3 +229,11 @@ def _is_limited_by(function: str, held: Held) -> bool:
 
 def _run(held: Held) -> Run:
     return Run(held.run, held.task, held.attempt, held.function, held.serializer, held.payload, held.options)
+
+
+def is_to_blame(run: int, signalled: int, event: WorkerGone) -> bool:
+    """Whether a run answers for the death of its worker.
+
+    Not where that was planned, nor where it was meant to end another run, which had ended by itself just before.
+    """
+    return run == signalled or not (signalled or event.retired)

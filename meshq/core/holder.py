@@ -15,7 +15,7 @@ from typing import Any
 
 from meshq.core.clients import DRAINS, Clients
 from meshq.core.dead import DeadLetters
-from meshq.core.dispatch import Dispatch
+from meshq.core.dispatch import Dispatch, is_to_blame
 from meshq.core.endings import Endings
 from meshq.core.entrusting import Entrusting
 from meshq.core.events import Received
@@ -113,7 +113,11 @@ class Holder:
         self._serializers: frozenset[str] = frozenset()
         self._aliases: Mapping[str, str] = {}
         self._draining = self._drained = False
-        self._events: dict[type[Any], Callable[[Any, float], None]] = {
+        self._events = self._event_handlers()
+        self._messages = self._message_handlers()
+
+    def _event_handlers(self) -> dict[type[Any], Callable[[Any, float], None]]:
+        return {
             Received: self._on_received,
             ClientGreeted: self._clients.on_greeted,
             ClientUnreachable: self._clients.on_unreachable,
@@ -134,7 +138,9 @@ class Holder:
             WorkerRecalled: self._withdrawals.on_worker_recalled,
             WorkerGone: self._on_worker_gone,
         }
-        self._messages: dict[type[Any], Callable[[ClientAccount, Any, float], None]] = {
+
+    def _message_handlers(self) -> dict[type[Any], Callable[[ClientAccount, Any, float], None]]:
+        return {
             Rack: self._endings.on_rack,
             Withdraw: self._withdrawals.on_withdraw,
             Ping: self._on_ping,
@@ -345,7 +351,7 @@ class Holder:
         again: list[Held] = []
         for held in self._dispatch.vacate(event.slot):
             if _may_have_run(held, event) or (
-                held.run == event.started and _is_to_blame(held.run, signalled, event)
+                held.run == event.started and is_to_blame(held.run, signalled, event)
             ):
                 self._end_with_worker(held, event, now)
             elif held.intent is Intent.WITHDRAW or held.intent is Intent.REVOKE:
@@ -386,11 +392,3 @@ class Holder:
 def _may_have_run(held: Held, event: WorkerGone) -> bool:
     """Whether a run that must not be repeated had started; those before the last have ended, unheard."""
     return held.terms is not None and held.terms.once and held.run <= event.started
-
-
-def _is_to_blame(run: int, signalled: int, event: WorkerGone) -> bool:
-    """Whether a run answers for the death of its worker.
-
-    Not where that was planned, nor where it was meant to end another run, which had ended by itself just before.
-    """
-    return run == signalled or not (signalled or event.retired)

@@ -6,6 +6,7 @@ from enum import Enum, StrEnum
 from typing import Any, NamedTuple
 
 from meshq.core.terms import DEFAULT_PRIORITY
+from meshq.protocol.messages import Status
 from meshq.protocol.payload import Payload
 
 
@@ -38,6 +39,16 @@ class Ending(Enum):
     NO_NODES = "no nodes"
     CANCELLED = "cancelled"
 
+
+ENDING_OF_STATUS: dict[int, Ending] = {
+    Status.OK: Ending.DONE,
+    Status.FAILURE: Ending.FAILURE,
+    Status.REVOKED: Ending.REVOKED,
+    Status.EXPIRED: Ending.EXPIRED,
+    Status.TIME_LIMIT: Ending.TIME_LIMIT,
+    Status.WORKER_LOST: Ending.WORKER_LOST,
+}
+"""What a RESULT says of a task that it ends; the owner may try again what was lost with its worker."""
 
 STATE_OF_ENDING = {
     Ending.DONE: TaskState.DONE,

@@ -21,7 +21,7 @@ from meshq.core.discarding import Discarding
 from meshq.core.events import Received, Send
 from meshq.core.losses import MAX_DEATHS, Losses
 from meshq.core.overtaking import PATIENCE_S
-from meshq.core.owned import STATE_OF_ENDING, Ending, Outcome, OwnedTask, TaskState
+from meshq.core.owned import ENDING_OF_STATUS, STATE_OF_ENDING, Ending, Outcome, OwnedTask, TaskState
 from meshq.core.owning import (
     Leaving,
     NodeLost,
@@ -58,14 +58,6 @@ __all__ = [
 
 RESEND_S = 1.0
 _TICK_S = 0.25
-
-_ENDING_OF_STATUS: dict[int, Ending] = {
-    Status.OK: Ending.DONE,
-    Status.FAILURE: Ending.FAILURE,
-    Status.REVOKED: Ending.REVOKED,
-    Status.EXPIRED: Ending.EXPIRED,
-    Status.TIME_LIMIT: Ending.TIME_LIMIT,
-}
 
 
 class Owner:
@@ -217,7 +209,7 @@ class Owner:
             self._effects.append(Send(task.node, [Withdraw(task.id, task.attempt)]))
         if task.revoked:
             self._discarding.spare(task)
-        ending = _ENDING_OF_STATUS.get(result.status, Ending.FAILURE)
+        ending = ENDING_OF_STATUS.get(result.status, Ending.FAILURE)
         self._settle(task, Outcome(ending, result.serializer, result.payload))
 
     def _on_worker_lost(self, task: OwnedTask, node: NodeAccount, story: str, now: float) -> None:

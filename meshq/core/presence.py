@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 from meshq.core.candidates import Candidate, Dial, DialSettings, Hangup
@@ -129,6 +130,14 @@ class NodeDead(NamedTuple):
     reason: str
     died: bool
 
+
+LINK_EVENTS: dict[str, Callable[[int, str], MembershipEvent]] = {
+    "connected": lambda link, _: LinkUp(link),
+    "disconnected": lambda link, _: LinkDown(link),
+    "refused": lambda link, _: LinkRefused(link),
+    "auth": LinkAuthFailed,
+}
+"""What the transport says of a link, with a text → the event; all else that it says has none."""
 
 MembershipEvent: TypeAlias = (
     CandidateSeen | CandidateGone | CandidateDropped | LinkUp | LinkDown | LinkRefused | LinkAuthFailed

@@ -20,10 +20,6 @@ from meshq.core.membership import (
     Hangup,
     Heard,
     LeaveHeard,
-    LinkAuthFailed,
-    LinkDown,
-    LinkRefused,
-    LinkUp,
     Membership,
     MembershipEvent,
     MembershipSettings,
@@ -36,6 +32,7 @@ from meshq.core.membership import (
     Rejected,
     Welcomed,
 )
+from meshq.core.presence import LINK_EVENTS
 from meshq.protocol.messages import (
     Bye,
     ByeAck,
@@ -200,7 +197,7 @@ class PeerLinks:
                 self._leaving.discard(node)
 
     def _on_link_event(self, link: int, event: str, text: str) -> None:
-        make = _LINK_EVENTS.get(event)
+        make = LINK_EVENTS.get(event)
         if make is not None:
             self._handle(make(link, text))
 
@@ -227,11 +224,3 @@ class PeerLinks:
         if self._leaving:
             self._leaving.discard(effect.node_id)
         log.debug("peer %s is gone: %s", effect.node_id.hex(), effect.reason)
-
-
-_LINK_EVENTS: dict[str, Callable[[int, str], MembershipEvent]] = {
-    "connected": lambda link, _: LinkUp(link),
-    "disconnected": lambda link, _: LinkDown(link),
-    "refused": lambda link, _: LinkRefused(link),
-    "auth": LinkAuthFailed,
-}

@@ -8,25 +8,23 @@ What is learned anew is passed on at once. It also keeps the list of nodes that 
 from __future__ import annotations
 
 import logging
-import os
 import random
-import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from meshq.client.finding import Finding, named_peers
+from meshq.client.runtime import make_hello
 from meshq.config import Settings
 from meshq.core.hints import MAX_HINTS
 from meshq.core.membership import MDNS, Candidate
 from meshq.core.relaying import revoked_pages
 from meshq.core.telling import Telling
 from meshq.core.timers import earliest
-from meshq.ids import new_id
 from meshq.node.peer_choice import PeerChoice
 from meshq.node.peer_links import PeerLinks
-from meshq.protocol.messages import PROTOCOL_VERSION, Hello, HelloAck, RevokedDigest, RevokedIds
+from meshq.protocol.messages import HelloAck, RevokedDigest, RevokedIds
 from meshq.transport.addresses import is_loopback, parse_endpoint, reachable_addresses
 from meshq.transport.keys import MeshKey, fingerprint
 from meshq.transport.loop import Loop
@@ -78,10 +76,7 @@ class Peering:
         on_known: Callable[[list[list[Any]]], None],
         on_air: Callable[[Mdns], None],
     ) -> None:
-        hello = Hello(
-            new_id(), new_id(), settings.mesh, "work", "node", PROTOCOL_VERSION, PROTOCOL_VERSION,
-            socket.gethostname(), os.getpid(),
-        )  # fmt: skip
+        hello = make_hello(settings.mesh, "node")
         self._loop = loop
         self._settings = settings
         self._own_key = "" if key is None else fingerprint(key)

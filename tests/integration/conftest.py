@@ -61,6 +61,17 @@ def mesh(shared: Stage) -> Iterator[Mesh]:
 
 
 @pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Two nodes of a slot each, named east and west, which tests leave as they were."""
+    stage = Stage(tmp_path_factory.mktemp("pair"))
+    stage.start("work", "steered", name="east", ready=False)
+    stage.start("work", "steered", name="west")
+    stage.nodes[0].until_ready()
+    yield stage
+    stage.close()
+
+
+@pytest.fixture(scope="module")
 def make_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Stage]]:
     """Make further meshes, or one with settings of its own."""
     made: list[Stage] = []

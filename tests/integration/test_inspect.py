@@ -18,17 +18,6 @@ import meshq
 from meshq import Mesh
 
 
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Two nodes of a slot each, named east and west."""
-    stage = Stage(tmp_path_factory.mktemp("pair"))
-    stage.start("work", "steered", name="east", ready=False)
-    stage.start("work", "steered", name="west")
-    stage.nodes[0].until_ready()
-    yield stage
-    stage.close()
-
-
 @pytest.fixture
 def mesh(pair: Stage) -> Iterator[Mesh]:
     """A client of both."""

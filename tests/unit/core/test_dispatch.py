@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from meshq.core.dispatch import WAY_S, Dispatch
+import pytest
+
+from meshq.core.dispatch import WAY_S, Dispatch, is_to_blame
 from meshq.core.held import ClientAccount, Held, HeldState, Intent
 from meshq.core.holding import RecallRuns, StartRuns
 from meshq.core.rates import Bucket
 from meshq.core.slots import LONG_RUN_S
 from meshq.core.timers import Timers
-from meshq.core.work import Run
+from meshq.core.work import Run, WorkerGone
 from meshq.protocol.messages import Submit
 
 SHORT_S = 0.0005
@@ -387,3 +389,11 @@ def test_what_must_not_run_twice_is_told_of_as_it_begins() -> None:
     dispatch.queue(held)
     dispatch.fill(0.0)
     assert (dispatch.begun, held.reported) == ([held], True)
+
+
+@pytest.mark.parametrize(
+    ("signalled", "retired", "blamed"), [(0, False, True), (0, True, False), (7, False, True), (6, False, False)]
+)
+def test_a_run_answers_for_the_death_of_its_worker(signalled: int, retired: bool, blamed: bool) -> None:
+    """Unless that was planned, or was meant for another run."""
+    assert is_to_blame(7, signalled, WorkerGone(0, 7, "killed by SIGKILL", retired)) is blamed
