@@ -62,6 +62,7 @@ class Chaos:
         self._until = self.mesh.now + self.rng.uniform(4.0, 15.0)
         self._faults = (
             (self._crash, 3), (self._kill_worker, 3), (self._freeze, 2), (self._freeze_client, 1), (self._cut, 4),
+            (self._cut_peers, 1.5),
             (self._heal, 3), (self._break, 4), (self._drain, 1), (self._crash_client, 0.5), (self._leave, 0.5),
             (self._withdraw, 2), (self._revoke, 1), (self._join, 1), (self._submit_some, 3),
             (self._purge, 0.3), (self._limit, 0.7), (self._resize, 0.7),
@@ -95,6 +96,7 @@ class Chaos:
             mesh.leave(client)
         mesh.quiet(within=1.0)
         if self.seed % _LEASES_EVERY == 0:
+            mesh.part()
             mesh.run(_LEASES_S)
             mesh.gone.clear()
             mesh.left.clear()
@@ -212,6 +214,11 @@ class Chaos:
             else:
                 self.mesh.cut(client, node, both=False)
 
+    def _cut_peers(self) -> None:
+        nodes = self.mesh.living_nodes()
+        if len(nodes) > 1:
+            self.mesh.cut(*self.rng.sample(nodes, 2), both=self.rng.random() < 0.7)
+
     def _heal(self) -> None:
         self.mesh.heal()
 
@@ -223,7 +230,7 @@ class Chaos:
     def _drain(self) -> None:
         node = self._node()
         if node is not None:
-            self.mesh.drain(node)
+            self.mesh.drain(node, self._of_once.choice([None, None, 0.3]))
 
     def _crash_client(self) -> None:
         client = self._client()

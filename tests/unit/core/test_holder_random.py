@@ -17,9 +17,13 @@ from meshq.core.holding import (
     Drained,
     Entrust,
     EntrustedDone,
+    EntrustedHandedOver,
     EntrustedWithdrawn,
+    GraceOver,
+    HandOver,
     HolderEffect,
     HolderEvent,
+    KillWorker,
     RateLimitSet,
     RecallRuns,
     RevokeAnswered,
@@ -47,9 +51,14 @@ from meshq.protocol.messages import (
     Withdraw,
     Withdrawn,
 )
+from meshq.protocol.payload import payload_size
+from meshq.testing.audit import budget_faults
 
 FOE = b"foe" + b"!" * 13
 SLOTS = 3
+HOLD_BYTES = 200_000
+PAYLOADS = (b"x", b"x", b"x", bytes(3_000), [bytes(2_000), b"y"])
+"""Of arguments and results: what is small, and what counts."""
 SECONDS = {"f": 0.0002, "g": 0.0009, "h": 0.05}
 
 
@@ -88,6 +97,11 @@ class Client:
         del self.open[task_id]
         self.withdrawing.discard(task_id)
 
+    def lose(self, task_id: bytes) -> None:
+        """Have nothing more to do with a task, if it is open: another node has it, and this one ends."""
+        self.open.pop(task_id, None)
+        self.withdrawing.discard(task_id)
+
     def resend(self) -> None:
         """Say again what was not answered."""
         for task_id, submit in list(self.open.items()):
@@ -102,6 +116,8 @@ class Client:
         if isinstance(message, Result):
             self.out.append(Rack(message.task, message.attempt))
             assert message.attempt > self.dropped.get(message.task, 0), "a result of what was dropped"
+        if isinstance(message, Nack) and message.reason == "draining":
+            self.out.append(Rack(message.task, message.attempt))
         if not isinstance(message, Accepted | Parked | Started | Result | Nack | Withdrawn):
             assert isinstance(message, Credit | Pong | Draining | Relay)
             return
@@ -159,9 +175,10 @@ class World:
         self.workers = [Worker(slot) for slot in range(SLOTS)]
         self.entrusted: set[tuple[bytes, bytes]] = set()
         self.disowned: list[tuple[bytes, bytes]] = []
+        self.for_peers: list[bytes] = []
         self.asked, self.answered, self.drained = 0, 0, 0
         self.next_task = 0
-        self.talk = Conversation(SLOTS, (A, B, OWN, FOE))
+        self.talk = Conversation(SLOTS, (A, B, OWN, FOE), hold_bytes=HOLD_BYTES if seed % 3 else 0)
 
     # ------------------------------------------------------------------ effects
 
@@ -183,13 +200,15 @@ class World:
                     worker.runs.update((run.run, run.function) for run in runs)
                 case RecallRuns(slot, runs):
                     self.workers[slot].recalls.append(runs)
-                case SignalWorker(slot, _):
+                case SignalWorker(slot, _) | KillWorker(slot):
                     self.workers[slot].signalled = True
                 case Entrust(client, task_id):
                     assert (client, task_id) not in self.entrusted
                     self.entrusted.add((client, task_id))
                 case Disown(client, task_id):
                     self.disowned.append((client, task_id))
+                case HandOver(tasks):
+                    self.for_peers += tasks
                 case RevokeAnswered():
                     self.answered += 1
                 case Drained():
@@ -204,11 +223,13 @@ class World:
         assert running == dispatch._runs
         assert len(set(map(id, running.values()))) == len(running), "an attempt in two slots"
         for slot in dispatch.slots:
-            assert slot.ready or not slot.runs, "runs on a slot without a worker"
+            dies = self.workers[slot.number].signalled
+            assert slot.ready or dies or not slot.runs, "runs on a slot without a worker"
             assert set(slot.runs) == set(self.workers[slot.number].runs)
             assert all(held.slot == slot.number and held.run == run for run, held in slot.runs.items())
         accounts = holder._accounts.values()
-        assert set(map(id, dispatch._ring)) == {id(client) for client in accounts if client.queue}
+        turns = {id(client) for client in accounts if client.queue and not client.stalled}
+        assert set(map(id, dispatch._ring)) == turns
         assert len(dispatch._ring) == len(set(map(id, dispatch._ring)))
         for client in accounts:
             states = [held.state for held in client.held.values()]
@@ -222,6 +243,7 @@ class World:
             )
         assert sum(held.state is HeldState.RUNNING for c in accounts for held in c.held.values()) == len(running)
 
+        assert list(budget_faults(holder)) == []
         self.check_parking()
 
     def check_parking(self) -> None:
@@ -231,7 +253,7 @@ class World:
         parked = [held for held in helds if held.state is HeldState.PARKED]
         assert {view.held for view in holder._parking.parked(self.talk.now)} == set(parked)
         assert holder._parking.count == len(parked)
-        assert holder._parking.bytes == sum(len(held.payload) for held in parked)
+        assert holder._parking.bytes == sum(payload_size(held.payload) for held in parked)
         buckets = list(holder._parking._rates.buckets())
         queued = [held for bucket in buckets for held in bucket._queued]
         assert all(held.state is HeldState.QUEUED for held in queued)
@@ -257,7 +279,8 @@ class World:
             function = self.random.choice("ffggh")
             detached = self.random.random() < 0.1
             options = self.random.choice((None, None, None, self.options()))
-            client.send(Submit(task(self.next_task), 1, function, "msgpack", b"x", detached, options))
+            payload = self.random.choice(PAYLOADS)
+            client.send(Submit(task(self.next_task), 1, function, "msgpack", payload, detached, options))
 
     def options(self) -> dict[str, object]:
         """Return options of a call."""
@@ -310,7 +333,8 @@ class World:
                 del worker.runs[run]
             worker.started = max(worker.started, runs[-1])
             worker.begin()
-            self.do(done(*runs, slot=worker.slot, seconds=seconds))
+            payload = self.random.choice(PAYLOADS)
+            self.do(done(*runs, slot=worker.slot, seconds=seconds, payload=payload))
 
     def answer_recall(self) -> None:
         """A worker answers a recall."""
@@ -333,6 +357,11 @@ class World:
             worker.recalls.clear()
             self.do(gone(worker.started, worker.slot, retired=self.random.random() < 0.2))
 
+    def end_killed(self) -> None:
+        """The workers that were killed, or sent a signal, are gone."""
+        if any(worker.ready and worker.signalled for worker in self.workers):
+            self.die()
+
     def own_owner(self) -> None:
         """Our own owner lets go of a task that was disowned, or could not, or has the result of one."""
         if self.disowned:
@@ -340,6 +369,13 @@ class World:
             withdrawn = key in self.entrusted and self.random.random() < 0.5
             self.entrusted -= {key} if withdrawn else set()
             self.do(EntrustedWithdrawn(client, task_id, withdrawn))
+        elif self.for_peers and self.random.random() < 0.7:
+            task_id = self.for_peers.pop()
+            for key in sorted(key for key in self.entrusted if key[1] == task_id):
+                self.entrusted.discard(key)
+                self.do(EntrustedHandedOver(*key))
+                if key[0] in self.clients:
+                    self.clients[key[0]].lose(task_id)
         elif self.entrusted:
             client, task_id = key = self.random.choice(sorted(self.entrusted))
             self.entrusted.discard(key)
@@ -400,6 +436,7 @@ class World:
         for _ in range(60):
             self.apply(self.talk.pass_time(1.1))
             for _ in range(40):
+                self.end_killed()
                 self.work()
                 self.answer_recall()
                 self.own_owner()
@@ -418,11 +455,13 @@ class World:
 def test_a_random_life(seed: int) -> None:
     """Nothing raises, every task of a client comes to an end, and nothing is left in the books."""
     world = World(seed)
-    for _ in range(400):
-        world.step()
     drains = seed % 2
-    if drains:
-        world.do(DrainAsked())
+    for step in range(400):
+        world.step()
+        if drains and step == 250:
+            world.do(DrainAsked())
+        if seed % 4 == 3 and step == 350:
+            world.do(GraceOver(frozenset()))
     world.settle()
     assert {client.name: client.open for client in world.clients.values()} == {A: {}, B: {}}
     assert world.answered == world.asked
