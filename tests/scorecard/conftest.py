@@ -1,4 +1,4 @@
-"""Fixtures of the scorecard: real nodes on this machine or on hosts of the lab, and a table of the figures at the end."""
+"""Fixtures of the scorecard: real nodes on this machine or in the lab, and a table of the figures at the end."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from typing import Any
 
 import pytest
 
-TESTS = Path(__file__).parents[1]
-for room in ("integration", "lab", "bench"):
-    sys.path.insert(0, str(TESTS / room))
+sys.path.extend(str(Path(__file__).parents[1] / room) for room in ("integration", "lab", "bench"))
 
 import lab_segment
 from mesh_harness import LOG_LIMIT, Stage, stages

@@ -13,10 +13,13 @@ from collections.abc import Callable
 import lab_client
 import score_tasks
 from lab_client import Diary, may_stop
+from score_ends import Deliveries, nothing_is_held
 
 from meshq import Mesh
 
 POLL_S = 0.01
+STATE_S = 0.1
+QUIET_S = 30.0
 
 
 def hold(mesh: Mesh, diary: Diary, rounds: float, tasks: float) -> None:
@@ -32,7 +35,33 @@ def hold(mesh: Mesh, diary: Diary, rounds: float, tasks: float) -> None:
         diary.note("round", number=number, wrong=wrong)
 
 
-SCENARIOS: dict[str, Callable[..., None]] = {"hold": hold}
+def load(mesh: Mesh, diary: Diary, nodes: float, in_flight: float, seconds: float) -> None:
+    """Keep so many tasks unfinished until told to stop; note since when the oldest of them has been so."""
+    path, deliveries, number = os.environ["LAB_TRACES"], Deliveries(), 0
+    mesh.wait_for_nodes(int(nodes), timeout=60)
+    flying: dict[int, float] = {}
+    kind, slowest, next_at = "begun", 0.0, 0.0
+    while flying or not may_stop():
+        while len(flying) < in_flight and not may_stop():
+            flying[number] = time.monotonic()
+            deliveries.watch(number, mesh.submit(score_tasks.stamp, path, number, seconds))
+            number += 1
+        now = time.monotonic()
+        for done in [each for each in flying if each in deliveries.ends]:
+            slowest = max(slowest, now - flying.pop(done))
+        if now >= next_at:
+            diary.note(kind, oldest=min(flying.values(), default=now))
+            kind, next_at = "state", now + STATE_S
+        time.sleep(0.002)
+    wrong = deliveries.wrong(range(number))
+    diary.note("ended", submitted=number, wrong=wrong, twice=deliveries.twice(), slowest=slowest)
+    end_at = time.monotonic() + QUIET_S
+    while not (quiet := nothing_is_held(mesh, int(nodes))) and time.monotonic() < end_at:
+        time.sleep(POLL_S)
+    diary.note("quiet", after=time.monotonic() - end_at + QUIET_S, quiet=quiet)
+
+
+SCENARIOS: dict[str, Callable[..., None]] = {"hold": hold, "load": load}
 
 if __name__ == "__main__":
     lab_client.SCENARIOS |= SCENARIOS

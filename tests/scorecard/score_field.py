@@ -6,16 +6,13 @@ import os
 import random
 import signal
 import sys
-import threading
 import time
-from collections import Counter
 from collections.abc import Iterable
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 from mesh_harness import NodeProcess, Stage, wait_until
-from score_tasks import value_of
+from score_ends import Deliveries, nothing_is_held
 
 from meshq import Mesh
 
@@ -71,38 +68,6 @@ class Field:
             os.kill(pid, number)
 
 
-class Deliveries:
-    """Counts how often each future's end is told, and what it was."""
-
-    def __init__(self) -> None:
-        self._told: Counter[int] = Counter()
-        self._lock = threading.Lock()
-        self.ends: dict[int, Any] = {}
-
-    def watch(self, number: int, future: Future[Any]) -> Future[Any]:
-        """Count the ends of a future."""
-        future.add_done_callback(lambda done: self._note(number, done))
-        return future
-
-    def _note(self, number: int, future: Future[Any]) -> None:
-        end = future.exception() or future.result()
-        with self._lock:
-            self._told[number] += 1
-            self.ends[number] = end
-
-    def count(self) -> int:
-        """Return how many futures have ended."""
-        return len(self.ends)
-
-    def twice(self) -> int:
-        """Return how many futures have ended more than once."""
-        return sum(count > 1 for count in self._told.values())
-
-    def wrong(self, numbers: Iterable[int]) -> int:
-        """Return how many of these have not ended with what their tasks return."""
-        return sum(self.ends.get(number) != value_of(number) for number in numbers)
-
-
 def kill_every(field: Field, seconds: float, deliveries: Deliveries, count: int, limit_s: float) -> int:
     """SIGKILL and replace a node that is ready, again and again, until so many futures have ended.
 
@@ -118,13 +83,6 @@ def kill_every(field: Field, seconds: float, deliveries: Deliveries, count: int,
             field.replace(place)
         time.sleep(0.01)
     return kills
-
-
-def nothing_is_held(mesh: Mesh, nodes: int) -> bool:
-    """Whether all nodes answer and none holds anything: nothing queued, running, or to be acknowledged."""
-    states = mesh.control.ping(timeout=2).by_node().values()
-    held = sum(state[name] for state in states for name in ("queued", "running", "parked", "finished"))
-    return len(states) == nodes and held == 0
 
 
 def wait_until_quiet(field: Field, mesh: Mesh) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -23,31 +24,33 @@ class ScoreLab(Lab):
         return MeshOfLab("open", None)
 
 
-def nft(host: Host, *commands: str) -> None:
-    """Run nft commands on a host; ``RuntimeError`` where one fails."""
-    for command in commands:
-        inside = ["ip", "netns", "exec", host.namespace, "nft", command]
-        done = subprocess.run(inside, capture_output=True, text=True, check=False, timeout=20)
-        if done.returncode:
-            raise RuntimeError(f"nft {command}: {done.stderr.strip()}")
-
-
-_TABLE = (
-    "add table inet score",
-    "add chain inet score in { type filter hook input priority 0; policy accept; }",
-)
+def nft(host: Host, command: str) -> str:
+    """Run nft commands on a host and return what it says; ``RuntimeError`` where it fails."""
+    inside = ["ip", "netns", "exec", host.namespace, "nft", command]
+    done = subprocess.run(inside, capture_output=True, text=True, check=False, timeout=20)
+    if done.returncode:
+        raise RuntimeError(f"nft {command}: {done.stderr.strip()}")
+    return done.stdout
 
 
 def lose_packets(host: Host, percent: int) -> None:
     """Let the host lose this share of what comes to it."""
-    nft(host, *_TABLE, f'add rule inet score in iifname "eth0" numgen random mod 100 < {percent} drop')
+    _drop(host, f'iifname "eth0" numgen random mod 100 < {percent}')
 
 
 def go_deaf(host: Host, towards: Host) -> None:
     """Let a host receive nothing from another; what it sends there arrives."""
-    nft(host, *_TABLE, f"add rule inet score in ip saddr {towards.address} drop")
+    _drop(host, f"ip saddr {towards.address}")
 
 
-def hear_again(host: Host) -> None:
-    """Undo ``go_deaf`` and ``lose_packets``."""
+def hear_again(host: Host) -> int:
+    """Undo ``go_deaf`` and ``lose_packets``; return how many packets were lost."""
+    counters = re.findall(r"counter packets (\d+)", nft(host, "list ruleset"))
     nft(host, "flush ruleset")
+    return sum(map(int, counters))
+
+
+def _drop(host: Host, packets: str) -> None:
+    chain = "type filter hook input priority 0; policy accept;"
+    nft(host, f"add table inet score; add chain inet score in {{ {chain} }}")
+    nft(host, f"add rule inet score in {packets} counter drop")

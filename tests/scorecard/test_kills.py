@@ -9,7 +9,8 @@ from concurrent.futures import wait
 import pytest
 import score_tasks
 from mesh_harness import Stage
-from score_field import Deliveries, Field, kill_every, path_of, wait_until_quiet
+from score_ends import Deliveries
+from score_field import Field, kill_every, path_of, wait_until_quiet
 from score_figures import Figures
 
 from meshq import TaskLost
