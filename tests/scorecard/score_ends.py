@@ -10,7 +10,7 @@ from typing import Any
 
 from score_tasks import value_of
 
-from meshq import Mesh
+from meshq import Mesh, TaskLost
 
 
 class Deliveries:
@@ -43,6 +43,10 @@ class Deliveries:
     def wrong(self, numbers: Iterable[int]) -> int:
         """Return how many of these have not ended with what their tasks return."""
         return sum(self.ends.get(number) != value_of(number) for number in numbers)
+
+    def lost(self) -> set[int]:
+        """Return the numbers of those that were given up, and say that they may have run."""
+        return {number for number, end in self.ends.items() if isinstance(end, TaskLost) and end.maybe_executed}
 
 
 def nothing_is_held(mesh: Mesh, nodes: int) -> bool:

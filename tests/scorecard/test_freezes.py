@@ -11,6 +11,7 @@ import random
 import signal
 import time
 from collections import Counter
+from typing import Any
 
 import pytest
 import score_tasks
@@ -62,17 +63,24 @@ class Frost:
         return len(self._due)
 
 
-def work_until_thawed(frost: Frost, mesh: Mesh, path: str, deliveries: Deliveries) -> int:
-    """Keep tasks unfinished until all freezes are over; return how many there were."""
+def work_until_thawed(frost: Frost, mesh: Mesh, function: Any, path: str, deliveries: Deliveries) -> int:
+    """Keep calls of a function unfinished until all freezes are over; return how many there were."""
     number = 0
     while (frozen := frost.go_on()) or frost.counts.total() < FREEZES:
         if frozen < AT_ONCE and frost.counts.total() < FREEZES:
             frost.freeze(KINDS[frost.counts.total() % len(KINDS)])
         while number - deliveries.count() < IN_FLIGHT:
-            deliveries.watch(number, mesh.submit(score_tasks.stamp, path, number, TASK_S))
+            deliveries.watch(number, mesh.submit(function, path, number, TASK_S))
             number += 1
         time.sleep(0.01)
     return number
+
+
+def show_freezes(score: Figures, row: str, frost: Frost, count: int) -> None:
+    """Note what there was."""
+    for kind in KINDS:
+        score.tell(row, f"freezes of 0.5 to 8 s of a {kind}", frost.counts[kind])
+    score.tell(row, "tasks run meanwhile", count)
 
 
 def test_freezes_lose_nothing_and_double_nothing(stage: Stage, score: Figures) -> None:
@@ -81,12 +89,30 @@ def test_freezes_lose_nothing_and_double_nothing(stage: Stage, score: Figures) -
     mesh = field.client()
     path, deliveries = path_of(stage), Deliveries()
     frost = Frost(field, random.Random(6))
-    count = work_until_thawed(frost, mesh, str(path), deliveries)
+    count = work_until_thawed(frost, mesh, score_tasks.stamp, str(path), deliveries)
     wait_until_quiet(field, mesh)
-    for kind in KINDS:
-        score.tell("2", f"freezes of 0.5 to 8 s of a {kind}", frost.counts[kind])
-    score.tell("2", "tasks run meanwhile", count)
+    show_freezes(score, "2", frost, count)
     score.exactly("2", "tasks lost, or ended with anything but their value", deliveries.wrong(range(count)), 0)
     score.exactly("2", "tasks delivered twice", deliveries.twice(), 0)
     score.tell("2", "extra runs", len(score_tasks.runs(path)) - count)
+    score.check()
+
+
+def test_freezes_run_nothing_twice_that_must_not(stage: Stage, score: Figures) -> None:
+    """Under as many freezes no task at most once runs twice; those given up say that they may have run."""
+    field = Field(stage, NODES, SLOTS)
+    mesh = field.client()
+    path, deliveries = path_of(stage), Deliveries()
+    frost = Frost(field, random.Random(4))
+    once = score_tasks.stamp.options(delivery="at-most-once")
+    count = work_until_thawed(frost, mesh, once, str(path), deliveries)
+    wait_until_quiet(field, mesh)
+    counts = Counter(run.number for run in score_tasks.runs(path))
+    show_freezes(score, "4", frost, count)
+    score.exactly("4", "tasks that ran twice", sum(n > 1 for n in counts.values()), 0)
+    lost = deliveries.lost()
+    score.tell("4", "tasks given up as TaskLost(maybe_executed=True)", len(lost))
+    kept = set(range(count)) - lost
+    score.exactly("4", "others that did not end with their value", deliveries.wrong(kept), 0)
+    score.exactly("4", "tasks delivered twice", deliveries.twice(), 0)
     score.check()

@@ -13,8 +13,6 @@ from score_ends import Deliveries
 from score_field import Field, kill_every, path_of, wait_until_quiet
 from score_figures import Figures
 
-from meshq import TaskLost
-
 pytestmark = [pytest.mark.scorecard, pytest.mark.timeout(300)]
 
 TASKS = 10_000
@@ -56,7 +54,7 @@ def test_tasks_at_most_once_while_nodes_are_killed(stage: Stage, score: Figures)
     kills = kill_every(field, KILL_S, deliveries, TASKS, LIMIT_S)
     wait_until_quiet(field, mesh)
     counts = Counter(run.number for run in score_tasks.runs(path))
-    lost = {number for number, end in deliveries.ends.items() if isinstance(end, TaskLost) and end.maybe_executed}
+    lost = deliveries.lost()
     kept = set(range(TASKS)) - lost
     score.at_least("4", "nodes SIGKILLed under tasks at most once", kills, 5)
     score.exactly("4", "tasks that ran twice", sum(count > 1 for count in counts.values()), 0)
