@@ -103,5 +103,6 @@ def test_nothing_is_stuck_after_cuts(lab: ScoreLab, score: Figures, tmp_path: Pa
     score.exactly("8", "tasks lost, or ended with anything but their value", ended["wrong"], 0)
     score.exactly("8", "tasks delivered twice", ended["twice"], 0)
     score.tell("8", "extra runs", runs - ended["submitted"])
+    score.tell("8", "end of the work → no node holds anything", quiet["after"], "s")
     score.exactly("8", "nodes that hold something at the end", 0 if quiet["quiet"] else 1, 0)
     score.check()
