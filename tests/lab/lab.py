@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,6 +33,13 @@ class MeshOfLab:
 class Lab:
     """Makes segments, and starts processes on their hosts."""
 
+    module = "lab_tasks"
+    """What the nodes offer."""
+    script = HERE / "lab_client.py"
+    """What clients run."""
+    rooms: tuple[Path, ...] = (ROOT, HERE)
+    """Where both find what they import."""
+
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._segments: list[Segment] = []
@@ -56,7 +64,7 @@ class Lab:
 
     def node(self, host: Host, mesh: MeshOfLab) -> LabNode:
         """Start a node with two slots; ``wait_ready`` waits until it is ready."""
-        command = [sys.executable, "-m", "meshq", "node", "lab_tasks", "--name", "node", "--slots", "2"]
+        command = [sys.executable, "-m", "meshq", "node", self.module, "--name", "node", "--slots", "2"]
         command += ["--insecure"] if mesh.key is None else []
         node = LabNode(
             host, f"{mesh.name}-node-{host.name}", command, self._environment(host, mesh), self._directory
@@ -74,7 +82,7 @@ class Lab:
     def client(self, host: Host, mesh: MeshOfLab, *arguments: object, **environment: str) -> LabClient:
         """Start the client script with a scenario and its arguments; ``environment`` overrides the mesh's."""
         label = f"{mesh.name}-client-{host.name}-{len(self._processes)}"
-        command = [sys.executable, str(HERE / "lab_client.py"), *map(str, arguments)]
+        command = [sys.executable, str(self.script), *map(str, arguments)]
         client = LabClient(
             host, label, command, self._client_environment(host, mesh, environment), self._directory
         )
@@ -122,4 +130,5 @@ class Lab:
         paths = {
             name: str(home / name.lower()) for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME")
         }
-        return {**mesh.environment, **paths, "PYTHONPATH": f"{ROOT}:{HERE}", "PYTHONUNBUFFERED": "1"}
+        rooms = os.pathsep.join(map(str, self.rooms))
+        return {**mesh.environment, **paths, "PYTHONPATH": rooms, "PYTHONUNBUFFERED": "1"}
