@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Collection
+from math import inf
 from typing import NamedTuple
 
 from meshq.core.owned import OwnedTask
@@ -54,12 +55,12 @@ class NodeAccount:
         self.in_flight: dict[bytes, OwnedTask] = {}
         self.moved: dict[bytes, int] = {}
         """Attempts re-sent elsewhere while the node was away: withdrawn when it comes back."""
-        self.full_until = 0.0
+        self.full_until = -inf
         self.paused_until: dict[str, float] = {}
         """Functions that get no more parked there for now; they are the owner's own."""
-        self.delayed_until = 0.0
+        self.delayed_until = -inf
         """Until when no delayed tasks go there."""
-        self.detached_until = 0.0
+        self.detached_until = -inf
         """Until when no detached ones do."""
         self.lost_at: float | None = None
         self.drains_since: float | None = None

@@ -6,6 +6,7 @@ client are wired by the same code.
 
 from __future__ import annotations
 
+from math import inf
 from typing import NamedTuple, TypeAlias
 
 from meshq.core.accounts import NodeJoined
@@ -101,7 +102,7 @@ class Session:
     def receive(self, link: int, messages: list[Message], now: float) -> list[SessionEffect]:
         """Take the messages of a link, in their order."""
         effects: list[SessionEffect] = []
-        if now - self._heard_at.get(link, -HEARD_S) >= HEARD_S:
+        if now - self._heard_at.get(link, -inf) >= HEARD_S:
             self._heard_at[link] = now
             effects = self._apply(self.membership.handle(Heard(link), now), now)
         work: list[Message] = []

@@ -56,9 +56,15 @@ MAX_ATTEMPTS = TOMBS
 class Entrusted:
     """The owner of this node's detached tasks; events for the holder go to ``tell_holder``."""
 
-    def __init__(self, client: bytes, now: float, tell_holder: Callable[[HolderEvent], None]) -> None:
+    def __init__(
+        self,
+        client: bytes,
+        now: float,
+        tell_holder: Callable[[HolderEvent], None],
+        rng: random.Random | None = None,
+    ) -> None:
         self.client = client
-        self._owner = Owner(now=now, rng=random.Random())
+        self._owner = Owner(now=now, rng=rng or random.Random())
         self._tell_holder = tell_holder
         self._clients: dict[bytes, list[bytes]] = {}
         """Task → the clients that entrusted it: several where they give a task the same id; it runs once."""

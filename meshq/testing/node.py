@@ -82,14 +82,14 @@ class SimNode(Process):
         )
         self.holder = Holder(slots, own_client)
         self._inbox: deque[HolderEvent] = deque()
-        self.entrusted = Entrusted(own_client, agenda.now, self._inbox.append)
+        self.entrusted = Entrusted(own_client, self.agenda.now, self._inbox.append, rng)
         self._callers = Callers(MESH)
         self._connections: dict[bytes, Connection] = {}
         self._out: dict[bytes, list[Message]] = {}
         self._early: list[tuple[Connection, Hello]] = []
         self.runs = SimRuns(self, self.holder, ledger)
         self._labels: dict[bytes, tuple[str, str]] = {}
-        self.workers = SimWorkers(agenda, rng, functions, self._post_worker, self.runs, max_tasks)
+        self.workers = SimWorkers(self.agenda, rng, functions, self._post_worker, self.runs, max_tasks)
         self._restarts = Restarts(slots, self.workers.start)
         self.steering = SimSteering(self, ledger, self._inbox.append)
         self._effects: dict[type[Any], Callable[[Any], None]] = {
@@ -110,8 +110,8 @@ class SimNode(Process):
         self.endpoints = (endpoint, f"{endpoint}0")
         for each in self.endpoints:
             network.listen(each, self)
-        self.holder.handle(RevocationsHeard(revoked, stored=True), agenda.now)
-        self._restarts.begin(agenda.now)
+        self.holder.handle(RevocationsHeard(revoked, stored=True), self.agenda.now)
+        self._restarts.begin(self.agenda.now)
 
     # ------------------------------------------------------------------ the node's face
 
@@ -217,7 +217,7 @@ class SimNode(Process):
         self._ledger.heard(self.name, incoming.messages)
         for message in incoming.messages:
             if type(message) is Submit:
-                self._ledger.promises.arrived(self.ack.node, message, self.agenda.now)
+                self._ledger.promises.arrived(self.ack.node, message)
         self._inbox.append(Received(caller.client, incoming.messages))
         if any(type(message) is Bye for message in incoming.messages):
             self._run_inbox()

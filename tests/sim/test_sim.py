@@ -10,7 +10,8 @@ import pytest
 
 from meshq.core.reporting import Reports
 from meshq.testing import SimFailure, SimFunction, SimMesh
-from meshq.testing.chaos import Chaos, run_seed
+from meshq.testing.chaos import Chaos
+from meshq.testing.shrink import run_seed
 from meshq.testing.sim import main
 
 SEEDS = 100
@@ -26,7 +27,7 @@ def test_chaos(first: int) -> None:
 
 def test_a_seed_has_one_course() -> None:
     """The same seed gives the same events, in a process with other hashes too: it can be replayed."""
-    script = "from meshq.testing.chaos import run_seed; print(*run_seed(7)[:3])"
+    script = "from meshq.testing.shrink import run_seed; print(*run_seed(7)[:3])"
     courses = {
         subprocess.run(
             [sys.executable, "-c", script],
