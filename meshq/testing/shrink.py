@@ -17,8 +17,8 @@ _LAST_LINES = 8
 _SHOWN = 40
 
 
-def run_seed(seed: int, keep: Collection[str] | None = None, shrink_s: float = SHRINK_S) -> Summary:
-    """Run a seed, or what is kept of its course.
+def run_seed(seed: int, keep: Collection[str] | None = None) -> Summary:
+    """Run a seed, or what is kept of its course, of which nothing more is left out then.
 
     Raises SimFailure with the story of the shortest course that fails in the same way, and how to see it again.
     """
@@ -26,7 +26,7 @@ def run_seed(seed: int, keep: Collection[str] | None = None, shrink_s: float = S
     try:
         return chaos.run()
     except Exception as error:
-        raise SimFailure(_tell(chaos, error, shrink_s)) from error
+        raise SimFailure(_tell(chaos, error, SHRINK_S if keep is None else 0.0)) from error
 
 
 def _tell(chaos: Chaos, error: Exception, shrink_s: float) -> str:

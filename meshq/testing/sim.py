@@ -88,7 +88,7 @@ def _run_all(seeds: range, keep: list[str] | None) -> list[_Fate]:
 
 def _run(seed: int, keep: list[str] | None) -> _Fate:
     try:
-        return _Fate(seed, run_seed(seed, keep, **({} if keep is None else {"shrink_s": 0.0})))
+        return _Fate(seed, run_seed(seed, keep))
     except SimFailure as failure:
         return _Fate(seed, Summary(0, 0, 0, 0.0), str(failure))
 
