@@ -121,8 +121,9 @@ class Ledger:
     def revoke_asked(self, tasks: Iterable[bytes], what: str = "revoke") -> None:
         """Note that tasks may end as revoked."""
         for task in tasks:
-            self.records[task].revoked = True
-            self.note(task, "control", f"{what} asked")
+            if task in self.records:
+                self.records[task].revoked = True
+                self.note(task, "control", f"{what} asked")
 
     def purge_asked(self, client: SimClient | None = None) -> None:
         """Note that all that is unsettled, or all of a client's, may end as revoked."""

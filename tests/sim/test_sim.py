@@ -67,7 +67,7 @@ def test_a_failure_tells_a_short_story(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "<- Submit(attempt=1)" in story
     found = re.search(r"^(\d+) events of (\d+) make it fail: ", story, re.MULTILINE)
     assert found is not None
-    assert int(found[1]) <= 3 < 100 < int(found[2])
+    assert int(found[1]) <= 3 < 50 < int(found[2])
 
 
 def test_a_short_story_can_be_replayed(
