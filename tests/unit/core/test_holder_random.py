@@ -1,11 +1,13 @@
-"""Random walks through the life of a holder among clients, workers and a foe, its books checked at each step."""
+"""The holder among clients, workers and a foe, whatever they do: its books are checked at each step."""
 
 from __future__ import annotations
 
 from random import Random
 
-import pytest
 from holder_conversation import OWN, A, B, Conversation, done, gone, recalled, task
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from machine_settings import machine_settings
 
 from meshq.core.events import Received, Send
 from meshq.core.held import HeldState
@@ -20,8 +22,11 @@ from meshq.core.holding import (
     EntrustedWithdrawn,
     HolderEffect,
     HolderEvent,
+    PurgeAnswered,
+    PurgeAsked,
     RateLimitSet,
     RecallRuns,
+    ResizeAsked,
     RevokeAnswered,
     RevokeAsked,
     SignalWorker,
@@ -33,6 +38,7 @@ from meshq.protocol.messages import (
     Bye,
     Credit,
     Draining,
+    Holding,
     Message,
     Nack,
     Parked,
@@ -50,6 +56,7 @@ from meshq.protocol.messages import (
 
 FOE = b"foe" + b"!" * 13
 SLOTS = 3
+_MOST_SLOTS = 5
 SECONDS = {"f": 0.0002, "g": 0.0009, "h": 0.05}
 
 
@@ -115,7 +122,7 @@ class Client:
         match message:
             case Accepted() | Parked() | Started():
                 self.accepted.add(task_id)
-            case Result(status=Status.WORKER_LOST):
+            case Result(status=Status.WORKER_LOST | Status.RETRY):
                 if message.attempt == submit.attempt:
                     self.try_again(task_id)
             case Result():
@@ -190,7 +197,7 @@ class World:
                     self.entrusted.add((client, task_id))
                 case Disown(client, task_id):
                     self.disowned.append((client, task_id))
-                case RevokeAnswered():
+                case RevokeAnswered() | PurgeAnswered():
                     self.answered += 1
                 case Drained():
                     self.drained += 1
@@ -241,13 +248,6 @@ class World:
             assert held.state in (HeldState.QUEUED, HeldState.PARKED)
 
     # ------------------------------------------------------------------ steps
-
-    def step(self) -> None:
-        """Let one thing happen."""
-        steps = [self.submit] * 6 + [self.work] * 8 + [self.answer_recall] * 3 + [self.pass_time] * 4
-        steps += [self.deliver] * 8 + [self.meddle, self.want_back, self.own_owner, self.foe, self.foe]
-        steps += [self.reconnect, self.die, self.revoke, self.set_rate]
-        self.random.choice(steps)()
 
     def submit(self) -> None:
         """A client submits a few tasks."""
@@ -310,7 +310,8 @@ class World:
                 del worker.runs[run]
             worker.started = max(worker.started, runs[-1])
             worker.begin()
-            self.do(done(*runs, slot=worker.slot, seconds=seconds))
+            status = self.random.choice((Status.OK,) * 5 + (Status.FAILURE, Status.RETRY))
+            self.do(done(*runs, slot=worker.slot, seconds=seconds, status=status))
 
     def answer_recall(self) -> None:
         """A worker answers a recall."""
@@ -360,6 +361,24 @@ class World:
         tasks = [task(self.random.randint(1, self.next_task + 1)) for _ in range(self.random.randint(1, 3))]
         self.asked += 1
         self.do(RevokeAsked(self.asked, tasks, self.random.choice((0, 0, 9, 15))))
+
+    def ask_after(self) -> None:
+        """A client asks whether what it counts on is there still, and something else with it."""
+        for client in self.clients.values():
+            pairs = [[task_id, submit.attempt] for task_id, submit in client.open.items()]
+            client.out.append(Holding([*pairs[:20], [task(0), 1]]))
+
+    def purge(self) -> None:
+        """Somebody discards what waits; nobody answers for the clients."""
+        self.asked += 1
+        self.do(PurgeAsked(self.asked, self.asked.to_bytes(16, "big"), self.random.choice((0.0, 1.0))))
+
+    def resize(self) -> None:
+        """Slots come; none goes, for which the workers of this world have no word."""
+        if len(self.workers) < _MOST_SLOTS:
+            self.workers.append(Worker(len(self.workers)))
+            self.workers[-1].ready = False
+            self.do(ResizeAsked(len(self.workers)))
 
     def pass_time(self) -> None:
         """Time passes; clients say again what was not answered."""
@@ -414,20 +433,42 @@ class World:
         return [(held.task, held.attempt) for held in account.held.values()] if account is not None else []
 
 
-@pytest.mark.parametrize("seed", range(25))
-def test_a_random_life(seed: int) -> None:
-    """Nothing raises, every task of a client comes to an end, and nothing is left in the books."""
-    world = World(seed)
-    for _ in range(400):
-        world.step()
-    drains = seed % 2
-    if drains:
-        world.do(DrainAsked())
-    world.settle()
-    assert {client.name: client.open for client in world.clients.values()} == {A: {}, B: {}}
-    assert world.answered == world.asked
-    assert world.drained == drains
-    _check_empty(world)
+_STEPS = (
+    ["deliver", "work"] * 8 + ["submit"] * 6 + ["pass_time"] * 4 + ["answer_recall"] * 3 + ["foe"] * 2
+    + ["meddle", "want_back", "own_owner", "reconnect", "die", "revoke", "set_rate", "ask_after", "purge"]
+    + ["resize"]
+)  # fmt: skip
+"""What may happen, as often as it is named here."""
+
+
+class RandomHolder(RuleBasedStateMachine):
+    """Lets things happen to a holder, several at a time; what chance decides in them follows from ``seed``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(0)
+        self.drains = False
+
+    @initialize(drains=st.booleans())
+    def begin(self, drains: bool) -> None:
+        self.drains = drains
+
+    @rule(steps=st.lists(st.sampled_from(_STEPS), min_size=1, max_size=8), seed=st.integers(0, 1000))
+    def go_on(self, steps: list[str], seed: int) -> None:
+        self.world.random = Random(seed)
+        for step in steps:
+            getattr(self.world, step)()
+
+    def teardown(self) -> None:
+        """Nothing has raised; now every task of a client comes to an end, and nothing is left in the books."""
+        world = self.world
+        if self.drains:
+            world.do(DrainAsked())
+        world.settle()
+        assert {client.name: client.open for client in world.clients.values()} == {A: {}, B: {}}
+        assert world.answered == world.asked
+        assert world.drained == self.drains
+        _check_empty(world)
 
 
 def _check_empty(world: World) -> None:
@@ -445,3 +486,7 @@ def _check_empty(world: World) -> None:
         [],
         {},
     )
+
+
+TestRandomHolder = RandomHolder.TestCase
+TestRandomHolder.settings = machine_settings(60)
