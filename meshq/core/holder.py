@@ -106,7 +106,7 @@ class Holder:
             self._accounts, own_client, self._dispatch, self._parking, self._kept, self._entrusting
         )
         self.dead = DeadLetters()
-        self._tombs = self._endings.tombs
+        self._tombs, self._refused = self._endings.tombs, self._endings.refused
         self._recalls = self._withdrawals.recalls
         self._revocations = self._withdrawals.revocations
         self._functions: frozenset[str] = frozenset()
@@ -262,6 +262,7 @@ class Holder:
             return
         reason = self._refusal(client, message)
         if reason:
+            self._refused.bury(client.client, message.task, message.attempt)
             self._reports.say(client, Nack(message.task, message.attempt, *reason))
             return
         if message.function in self._aliases:
@@ -307,6 +308,8 @@ class Holder:
             return "full", f"the client has {kept} attempts and unacknowledged results here"
         if message.detached and self._entrusting.is_full():
             return "full", f"detached tasks take up {self._entrusting.bytes} bytes here"
+        if self._refused and self._refused.covers(client.client, message.task, message.attempt):
+            return "full", "the node did not take this attempt before"
         return None
 
     # ------------------------------------------------------------------ workers
