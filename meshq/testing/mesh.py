@@ -18,12 +18,15 @@ class SimMesh(Stage):
     messages. With ``encode`` everything sent is packed and read as on the wire. All times are virtual seconds.
     Whatever breaks a rule raises ``SimFailure``, with the story of the task concerned if there is a ``trace``.
 
+    >>> from meshq.testing import SimMesh
     >>> mesh = SimMesh(seed=1)
     >>> node, client = mesh.add_node(slots=2), mesh.add_client()
     >>> tasks = client.submit("f", 100)
     >>> mesh.run(0.3)
     >>> mesh.crash(node)
     >>> mesh.quiet(within=60.0)
+    >>> {mesh.ledger.records[task].outcome.ending.value for task in tasks}
+    {'done'}
     """
 
     # ------------------------------------------------------------------ faults
