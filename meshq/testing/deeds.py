@@ -32,8 +32,8 @@ _MOST_TASKS, _MOST_NODES = 400, 5
 
 WEIGHTS = {
     "crash": 3, "kill_worker": 3, "freeze": 2, "freeze_client": 1, "lag": 1, "stall": 0.5, "cut": 4, "heal": 3,
-    "break": 4, "drain": 1, "crash_client": 0.5, "leave": 0.5, "withdraw": 2, "revoke": 2, "join": 1,
-    "submit": 3, "purge": 0.4, "limit": 0.7, "resize": 2,
+    "break": 4, "drain": 1, "crash_client": 0.5, "leave": 0.5, "withdraw": 2, "revoke": 2, "revoke_unheard": 0.5,
+    "join": 1, "submit": 3, "purge": 0.4, "limit": 0.7, "resize": 2,
 }  # fmt: skip
 """How often each thing is done."""
 
@@ -124,6 +124,20 @@ class Deeds:
         if tasks:
             self.mesh.revoke(tasks, self.rng.choice([0, 15]))
 
+    def _revoke_unheard(self) -> None:
+        """Tasks are revoked while their owner is out of reach, and a node that knows of it starts again."""
+        client, node = self._client(), self._node()
+        if client is not None and node is not None:
+            for each in self.mesh.living_nodes():
+                self.mesh.cut(each, client)
+            records = self.mesh.ledger.records.items()
+            tasks = [task for task, record in records if record.client is client and record.outcome is None]
+            self.mesh.revoke(tasks[: self.rng.randint(1, 60)])
+            self.mesh.run(0.2)
+            if node.alive:
+                self.mesh.crash(node)
+                self._restart(node, same_port=self.rng.random() < 0.5)
+
     def _purge(self) -> None:
         client = self._client() if self.rng.random() < 0.7 else None
         self.mesh.purge(self.rng.choice([0.3, 2.0]), client)
@@ -132,9 +146,10 @@ class Deeds:
         self.mesh.rate_limit(self.rng.choice(["limited", "short"]), self.rng.choice(_RATES))
 
     def _resize(self) -> None:
-        node = self._node()
+        busy = [node for node in self.mesh.living_nodes() if node.holder.counts()["running"]]
+        node = self._one(busy) or self._node()
         if node is not None:
-            self.mesh.resize(node, self.rng.randint(1, 4))
+            self.mesh.resize(node, self.rng.choice([1, 1, 2, 3, 4]))
 
     # ------------------------------------------------------------------ faults of nodes
 
@@ -263,6 +278,6 @@ def _options(rng: Random, function: str) -> dict[str, Any] | None:
         options["once"] = True
     if function == "flaky" and rng.random() < 0.7:
         options["max_retries"] = rng.randint(0, 5)
-        options["retry_backoff"] = rng.choice([0.0, 0.3, 4.0])
+        options["retry_backoff"] = rng.choice([0.0, 0.3, 1.0])
         options["retry_jitter"] = rng.random() < 0.5
     return options or None

@@ -7,6 +7,7 @@ from math import inf
 from random import Random
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
+from zlib import crc32
 
 from meshq.core.work import (
     Done,
@@ -166,7 +167,7 @@ class SimWorkers:
         worker.started = row[0]
         self._observer.started(slot, row[0])
         function = self._functions[row[3]]
-        seconds = self._rng.uniform(function.shortest_s, function.longest_s)
+        seconds = function.shortest_s + _chance(row, b"time") * (function.longest_s - function.shortest_s)
         self._agenda.later(seconds, lambda: self._ended(slot, worker, row, function, seconds))
 
     def _ended(self, slot: int, worker: SimWorker, row: Row, function: SimFunction, seconds: float) -> None:
@@ -174,7 +175,7 @@ class SimWorkers:
             return
         if function.ending == "kills":
             self.kill(slot, "killed by signal 11")
-        elif function.ending == "flaky" and self._rng.random() < _FAILS:
+        elif function.ending == "flaky" and _chance(row, b"fail") < _FAILS:
             self._done(slot, worker, row, Status.RETRY, seconds, self._retry(function, row))
         else:
             status = Status.FAILURE if function.ending == "raises" else Status.OK
@@ -183,7 +184,7 @@ class SimWorkers:
     def _retry(self, function: SimFunction, row: Row) -> bytes:
         """Return what a worker says of a run that asks for another: how many there may be is for its options."""
         options = {**function.options, **(row[6] or {})}
-        delay = self._rng.choice(_DELAYS_S)
+        delay = _DELAYS_S[int(_chance(row, b"delay") * len(_DELAYS_S))]
         backoff, jitter = options.get("retry_backoff", 0.1), options.get("retry_jitter", True)
         failure = join_payload(row[5])
         return dump_retry(RetryAsked(failure, delay, options.get("max_retries", 0), backoff, jitter))
@@ -212,3 +213,8 @@ class SimWorkers:
                 self._tell(gone)
 
         self._agenda.later(self._rng.uniform(*_REAP_S), reap)
+
+
+def _chance(row: Row, what: bytes) -> float:
+    """Return a number below 1 that is a run's own: it is the same whatever else its worker has run."""
+    return crc32(row[1] + what, row[2] & 0xFFFFFFFF) / 2**32
