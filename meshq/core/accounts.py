@@ -76,12 +76,12 @@ class NodeAccount:
         self.in_flight: dict[bytes, OwnedTask] = {}
         self.moved: dict[bytes, int] = {}
         """Attempts re-sent elsewhere while the node was away: withdrawn when it comes back."""
-        self.full_until = 0.0
+        self.full_until = -inf
         self.paused_until: dict[str, float] = {}
         """Functions that get no more parked there for now; they are the owner's own."""
-        self.delayed_until = 0.0
+        self.delayed_until = -inf
         """Until when no delayed tasks go there."""
-        self.detached_until = 0.0
+        self.detached_until = -inf
         """Until when no detached ones do."""
         self.ended_at = -inf
         """When it last sent results."""

@@ -191,5 +191,6 @@ class Clients:
         """Tell the client, once it is within reach, what was dropped, so that it sends that elsewhere or again."""
         if client.connected:
             for held in client.lapsed:
+                self._endings.refused.bury(client.client, held.task, held.attempt)
                 self._reports.say(client, Nack(held.task, held.attempt, *self._why_dropped))
             client.lapsed.clear()

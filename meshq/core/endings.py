@@ -9,12 +9,17 @@ from meshq.core.tombs import Tombs
 from meshq.protocol.messages import Rack, Result, Status
 from meshq.protocol.payload import Payload
 
+_MAX_REFUSED = 10_000
+"""The threat: a client that sends without end what the node does not take."""
+
 
 class Endings:
     """The last step of each attempt, with the memory of those that are over."""
 
     def __init__(self, reports: Reports, kept: Kept) -> None:
         self.tombs = Tombs()
+        self.refused = Tombs(_MAX_REFUSED)
+        """Attempts that were not taken. A copy of one must not be either: the next may be under way elsewhere."""
         self._kept = kept
         self._reports = reports
         self._budget = reports.budget
@@ -54,6 +59,11 @@ class Endings:
             self._budget.release(held)
         del held.client.held[held.task]
         held.client.unacknowledged.pop(held.task, None)
+
+    def refuse(self, held: Held) -> None:
+        """Let go of an attempt that is not taken; the next one may be."""
+        self.drop(held)
+        self.refused.bury(held.client.client, held.task, held.attempt)
 
     def on_rack(self, client: ClientAccount, message: Rack, now: float) -> None:
         """Let go of a result that the client has."""

@@ -116,7 +116,7 @@ class Holder:
         )
         self.asked = Asked(self._accounts, own_client)
         self.dead = DeadLetters()
-        self._tombs = self._endings.tombs
+        self._tombs, self._refused = self._endings.tombs, self._endings.refused
         self._recalls = self._withdrawals.recalls
         self._revocations = self._withdrawals.revocations
         self._functions: frozenset[str] = frozenset()
@@ -282,8 +282,11 @@ class Holder:
         reason = self._refusal(client, message, is_large)
         if reason:
             passed_on = reason is DRAINS and self._entrusting.has_passed_on(client, message.task)
-            answer = Accepted(*message[:2]) if passed_on else Nack(message.task, message.attempt, *reason)
-            self._reports.say(client, answer)
+            if passed_on:
+                self._reports.say(client, Accepted(*message[:2]))
+            else:
+                self._refused.bury(client.client, message.task, message.attempt)
+                self._reports.say(client, Nack(message.task, message.attempt, *reason))
             return
         if message.function in self._aliases:
             message = message._replace(function=self._aliases[message.function])
@@ -340,6 +343,8 @@ class Holder:
             return "full", f"the client has {kept} attempts and unacknowledged results here"
         if message.detached and self._entrusting.is_full():
             return "full", f"detached tasks take up {self._entrusting.bytes} bytes here"
+        if self._refused and self._refused.covers(client.client, message.task, message.attempt):
+            return "full", "the node did not take this attempt before"
         if is_large and not message.detached:
             why = self.budget.refusal(client, large_size(message.payload))
             return ("full", why) if why else None

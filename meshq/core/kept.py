@@ -9,6 +9,7 @@ dicts, of which the newest is closed when it is full or has lasted its time, and
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 from typing import Generic, TypeAlias, TypeVar
 
 from meshq.protocol.messages import Result, Status
@@ -86,7 +87,7 @@ class Kept:
         """Each state that came since the last turn, so that thousands of tasks have one tuple between them."""
         self._most_bytes = self._values.share - MAX_PAYLOAD_BYTES - _OVERHEAD
         """So that the last value to come does not take the generation over its share."""
-        self._turn_at = 0.0
+        self._turn_at = -inf
         """When the newest generations have lasted their time."""
 
     def put(self, result: Result, now: float) -> None:

@@ -19,6 +19,7 @@ Hints never count: a node is there once it has answered HELLO, and until it is s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 from meshq.core.candidates import MDNS, Absent, Candidate, Dial, DialSettings, Hangup, Problem, Rng
 from meshq.core.dialling import Dialling
@@ -103,7 +104,7 @@ class Membership:
         self._beats: Timers[int] = Timers()
         self._silence: Timers[int] = Timers()
         self._stretch = 1.0
-        self._calm_at = 0.0
+        self._calm_at = -inf
         self._admitted = self._losses = 0
 
     def nodes(self) -> list[NodeView]:

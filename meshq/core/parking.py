@@ -150,7 +150,7 @@ class Parking:
             f"the node has {self.count} attempts parked, {held.client.parked} of them this client's, "
             f"with {self.bytes} bytes of arguments"
         )
-        self._endings.drop(held)
+        self._endings.refuse(held)
         self._reports.say(held.client, Nack(held.task, held.attempt, "parked", text))
 
     # ------------------------------------------------------------------ the books

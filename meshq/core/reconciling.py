@@ -7,6 +7,8 @@ what they have of a client.
 
 from __future__ import annotations
 
+from math import inf
+
 from meshq.core.accounts import NodeAccount
 from meshq.protocol.messages import Holding
 
@@ -28,7 +30,7 @@ class Reconciling:
 
         A detached task that was accepted is the node's: the owner would not send it again.
         """
-        due, turn = self._asked.get(node.node, (0.0, 0))
+        due, turn = self._asked.get(node.node, (-inf, 0))
         if now < due:
             return None
         silent = [

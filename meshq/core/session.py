@@ -7,6 +7,7 @@ link ``HOME``, which nobody dials and membership knows nothing of.
 
 from __future__ import annotations
 
+from math import inf
 from typing import NamedTuple, TypeAlias
 
 from meshq.core.accounts import Bond, NodeJoined
@@ -135,7 +136,7 @@ class Session:
         if link == HOME:
             return self.handle(Received(self.home, messages), now)
         effects: list[SessionEffect] = []
-        if now - self._heard_at.get(link, -HEARD_S) >= HEARD_S:
+        if now - self._heard_at.get(link, -inf) >= HEARD_S:
             self._heard_at[link] = now
             effects = self._apply(self.membership.handle(Heard(link), now), now)
         work: list[Message] = []

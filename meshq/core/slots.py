@@ -31,7 +31,7 @@ class Slot:
         self.runs: dict[int, Held] = {}
         """Run number → attempt, in the order of their start."""
         self.load_s = 0.0
-        self.head_since = 0.0
+        self.head_since = -inf
         self.signalled = 0
         """The run that the worker was last sent a signal for; whatever else dies of that is not to blame."""
 

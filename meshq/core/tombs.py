@@ -21,6 +21,9 @@ class Tombs:
         self._attempts: OrderedDict[bytes, int] = OrderedDict()
         """Client id + task id → attempt; both of 16 bytes, and joined cheaper to keep than a tuple."""
 
+    def __len__(self) -> int:
+        return len(self._attempts)
+
     def bury(self, client: bytes, task: bytes, attempt: int) -> None:
         """Remember that this attempt, and any earlier one, is over."""
         attempts, key = self._attempts, client + task

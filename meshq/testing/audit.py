@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from meshq.core.accounts import weight_of
 from meshq.core.budget import large_size
 from meshq.core.held import ClientAccount, HeldState
 from meshq.core.holder import Holder
 from meshq.core.owner import Owner
+
+if TYPE_CHECKING:
+    from meshq.testing.client import SimClient
+    from meshq.testing.node import SimNode
 
 
 def owner_faults(owner: Owner) -> Iterator[str]:
@@ -36,8 +41,10 @@ def owner_faults(owner: Owner) -> Iterator[str]:
             yield f"{account.name}: has a task in flight that is elsewhere"
         if account.lost_at is not None and account.in_flight:
             yield f"{account.name}: is lost and has tasks in flight"
-    if in_flight + len(waiting) != len(owner._tasks):
-        yield f"{len(owner._tasks)} unsettled, but {in_flight} in flight and {len(waiting)} waiting"
+    pausing = len(owner._retries.timers)
+    if in_flight + len(waiting) + pausing != len(owner._tasks):
+        counts = f"{in_flight} in flight, {len(waiting)} waiting, {pausing} pausing"
+        yield f"{len(owner._tasks)} unsettled, but {counts}"
 
 
 def holder_faults(holder: Holder) -> Iterator[str]:
@@ -93,6 +100,14 @@ def _client_faults(client: ClientAccount) -> Iterator[str]:
         yield f"client {name}: {states.count(HeldState.DONE)} done, {len(client.unacknowledged)} kept"
     if states.count(HeldState.ENTRUSTED) != client.entrusted:
         yield f"client {name}: {states.count(HeldState.ENTRUSTED)} entrusted, {client.entrusted} in the books"
+
+
+def ghosts(client: SimClient, nodes: Iterable[SimNode]) -> Iterator[str]:
+    """Yield the nodes that a client takes for present, though their processes have ended."""
+    alive = {node.ack.node for node in nodes if node.alive}
+    for view in client.session.membership.nodes():
+        if view.node_id not in alive:
+            yield f"{client.name} takes {view.ack.name} for {view.state}, which has ended"
 
 
 def leftovers(holder: Holder, gone: set[bytes], left: set[bytes]) -> Iterator[str]:

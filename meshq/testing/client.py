@@ -20,6 +20,7 @@ from meshq.core.membership import (
 from meshq.core.owned import OwnedTask
 from meshq.core.owner import (
     Leaving,
+    NodeLost,
     Owner,
     PurgeAnswered,
     PurgeAsked,
@@ -30,7 +31,8 @@ from meshq.core.owner import (
     WithdrawAsked,
 )
 from meshq.core.session import Goodbye, NodesChanged, SendLink, Session, SessionEffect
-from meshq.protocol.messages import Hello, HelloAck, Message, Relay, Relayed
+from meshq.ids import keyed_task_id
+from meshq.protocol.messages import Hello, HelloAck, Message, Relay, Relayed, Withdrawn
 from meshq.testing.agenda import Agenda
 from meshq.testing.ledger import Ledger
 from meshq.testing.links import LinkOwner, SimLinks
@@ -41,9 +43,34 @@ from meshq.testing.node import MESH
 class _WatchedOwner(Owner):
     """The owner, with an eye on its credit whenever it has sent something out."""
 
-    def __init__(self, no_nodes_timeout: float, now: float, on_over_credit: Callable[[NodeAccount], None]) -> None:
-        super().__init__(no_nodes_timeout, now)
+    def __init__(
+        self,
+        no_nodes_timeout: float,
+        now: float,
+        rng: Random,
+        on_over_credit: Callable[[NodeAccount], None],
+        on_moved: Callable[[list[bytes]], None],
+    ) -> None:
+        super().__init__(no_nodes_timeout, now, rng)
         self._on_over_credit = on_over_credit
+        self._on_moved = on_moved
+        lose, withdrawn = self._events[NodeLost], self._messages[Withdrawn]
+        self._events[NodeLost] = lambda event, now: self._watch_loss(lose, event, now)
+        self._messages[Withdrawn] = lambda node, said, now: self._watch_unknown(withdrawn, node, said, now)
+
+    def _watch_loss(self, lose: Callable[[Any, float], None], event: NodeLost, now: float) -> None:
+        node = self._nodes.get(event.node)
+        if node is not None and node.lost_at is None:
+            self._on_moved(list(node.in_flight))
+        lose(event, now)
+
+    def _watch_unknown(
+        self, handle: Callable[..., None], node: NodeAccount, message: Withdrawn, now: float
+    ) -> None:
+        task = node.in_flight.get(message.task)
+        if task is not None and task.attempt == message.attempt and message.outcome == "unknown":
+            self._on_moved([task.id])
+        handle(node, message, now)
 
     def _route(self, now: float) -> None:
         nodes = self._nodes.values()
@@ -77,7 +104,14 @@ class SimClient(LinkOwner):
         self.unsettled = 0
         """Tasks submitted, at once or to come, that have not ended."""
         self.hello = Hello(rng.randbytes(16), rng.randbytes(16), MESH, "work", "client", 1, 1, name)
-        self.owner = _WatchedOwner(no_nodes_timeout, agenda.now, lambda node: ledger.over_credit(name, node))
+        self._keyed: set[bytes] = set()
+        self.owner = _WatchedOwner(
+            no_nodes_timeout,
+            self.agenda.now,
+            rng,
+            lambda node: ledger.over_credit(name, node),
+            lambda tasks: ledger.moved(self, tasks),
+        )
         self.session = Session(Membership(MembershipSettings(), rng), self.owner)
         self._links = SimLinks(self, network, ledger, self.hello, rng)
         self.goodbyes: set[bytes] = set()
@@ -86,7 +120,7 @@ class SimClient(LinkOwner):
             Settle: lambda effect: ledger.settled(self, effect.ended),
             WithdrawAnswered: lambda effect: ledger.withdrawn(self, effect.task, effect.withdrawn),
             PurgeAnswered: lambda effect: ledger.promises.relayed(name, [Relayed(*effect)]),
-            RetryPlanned: lambda _: None,
+            RetryPlanned: lambda effect: ledger.retry_planned(self, *effect),
             Dial: lambda effect: self._links.dial(effect.link, effect.endpoint),
             Hangup: lambda effect: self._links.hang_up(effect.link),
             Greet: lambda effect: self._links.greet(effect.link),
@@ -105,20 +139,38 @@ class SimClient(LinkOwner):
         padding: int = 0,
         spread_s: float = 0.0,
         options: dict[str, Any] | None = None,
+        key: str = "",
+        rng: Random | None = None,
     ) -> list[bytes]:
-        """Submit tasks, all now or over some seconds; return their ids."""
+        """Submit tasks, all now or over some seconds; return their ids, which are drawn from ``rng``.
+
+        A task with a ``key`` is the one that this client has submitted with that key before, if there is one.
+        """
+        rng = self.rng if rng is None else rng
+        if key:
+            return [self._submit_keyed(function, key, detached, options)]
         tasks = []
         for _ in range(count):
-            task_id = self.rng.randbytes(16)
+            task_id = rng.randbytes(16)
             payload = task_id + bytes(padding)
             tasks.append(OwnedTask(task_id, function, "msgpack", payload, detached=detached, options=options))
         self._ledger.submitted(self, tasks)
         if spread_s:
             for task in tasks:
-                self.post_later(self.rng.uniform(0.0, spread_s), lambda task=task: self._submit([task]))  # type: ignore[misc]
+                self.post_later(rng.uniform(0.0, spread_s), lambda task=task: self._submit([task]))  # type: ignore[misc]
         else:
             self.post(lambda: self._submit(tasks))
         return [task.id for task in tasks]
+
+    def _submit_keyed(self, function: str, key: str, detached: bool, options: dict[str, Any] | None) -> bytes:
+        task_id = bytes(keyed_task_id(function, key))
+        if task_id not in self._keyed:
+            self._keyed.add(task_id)
+            options = {**(options or {}), "key": True}
+            tasks = [OwnedTask(task_id, function, "msgpack", task_id, detached=detached, options=options)]
+            self._ledger.submitted(self, tasks)
+            self.post(lambda: self._submit(tasks))
+        return task_id
 
     def withdraw(self, tasks: list[bytes]) -> None:
         """Ask for tasks back."""
@@ -195,5 +247,6 @@ class SimClient(LinkOwner):
         self._apply(self.session.handle(Submitted(tasks), self.agenda.now))
 
     def _send(self, effect: SendLink) -> None:
+        self._ledger.promises.sent(self.name, effect.messages)
         self._ledger.promises.relayed(self.name, effect.messages)
         self._links.send(effect.link, effect.messages)

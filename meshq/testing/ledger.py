@@ -6,16 +6,16 @@ A broken rule raises ``SimFailure``, whose text is the story of the task concern
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from meshq.core.accounts import NodeAccount
 from meshq.core.holding import StartRuns
 from meshq.core.owned import Ending, Outcome, OwnedTask
-from meshq.core.owner import MAX_DEATHS
-from meshq.protocol.messages import Message
+from meshq.protocol.messages import Message, Status
 from meshq.testing.agenda import Agenda
 from meshq.testing.promises import Promises
+from meshq.testing.record import Record
 from meshq.testing.slots import SimFunction
 from meshq.workers.backlog import Row
 
@@ -24,28 +24,12 @@ if TYPE_CHECKING:
     from meshq.testing.node import SimNode
 
 _LAST_FAULTS = 30
-_LAST_LINES = 60
 
 
 class SimFailure(AssertionError):
-    """A rule was broken; the text tells how it came to that."""
+    """A rule was broken; the text tells how it came to that. ``task`` is the one concerned, if it is one."""
 
-
-class Record:
-    """One task: what it is, what was asked of it, and what has happened to it."""
-
-    def __init__(self, client: SimClient, task: OwnedTask) -> None:
-        self.client = client
-        self.task = task
-        self.payload = task.payload
-        self.withdraw_asked = False
-        self.revoked = False
-        self.starts = 0
-        self.blames = 0
-        """Workers that died under it, and nodes that ended while they held it."""
-        self.outcome: Outcome | None = None
-        self.answers = 0
-        self.lines: deque[tuple[float, str, str]] = deque(maxlen=_LAST_LINES)
+    task: bytes | None = None
 
 
 class Ledger:
@@ -56,10 +40,22 @@ class Ledger:
         self._functions = functions
         self._trace = trace
         self.records: dict[bytes, Record] = {}
-        self.promises = Promises(functions, self.fail)
+        """By task id; of an id that several clients share, that of the first."""
+        self.promises = Promises(agenda, functions, self.fail)
         self._starts: set[tuple[bytes, bytes, bytes, int]] = set()
-        self._answered: list[tuple[bytes, bool]] = []
+        self._answered: list[tuple[Record, bool]] = []
         self._faults: deque[tuple[float, str]] = deque(maxlen=_LAST_FAULTS)
+
+    def all(self) -> Iterator[Record]:
+        """Yield the records of all clients."""
+        for record in self.records.values():
+            yield record
+            yield from record.twins
+
+    def of(self, client: SimClient, task: bytes) -> Record:
+        """Return a client's record of a task."""
+        record = self.records[task]
+        return next((twin for twin in record.twins if twin.client is client), record)
 
     # ------------------------------------------------------------------ the story
 
@@ -99,38 +95,45 @@ class Ledger:
             lines += [f"  {at:9.4f}  {who:8}  {event}" for at, who, event in record.lines]
         lines.append(f"the last faults, until {self._agenda.now:.4f}:")
         lines += [f"  {at:9.4f}  {fault}" for at, fault in self._faults]
-        raise SimFailure("\n".join(lines))
+        failure = SimFailure("\n".join(lines))
+        failure.task = task
+        raise failure
 
     # ------------------------------------------------------------------ owners
 
     def submitted(self, client: SimClient, tasks: Iterable[OwnedTask]) -> None:
         """Take new tasks into the books."""
         for task in tasks:
-            self.records[task.id] = Record(client, task)
+            first = self.records.get(task.id)
+            if first is None:
+                self.records[task.id] = Record(client, task)
+            else:
+                first.twins.append(Record(client, task, first))
             client.unsettled += 1
             self.note(task.id, client.name, "submitted")
 
     def withdraw_asked(self, client: SimClient, tasks: Iterable[bytes]) -> None:
         """Note that a client wants tasks back."""
         for task in tasks:
-            self.records[task].withdraw_asked = True
+            self.of(client, task).withdraw_asked = True
             self.note(task, client.name, "withdraw asked")
 
     def revoke_asked(self, tasks: Iterable[bytes], what: str = "revoke") -> None:
         """Note that tasks may end as revoked."""
         for task in tasks:
-            self.records[task].revoked = True
-            self.note(task, "control", f"{what} asked")
+            if task in self.records:
+                self.records[task].revoked = True
+                self.note(task, "control", f"{what} asked")
 
     def purge_asked(self, client: SimClient | None = None) -> None:
         """Note that all that is unsettled, or all of a client's, may end as revoked."""
-        unsettled = (task for task, record in self.records.items() if record.outcome is None)
-        self.revoke_asked([task for task in unsettled if client in (None, self.records[task].client)], "purge")
+        unsettled = (record for record in self.all() if record.outcome is None)
+        self.revoke_asked([each.task.id for each in unsettled if client in (None, each.client)], "purge")
 
     def begun(self, tasks: Iterable[OwnedTask]) -> None:
         """Note that an owner takes tasks on now."""
         for task in tasks:
-            self.promises.submitted(task, self._agenda.now)
+            self.promises.submitted(task)
 
     def over_credit(self, client: str, node: NodeAccount) -> None:
         """Complain of an owner that has sent a node more than it has leave for."""
@@ -140,7 +143,7 @@ class Ledger:
     def settled(self, client: SimClient, ended: Iterable[tuple[OwnedTask, Outcome]]) -> None:
         """Check that each task ends once, and as it may."""
         for task, outcome in ended:
-            record = self.records[task.id]
+            record = self.of(client, task.id)
             self.note(task.id, client.name, f"settled: {outcome.ending.value} {outcome.text}")
             if record.client is not client:
                 self.fail(f"{client.name} settles a task of {record.client.name}", task.id)
@@ -150,58 +153,49 @@ class Ledger:
             client.unsettled -= 1
             if not self._may_end(record, outcome):
                 self.fail(f"a task ends as {outcome.ending.value}, for which there is no reason", task.id)
+            wrong = record.wrong_deaths(outcome)
+            if wrong:
+                self.fail(wrong, task.id)
 
     def _may_end(self, record: Record, outcome: Outcome) -> bool:
-        function = self._functions.get(record.task.function)
-        worn_out = record.blames >= MAX_DEATHS
-        match outcome.ending:
-            case Ending.DONE:
-                return function is not None and function.ending == "returns" and self._is_own(record, outcome)
-            case Ending.FAILURE:
-                limited = function is not None and "soft_time_limit" in function.options
-                raises = function is not None and (function.ending == "raises" or limited)
-                return (raises and self._is_own(record, outcome)) or (record.task.detached and worn_out)
-            case Ending.TIME_LIMIT:
-                return function is not None and "time_limit" in function.options
-            case Ending.EXPIRED:
-                return self.promises.may_expire(record.task, self._agenda.now)
-            case Ending.WORKER_LOST:
-                return worn_out  # a detached one too: its client is there still, and has seen three nodes die
-            case Ending.LOST:
-                return record.task.once
-            case Ending.CANCELLED:
-                return record.withdraw_asked or record.client.leaving
-            case Ending.REVOKED:
-                return record.revoked
-            case _:
-                return function is None
+        if outcome.ending is Ending.EXPIRED:
+            return self.promises.may_expire(record.task)
+        return record.may_end(outcome, self._functions.get(record.task.function))
 
-    @staticmethod
-    def _is_own(record: Record, outcome: Outcome) -> bool:
-        payload = outcome.payload
-        return (b"".join(payload) if isinstance(payload, list) else payload) == record.payload
+    def moved(self, client: SimClient, tasks: Iterable[bytes]) -> None:
+        """Note that an owner takes tasks back from a node that may have run them, or may do so still."""
+        for task in tasks:
+            self.of(client, task).moves += 1
+            self.note(task, client.name, "its node is given up")
+
+    def retry_planned(self, client: SimClient, task: bytes, seconds: float) -> None:
+        """Note that an owner is to try a task again."""
+        record = self.of(client, task)
+        record.retries += 1
+        if record.is_counted_twice():
+            self.fail(f"a task that was started {record.first.starts} times has failed once more than that", task)
+        self.note(task, client.name, f"to be tried again in {seconds:.3f} s")
+        self.promises.retry_planned(client.name, record.task, seconds, record.retries)
 
     def check_discarded(self, client: SimClient) -> None:
         """Check that a client has counted no more tasks as discarded than have ended so."""
         counted = self.promises.discarded(client.name)
-        ended = (record.outcome for record in self.records.values() if record.client is client)
-        revoked = sum(outcome is not None and outcome.ending is Ending.REVOKED for outcome in ended)
+        revoked = sum(record.is_discarded() for record in self.all() if record.client is client)
         if counted > revoked:
             self.fail(f"{client.name} says that it has discarded {counted}, and only {revoked} ended as revoked")
 
     def withdrawn(self, client: SimClient, task: bytes, withdrawn: bool) -> None:
         """Note what a withdrawal is answered with; ``check_answers`` sees whether it is so."""
-        self.records[task].answers += 1
+        self.of(client, task).answers += 1
         self.note(task, client.name, f"withdraw answered: {withdrawn}")
-        self._answered.append((task, withdrawn))
+        self._answered.append((self.of(client, task), withdrawn))
 
     def check_answers(self) -> None:
         """Check, after each step of a client, that what was withdrawn is cancelled."""
-        for task, withdrawn in self._answered:
-            record = self.records[task]
+        for record, withdrawn in self._answered:
             cancelled = record.outcome is not None and record.outcome.ending is Ending.CANCELLED
             if not record.withdraw_asked or (withdrawn and not cancelled):
-                self.fail(f"a withdrawal is answered with {withdrawn}, which is not so", task)
+                self.fail(f"a withdrawal is answered with {withdrawn}, which is not so", record.task.id)
         self._answered.clear()
 
     # ------------------------------------------------------------------ nodes
@@ -212,7 +206,7 @@ class Ledger:
         for run in effect.runs:
             if self._trace:
                 self.note(run.task, node.name, f"run {run.run} (attempt {run.attempt}) to slot {effect.slot}")
-            self.promises.handed(node.ack.node, run, self._agenda.now)
+            self.promises.handed(node.ack.node, run)
             if not slot.ready:
                 self.fail(f"{node.name} gives a run to slot {effect.slot}, which is not ready", run.task)
 
@@ -226,11 +220,19 @@ class Ledger:
         if key in self._starts:
             self.fail(f"{node.name} runs attempt {attempt} twice", task)
         self._starts.add(key)
-        self.promises.started(node.ack.node, node.name, row, self._agenda.now)
+        if client == record.client.hello.client and not record.twins and record.starts > record.reasons():
+            self.fail(f"a task starts {record.starts} times, with reason for {record.reasons()}", task)
+        self.promises.started(node.ack.node, node.name, row)
+
+    def ended_run(self, task: bytes, status: int) -> None:
+        """Note what a worker says of a run."""
+        if status == Status.RETRY:
+            self.promises.retry_asked(task)
 
     def spared(self, node: SimNode, client: bytes, row: Row) -> None:
         """Note that a run's worker was killed for another run's sake: the attempt may start again."""
         self.note(row[1], node.name, "its worker was meant to die for another task")
+        self.records[row[1]].spared += 1
         self._starts.discard((node.ack.node, client, row[1], row[2]))
 
     def killed(self, who: str, slot: int, task: bytes) -> None:

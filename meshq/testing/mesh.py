@@ -18,12 +18,15 @@ class SimMesh(Stage):
     messages. With ``encode`` everything sent is packed and read as on the wire. All times are virtual seconds.
     Whatever breaks a rule raises ``SimFailure``, with the story of the task concerned if there is a ``trace``.
 
+    >>> from meshq.testing import SimMesh
     >>> mesh = SimMesh(seed=1)
     >>> node, client = mesh.add_node(slots=2), mesh.add_client()
     >>> tasks = client.submit("f", 100)
     >>> mesh.run(0.3)
     >>> mesh.crash(node)
     >>> mesh.quiet(within=60.0)
+    >>> {mesh.ledger.records[task].outcome.ending.value for task in tasks}
+    {'done'}
     """
 
     # ------------------------------------------------------------------ faults
@@ -37,17 +40,23 @@ class SimMesh(Stage):
         """Start a node anew after its end, as a process that knows of the earlier one only what that refused."""
         self.ledger.fault(f"{node.name} starts again{' at the same port' if same_port else ''}")
         endpoint = node.endpoint if same_port else self._port_of(node)
-        return self.add_node(node.slots, name=node.name, endpoint=endpoint, revoked=node.holder.revoked(self.now))
+        return self.add_node(
+            node.slots, name=node.name, endpoint=endpoint, revoked=node.holder.revoked(node.agenda.now)
+        )
 
     def _port_of(self, node: SimNode) -> str:
         self._last_port += 1
         return f"{node.host}:{self._last_port}"
 
-    def freeze(self, process: Process, seconds: float) -> None:
-        """Freeze a node or a client for a while."""
-        self.ledger.fault(f"{process.name} freezes for {seconds:.2f} s")
+    def freeze(self, process: Process, seconds: float, *, connected: bool = False) -> None:
+        """Freeze a node or a client for a while.
+
+        Where it stays ``connected`` only its loop is held up: what is sent to it waits, however long that takes.
+        """
+        self.ledger.fault(f"{process.name} {'is held up' if connected else 'freezes'} for {seconds:.2f} s")
         process.freeze()
-        self.network.break_if_frozen(process)
+        if not connected:
+            self.network.break_if_frozen(process)
         self.agenda.later(seconds, process.thaw)
 
     def cut(self, one: Process, other: Process, *, both: bool = True) -> None:
@@ -182,8 +191,7 @@ class SimMesh(Stage):
 
     def _complain(self, within: float) -> None:
         if self.unsettled():
-            records = self.ledger.records.values()
-            task = next(r.task.id for r in records if r.client.alive and r.outcome is None)
+            task = next(r.task.id for r in self.ledger.all() if r.client.alive and r.outcome is None)
             self.ledger.fail(f"{within:g} s after the last fault {self.unsettled()} tasks are not settled", task)
         remaining = self._remaining()
         first = next((held for held in self._held() if held.hex()[:8] in remaining[0]), None)

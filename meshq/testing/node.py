@@ -99,7 +99,7 @@ class SimNode(LinkOwner):
         self._early: list[tuple[Connection, Hello]] = []
         self.runs = SimRuns(self, self.holder, ledger)
         self._labels: dict[bytes, tuple[str, str]] = {}
-        self.workers = SimWorkers(agenda, rng, functions, self._post_worker, self.runs, max_tasks)
+        self.workers = SimWorkers(self.agenda, rng, functions, self._post_worker, self.runs, max_tasks)
         self._restarts = Restarts(slots, self.workers.start)
         self.steering = SimSteering(self, ledger, self._inbox.append)
         self._effects: dict[type[Any], Callable[[Any], None]] = {
@@ -122,8 +122,8 @@ class SimNode(LinkOwner):
         self.endpoints = (endpoint, f"{endpoint}0")
         for each in self.endpoints:
             network.listen(each, self)
-        self.holder.handle(RevocationsHeard(revoked, stored=True), agenda.now)
-        self._restarts.begin(agenda.now)
+        self.holder.handle(RevocationsHeard(revoked, stored=True), self.agenda.now)
+        self._restarts.begin(self.agenda.now)
 
     # ------------------------------------------------------------------ the node's face
 
@@ -276,7 +276,7 @@ class SimNode(LinkOwner):
         self._ledger.heard(self.name, incoming.messages)
         for message in incoming.messages:
             if type(message) is Submit:
-                self._ledger.promises.arrived(self.ack.node, message, self.agenda.now)
+                self._ledger.promises.arrived(self.ack.node, message)
         self._inbox.append(Received(caller.client, incoming.messages))
         if any(type(message) is Bye for message in incoming.messages):
             self._run_inbox()

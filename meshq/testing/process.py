@@ -11,7 +11,10 @@ class Process(ABC):
     """What nodes and clients have in common. ``host`` is where it runs, which is what cuts go by."""
 
     def __init__(self, agenda: Agenda, name: str, host: str) -> None:
-        self.agenda = agenda
+        self.agenda = agenda.seen_by(name)
+        self.turns = 0
+        """How often it has been at work."""
+        self._on_turn = agenda.on_turn
         self.name = name
         self.host = host
         self.alive = True
@@ -64,6 +67,9 @@ class Process(ABC):
 
     def _turn(self) -> None:
         self.step()
+        self.turns += 1
+        if self._on_turn is not None:
+            self._on_turn(self)
         due = self.next_deadline() if self.alive else None
         if due is not None and (self._wake_at is None or due < self._wake_at):
             self._wake_at = due

@@ -1,14 +1,16 @@
-"""What is promised of time, rates, revokes and purges, checked against what nodes and workers do."""
+"""What is promised of time, retries, rates, revokes and purges, checked against what nodes and workers do."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any
 
 from meshq.core.owned import OwnedTask
 from meshq.core.work import Run
 from meshq.protocol.messages import Message, Relayed, Submit
 from meshq.tasks import parse_rate
+from meshq.testing.agenda import Agenda
 from meshq.testing.slots import SimFunction
 
 _ROUNDING_S = 1e-6
@@ -39,7 +41,10 @@ class _Bucket:
 class Promises:
     """The rules; ``fail`` is called with words and the task when one is broken."""
 
-    def __init__(self, functions: dict[str, SimFunction], fail: Callable[[str, bytes], None]) -> None:
+    def __init__(
+        self, agenda: Agenda, functions: dict[str, SimFunction], fail: Callable[[str, bytes], None]
+    ) -> None:
+        self._agenda = agenda
         self._functions = functions
         self._fail = fail
         self._due_at: dict[bytes, float] = {}
@@ -47,6 +52,8 @@ class Promises:
         """Task → when it expires, by its owner's clock."""
         self._expires_at: dict[tuple[bytes, bytes], float] = {}
         """(node, task) → until when it must have started there."""
+        self._again_at: dict[tuple[str, bytes], float] = {}
+        """(client, task) → when it may be sent again."""
         self._rates: dict[tuple[bytes, str], float] = {}
         """(node, function) → the rate that was set there."""
         self._buckets: dict[tuple[bytes, str, Any], _Bucket] = {}
@@ -58,58 +65,101 @@ class Promises:
 
     # ------------------------------------------------------------------ time
 
-    def submitted(self, task: OwnedTask, now: float) -> None:
+    def submitted(self, task: OwnedTask) -> None:
         """Take note of when a task may start, and when it may have expired."""
-        options = task.options or {}
+        options, now = task.options or {}, self._agenda.now
         self._due_at[task.id] = now + options.get("countdown", 0.0)
         declared = self._functions[task.function].options if task.function in self._functions else {}
         expires = options.get("expires", declared.get("expires"))
         if expires is not None:
             self._over_at[task.id] = now + expires
 
-    def may_expire(self, task: OwnedTask, now: float) -> bool:
+    def may_expire(self, task: OwnedTask) -> bool:
         """Whether it is not too early for a task to end as expired."""
+        now = self._agenda.now
         return now >= self._over_at.get(task.id, now + 1.0) - _ROUNDING_S
 
-    def arrived(self, node: bytes, message: Submit, now: float) -> None:
+    def arrived(self, node: bytes, message: Submit) -> None:
         """Take note of until when an attempt must have started at a node."""
         expires = (message.options or {}).get("expires")
         if expires is not None:
             key = node, message.task
-            self._expires_at[key] = max(self._expires_at.get(key, 0.0), now + expires)
+            self._expires_at[key] = max(self._expires_at.get(key, 0.0), self._agenda.now + expires)
 
-    def handed(self, node: bytes, run: Run, now: float) -> None:
+    def handed(self, node: bytes, run: Run) -> None:
         """Check that a run that is given to a worker may start now."""
+        now = self._agenda.now
         if now < self._due_at.get(run.task, now) - _ROUNDING_S:
             self._fail(f"a task is to start {self._due_at[run.task] - now:.3f} s before its time", run.task)
         expires_at = self._expires_at.get((node, run.task), now)
         if now > expires_at + _ROUNDING_S:
             self._fail(f"a task is to start {now - expires_at:.3f} s after it has expired", run.task)
 
-    # ------------------------------------------------------------------ rates
+    def sent(self, client: str, messages: list[Message]) -> None:
+        """Check what an owner sends: what is left of a task's durations, and no try before its pause is over."""
+        for message in messages:
+            if isinstance(message, Submit):
+                self._check_durations(message)
+                early_s = self._again_at.get((client, message.task), -inf) - self._agenda.now
+                if early_s > _ROUNDING_S:
+                    self._fail(f"a task is tried again {early_s:.3f} s too early", message.task)
 
-    def rate_set(self, node: bytes, function: str, rate: float, now: float, given: int) -> None:
+    def _check_durations(self, message: Submit) -> None:
+        now, task, options = self._agenda.now, message.task, message.options or {}
+        says_s, wait_s = options.get("countdown", 0.0), max(0.0, self._due_at[task] - now)
+        if abs(says_s - wait_s) > _ROUNDING_S:
+            self._fail(f"a task is sent with a countdown of {says_s}, not {wait_s}", task)
+        if "expires" in options:
+            says_s, left_s = options["expires"], max(0.0, self._over_at[task] - now)
+            if abs(says_s - left_s) > _ROUNDING_S:
+                self._fail(f"a task is sent to expire in {says_s} s, of {left_s} that are left", task)
+
+    # ------------------------------------------------------------------ retries
+
+    def retry_planned(self, client: str, task: OwnedTask, seconds: float, count: int) -> None:
+        """Check that an owner may try a task again, for the ``count``-th time, and take note of when."""
+        most = {**self._functions[task.function].options, **(task.options or {})}.get("max_retries", 0)
+        if count > most:
+            self._fail(f"a task is to be tried again for the time {count} of {most}", task.id)
+        self._again_at[client, task.id] = self._agenda.now + seconds
+
+    def retry_asked(self, task: bytes) -> None:
+        """Take note that a run has asked for another one: also of what is to run at most once."""
+        self._once.discard(task)
+
+    def _check_retries(self, row: list[Any], options: Mapping[str, Any]) -> None:
+        most = {**self._functions[row[3]].options, **options}.get("max_retries", 0)
+        if options.get("retries", 0) > most:
+            self._fail(f"a task starts for retry {options['retries']} of {most}", row[1])
+
+    # ------------------------------------------------------------------ what starts
+
+    def rate_set(self, node: bytes, function: str, rate: float, given: int) -> None:
         """Take note of a rate limit that holds from now on; so many runs of it may have been given out."""
         self._rates[node, function] = rate
-        self._buckets[node, function, None] = _Bucket(rate, now, given)
+        self._buckets[node, function, None] = _Bucket(rate, self._agenda.now, given)
 
-    def started(self, node: bytes, name: str, row: list[Any], now: float) -> None:
-        """Check that a run that a worker starts was not revoked, and does not exceed its rate."""
-        task, function, options = row[1], row[3], row[6] or {}
-        if options.get("once"):
+    def started(self, node: bytes, name: str, row: list[Any]) -> None:
+        """Check that a run that a worker starts was not revoked, and does not exceed its rate or its retries."""
+        task, options = row[1], row[6] or {}
+        if options.get("once") and not options.get("key"):
             if task in self._once:
                 self._fail(f"{name} starts a task for the second time, which is to run at most once", task)
             self._once.add(task)
         if (name, task) in self._refused:
             self._fail(f"{name} starts a task after it has acknowledged its revocation", task)
-        own = options.get("rate_limit")
+        self._check_retries(row, options)
+        self._check_rate(node, name, row, options.get("rate_limit"))
+
+    def _check_rate(self, node: bytes, name: str, row: list[Any], own: Any) -> None:
+        function, now = row[3], self._agenda.now
         declared = self._functions[function].options.get("rate_limit", 0)
         rate = parse_rate(self._rates.get((node, function), declared) if own is None else own)
         if not rate:
             return
         bucket = self._buckets.setdefault((node, function, own), _Bucket(rate, now, 0))
         if not bucket.start(now):
-            self._fail(f"{name} starts more than {rate:g} of {function} in a second", task)
+            self._fail(f"{name} starts more than {rate:g} of {function} in a second", row[1])
 
     # ------------------------------------------------------------------ revokes and purges
 

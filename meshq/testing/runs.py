@@ -42,13 +42,27 @@ class SimRuns(Observer):
         row = self._row(slot)
         assert row is not None
         self.given[row[3]] -= 1
+        self._check_slot(slot, run, row[1])
         self._ledger.started(self._node, slot, self._clients[run], row)
+
+    def _check_slot(self, number: int, run: int, task: bytes) -> None:
+        """Complain where a worker starts what is not its slot's, or more run than there are slots."""
+        name, slots = self._node.name, self._holder._dispatch.slots.all
+        if number not in slots or run not in slots[number].runs:
+            self._ledger.fail(f"slot {number} of {name} starts a run that is not its own", task)
+        busy = sum(worker.alive and worker.current is not None for worker in self._node.workers.all.values())
+        if busy > len(slots):
+            self._ledger.fail(f"{name} has {len(slots)} slots, and runs {busy} tasks", task)
 
     def killed(self, slot: int, run: int) -> None:
         """A worker dies under a run."""
         row = self._row(slot)
         assert row is not None
         self._ledger.killed(self._node.name, slot, row[1])
+
+    def ended(self, task: bytes, status: int) -> None:
+        """A worker says what has come of a run."""
+        self._ledger.ended_run(task, status)
 
     def gone(self, event: WorkerGone) -> None:
         """Tell the ledger of a run whose worker was meant to die for another one's sake: it may start again."""
@@ -58,8 +72,8 @@ class SimRuns(Observer):
 
     def limited(self, event: RateLimitSet) -> None:
         """Tell the ledger of a rate limit, which does not hold for what workers have already."""
-        node, given = self._node, self.given[event.function]
-        self._ledger.promises.rate_set(node.ack.node, event.function, event.rate, node.agenda.now, given)
+        given = self.given[event.function]
+        self._ledger.promises.rate_set(self._node.ack.node, event.function, event.rate, given)
 
     def _row(self, slot: int) -> Row | None:
         return self._node.workers.all[slot].current

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import inf
 from random import Random
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
+from zlib import crc32
 
 from meshq.core.work import (
     Done,
@@ -18,16 +20,22 @@ from meshq.core.work import (
     WorkerRecalled,
 )
 from meshq.protocol.messages import Status
-from meshq.testing.agenda import Agenda
+from meshq.protocol.payload import join_payload
+from meshq.protocol.retries import RetryAsked, dump_retry
+from meshq.testing.agenda import Clock
 from meshq.workers.backlog import Backlog, Row
 
 
 class SimFunction(NamedTuple):
-    """A function that tasks may call: how many seconds it takes, how that ends, and what it declares."""
+    """A function that tasks may call: how many seconds it takes, how that ends, and what it declares.
+
+    What is ``flaky`` returns or asks for another try, by chance; its options, and those of the call, say how many
+    it may have.
+    """
 
     shortest_s: float = 0.01
     longest_s: float = 0.01
-    ending: Literal["returns", "raises", "kills"] = "returns"
+    ending: Literal["returns", "raises", "kills", "flaky"] = "returns"
     options: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -40,10 +48,17 @@ class Observer:
     def killed(self, slot: int, run: int) -> None:
         """A worker dies under a run."""
 
+    def ended(self, task: bytes, status: int) -> None:
+        """A worker says what has come of a run."""
+
 
 _BOOT_S = (0.05, 0.3)
 _PIPE_S = (0.00002, 0.0002)
 _REAP_S = (0.0005, 0.003)
+_FAILS = 0.6
+"""The probability that a run of what is flaky asks for another."""
+_DELAYS_S = (None, None, 0.0, 0.7)
+"""The pause that it asks for itself, if it does."""
 
 
 class SimWorker:
@@ -57,7 +72,7 @@ class SimWorker:
         self.ready = False
         self.left = left
         """Runs until it retires."""
-        self.given_at = 0.0
+        self.given_at = -inf
 
 
 class SimWorkers:
@@ -65,7 +80,7 @@ class SimWorkers:
 
     def __init__(
         self,
-        agenda: Agenda,
+        agenda: Clock,
         rng: Random,
         functions: dict[str, SimFunction],
         tell: Callable[[WorkerEvent], None],
@@ -152,7 +167,7 @@ class SimWorkers:
         worker.started = row[0]
         self._observer.started(slot, row[0])
         function = self._functions[row[3]]
-        seconds = self._rng.uniform(function.shortest_s, function.longest_s)
+        seconds = function.shortest_s + _chance(row, b"time") * (function.longest_s - function.shortest_s)
         self._agenda.later(seconds, lambda: self._ended(slot, worker, row, function, seconds))
 
     def _ended(self, slot: int, worker: SimWorker, row: Row, function: SimFunction, seconds: float) -> None:
@@ -160,14 +175,28 @@ class SimWorkers:
             return
         if function.ending == "kills":
             self.kill(slot, "killed by signal 11")
+        elif function.ending == "flaky" and _chance(row, b"fail") < _FAILS:
+            self._done(slot, worker, row, Status.RETRY, seconds, self._retry(function, row))
         else:
-            status = Status.OK if function.ending == "returns" else Status.FAILURE
+            status = Status.FAILURE if function.ending == "raises" else Status.OK
             self._done(slot, worker, row, status, seconds)
 
-    def _done(self, slot: int, worker: SimWorker, row: Row, status: Status, seconds: float) -> None:
+    def _retry(self, function: SimFunction, row: Row) -> bytes:
+        """Return what a worker says of a run that asks for another: how many there may be is for its options."""
+        options = {**function.options, **(row[6] or {})}
+        delay = _DELAYS_S[int(_chance(row, b"delay") * len(_DELAYS_S))]
+        backoff, jitter = options.get("retry_backoff", 0.1), options.get("retry_jitter", True)
+        failure = join_payload(row[5])
+        return dump_retry(RetryAsked(failure, delay, options.get("max_retries", 0), backoff, jitter))
+
+    def _done(
+        self, slot: int, worker: SimWorker, row: Row, status: Status, seconds: float, payload: bytes | None = None
+    ) -> None:
         worker.current = None
+        self._observer.ended(row[1], status)
         # The value of a task is its own argument, so that whoever gets it can tell whose it is.
-        self._tell(WorkerDone(slot, [Done(row[0], status, row[4], row[5], seconds)]))
+        value = row[5] if payload is None else payload
+        self._tell(WorkerDone(slot, [Done(row[0], status, row[4], value, seconds)]))
         if worker.alive:
             self._next(slot, worker)
 
@@ -184,3 +213,8 @@ class SimWorkers:
                 self._tell(gone)
 
         self._agenda.later(self._rng.uniform(*_REAP_S), reap)
+
+
+def _chance(row: Row, what: bytes) -> float:
+    """Return a number below 1 that is a run's own: it is the same whatever else its worker has run."""
+    return crc32(row[1] + what, row[2] & 0xFFFFFFFF) / 2**32

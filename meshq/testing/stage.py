@@ -9,10 +9,12 @@ from meshq.core.dialling import MDNS, Candidate
 from meshq.core.held import HeldState
 from meshq.testing.agenda import Agenda
 from meshq.testing.audit import holder_faults, owner_faults
+from meshq.testing.bounds import client_overflows, node_overflows
 from meshq.testing.client import SimClient
 from meshq.testing.ledger import Ledger
 from meshq.testing.network import Network, Transport
 from meshq.testing.node import SimNode
+from meshq.testing.process import Process
 from meshq.testing.slots import SimFunction
 
 _AUDIT_S = 0.5
@@ -33,6 +35,7 @@ class Stage:
         trace: bool = True,
     ) -> None:
         self.rng = Random(f"mesh:{seed}")
+        self._seed = seed
         self.agenda = Agenda()
         self.functions = PLAIN if functions is None else functions
         self.ledger = Ledger(self.agenda, self.functions, trace)
@@ -45,6 +48,8 @@ class Stage:
         self.left: set[bytes] = set()
         """Ids of the clients that have left."""
         self._last_port = 4000
+        self._audited: dict[Process, int] = {}
+        """How often each process had been at work when its books were last looked into."""
         self._commands = 0
         self.agenda.later(_AUDIT_S, self._audit_again)
 
@@ -81,7 +86,7 @@ class Stage:
             self._last_port += 1
             endpoint = f"tcp://{name}:{self._last_port}"
         node = SimNode(
-            self.agenda, self.network, self.ledger, Random(self.rng.getrandbits(64)), name, endpoint, slots,
+            self.agenda, self.network, self.ledger, self._rng_of(name), name, endpoint, slots,
             self.functions, max_tasks, revoked or [], self._announce, self._on_drained,
         )  # fmt: skip
         self.nodes.append(node)
@@ -93,13 +98,18 @@ class Stage:
     def add_client(self, name: str = "", no_nodes_timeout: float = 600.0) -> SimClient:
         """Start a client, which finds the nodes that are there."""
         name = name or f"client{len(self.clients) + 1}"
-        rng = Random(self.rng.getrandbits(64))
+        rng = self._rng_of(name)
         client = SimClient(self.agenda, self.network, self.ledger, rng, name, no_nodes_timeout)
         self.clients.append(client)
         for node in self.living_nodes():
             if node.is_ready:
                 self._hint(node, client)
         return client
+
+    def _rng_of(self, name: str) -> Random:
+        """Return what a process draws from: its own, so that it is the same whoever else there is."""
+        lives = sum(process.name == name for process in (*self.nodes, *self.clients))
+        return Random(f"{self._seed}:{name}:{lives}")
 
     def _announce(self, node: SimNode) -> None:
         for client in self.living_clients():
@@ -160,11 +170,20 @@ class Stage:
 
     def audit(self) -> None:
         """See whether all machines' books add up; done every half second. Raises SimFailure."""
-        for node in self.living_nodes():
-            for text in holder_faults(node.holder):
-                self.ledger.fail(f"the books of {node.name} do not add up: {text}")
-            for text in owner_faults(node.entrusted.session.owner):
-                self.ledger.fail(f"the books of the owner of {node.name} do not add up: {text}")
-        for client in self.living_clients():
-            for text in owner_faults(client.owner):
-                self.ledger.fail(f"the books of {client.name} do not add up: {text}")
+        for process in (*self.nodes, *self.clients):
+            if process.alive and self._audited.get(process) != process.turns:
+                self._audited[process] = process.turns
+                self.audit_one(process)
+
+    def audit_one(self, process: Process) -> None:
+        """See whether a process's books add up, and its tables have kept to their bounds. Raises SimFailure."""
+        if isinstance(process, SimNode):
+            own = owner_faults(process.entrusted.session.owner)
+            faults, overflows = [*holder_faults(process.holder), *own], node_overflows(process)
+        else:
+            assert isinstance(process, SimClient)
+            faults, overflows = [*owner_faults(process.owner)], client_overflows(process)
+        for text in faults:
+            self.ledger.fail(f"the books of {process.name} do not add up: {text}")
+        for text in overflows:
+            self.ledger.fail(f"a table of {process.name} is too large: {text}")

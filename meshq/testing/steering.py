@@ -66,7 +66,9 @@ class SimSteering:
     def _on_revoked(self, effect: RevokeAnswered) -> None:
         token, tasks = effect.token
         self.revoked.append(token)
-        self._ledger.promises.refused(self._node.name, tasks)
+        expiry = self._node.holder._revocations._expiry
+        remembered = [task for task in tasks if expiry.get(task) is not None]  # all, unless there are too many
+        self._ledger.promises.refused(self._node.name, remembered)
 
     def _on_purged(self, effect: PurgeAnswered) -> None:
         self.purged[effect.token] = effect

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Collection
 
 import pytest
 
 from meshq.core.reporting import Reports
-from meshq.testing import SimFailure, SimFunction, SimMesh
-from meshq.testing.chaos import Chaos, run_seed
+from meshq.core.terms import Terms
+from meshq.testing import SimFailure, SimFunction, SimMesh, shrink
+from meshq.testing.chaos import Chaos
+from meshq.testing.course import read_items
+from meshq.testing.shrink import minimal, run_seed
 from meshq.testing.sim import main
 
-SEEDS = 100
-_AT_A_TIME = 10
+SEEDS = 500
+_AT_A_TIME = 20
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, _AT_A_TIME))
@@ -26,7 +31,7 @@ def test_chaos(first: int) -> None:
 
 def test_a_seed_has_one_course() -> None:
     """The same seed gives the same events, in a process with other hashes too: it can be replayed."""
-    script = "from meshq.testing.chaos import run_seed; print(*run_seed(7)[:3])"
+    script = "from meshq.testing.shrink import run_seed; print(*run_seed(7)[:3])"
     courses = {
         subprocess.run(
             [sys.executable, "-c", script],
@@ -40,17 +45,78 @@ def test_a_seed_has_one_course() -> None:
     assert len(courses) == 1
 
 
-def test_a_failure_tells_its_story(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who breaks a rule reads what happened to the task, what was done to the mesh, and how to see it again."""
-    monkeypatch.setattr(Reports, "send_result", lambda *_: None)
+def forget_countdowns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Break the node: it starts what it can, whenever it comes."""
+    begin = Terms.begin
+
+    def begin_at_once(self: Terms, now: float) -> None:
+        begin(self, now)
+        self.start_at = now
+
+    monkeypatch.setattr(Terms, "begin", begin_at_once)
+
+
+def test_a_failure_tells_a_short_story(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a course of hundreds of events those few are left that it takes, with the story of the task concerned."""
+    forget_countdowns(monkeypatch)
     with pytest.raises(SimFailure) as failure:
         run_seed(1)
     story = str(failure.value)
-    assert "tasks are not settled" in story
+    assert "before its time" in story
     assert "client1   submitted" in story
-    assert "started on slot" in story
-    assert "the last faults" in story
-    assert "python -m meshq.testing.sim --start 1 --seeds 1" in story
+    assert "<- Submit(attempt=1)" in story
+    found = re.search(r"^(\d+) events of (\d+) make it fail: ", story, re.MULTILINE)
+    assert found is not None
+    assert int(found[1]) <= 3 < 50 < int(found[2])
+
+
+def test_a_short_story_can_be_replayed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command that is named fails in the same way, with the same story."""
+    forget_countdowns(monkeypatch)
+    assert main(["--start", "1", "--seeds", "1"]) == 1
+    first = capsys.readouterr().out
+    replay = re.search(r"^replay: python -m meshq.testing.sim (.*)$", first, re.MULTILINE)
+    assert replay is not None
+    assert main(replay[1].split()) == 1
+    again = capsys.readouterr().out
+    story = first.partition("\nreplay:")[0].rpartition("\n")[0]
+    assert again.startswith(story)
+
+
+def test_a_machine_that_breaks_down_is_shrunk_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of any kind is told with its last lines, and with the few events that lead to it."""
+
+    def send_result(self: Reports, *_: object) -> None:
+        raise ZeroDivisionError("the node breaks down")
+
+    monkeypatch.setattr(Reports, "send_result", send_result)
+    with pytest.raises(SimFailure, match="the node breaks down") as failure:
+        run_seed(1)
+    assert re.search(r"^[1-3] events of", str(failure.value), re.MULTILINE)
+    assert "in send_result" in str(failure.value)
+
+
+def test_the_least_that_fails() -> None:
+    """Whatever is not needed is left out, also where two things far apart are needed together."""
+    items = [str(number) for number in range(50)]
+    tried: list[Collection[str]] = []
+
+    def fails(kept: Collection[str]) -> bool:
+        tried.append(kept)
+        return {"7", "41"} <= set(kept)
+
+    assert minimal(items, fails) == ["7", "41"]
+    assert len(tried) < 60
+    assert minimal(["1"], fails) == ["1"]
+
+
+@pytest.mark.parametrize("wrong", ["", "x", "1,,2", "1.x", "1.2.3", "-1", "1."])
+def test_what_is_no_step(wrong: str) -> None:
+    """Items that are neither steps nor tasks are refused, by name."""
+    with pytest.raises(ValueError, match="is no step like 7"):
+        read_items(wrong)
 
 
 def test_the_command_runs_seeds(capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,15 +128,32 @@ def test_the_command_runs_seeds(capsys: pytest.CaptureFixture[str]) -> None:
     assert "all is well" in said
 
 
+def test_several_processes_share_the_seeds(capsys: pytest.CaptureFixture[str]) -> None:
+    """What they come to is added up, and is the same as with one."""
+    assert main(["--seeds", "12", "--start", "40"]) == 0
+    alone = capsys.readouterr().out.partition(" in ")[0]
+    assert main(["--seeds", "12", "--start", "40", "--jobs", "2"]) == 0
+    assert capsys.readouterr().out.partition(" in ")[0] == alone
+
+
 def test_the_command_stops_at_failures(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It prints each story, gives up after as many as it is told, and its exit code says so."""
-    monkeypatch.setattr(Reports, "send_result", lambda *_: None)
+    forget_countdowns(monkeypatch)
+    monkeypatch.setattr(shrink, "SHRINK_S", 0.0)
     assert main(["--seeds", "50", "--stop-at", "2"]) == 1
     said = capsys.readouterr().out
     assert said.count("\nreplay: ") == 2
     assert "failed: [" in said
+
+
+@pytest.mark.parametrize("wrong", [["--seeds", "0"], ["--jobs", "none"], ["--keep", "all"], ["--stop-at", "-1"]])
+def test_what_the_command_refuses(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """It says which argument is wrong."""
+    with pytest.raises(SystemExit):
+        main(wrong)
+    assert f"argument {wrong[0]}" in capsys.readouterr().err
 
 
 def test_waiting_in_vain_is_a_failure() -> None:

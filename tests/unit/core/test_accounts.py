@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 from owner_words import A, joined, make_task, make_tasks
 
@@ -174,7 +176,7 @@ def test_a_node_that_goes_on_refusing_detached_tasks_is_left_alone_for_longer() 
         pauses.append(round(account.detached_until - now, 3))
         now = account.detached_until
     assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 3.2, 3.2]
-    assert account.full_until == 0.0
+    assert account.full_until == -inf
     account.refuse(make_task(), 1.0)
     assert account.full_until == 1.0 + FULL_PAUSE_S
 
@@ -186,7 +188,7 @@ def test_a_node_that_may_park_no_more_is_spared_for_a_moment() -> None:
     assert account.is_paused("f", 1.0)
     assert not account.is_paused("g", 1.0)
     assert not account.is_paused("f", 1.0 + PARKED_PAUSE_S)
-    assert (account.paused_until, account.delayed_until) == ({}, 0.0)
+    assert (account.paused_until, account.delayed_until) == ({}, -inf)
     task.due_at = 2.0
     account.pause(task, 1.0)
     assert (account.paused_until, account.delayed_until) == ({}, 1.0 + PARKED_PAUSE_S)

@@ -64,6 +64,14 @@ def test_the_acknowledgement_of_another_attempt_does_not_count(scene: Scene) -> 
     assert task(1) in scene.client.unacknowledged
 
 
+def test_an_attempt_that_is_not_taken(scene: Scene) -> None:
+    """It is no more, and a copy of it is not to be taken either; it is not over, as one that has run."""
+    scene.endings.refuse(scene.held)
+    assert (scene.client.held, scene.is_over(), scene.found()) == ({}, False, None)
+    assert scene.endings.refused.covers(A, task(1), 2)
+    assert not scene.endings.refused.covers(A, task(1), 3)
+
+
 def test_nobody_hears_of_the_end_where_the_client_has_left(scene: Scene) -> None:
     """No result is sent, but it is kept for whoever asks."""
     scene.client.leaving = True

@@ -248,11 +248,11 @@ def test_several_clients_get_equal_shares() -> None:
     ],
 )
 def test_what_the_node_does_not_offer_is_refused(message: Submit, reason: str, text: str) -> None:
-    """A NACK says what is wrong; the same attempt is taken once the node offers what it needs."""
+    """A NACK says what is wrong; the next attempt is taken once the node offers what it needs."""
     talk = Conversation()
     talk.say(A, message, to(A, Nack(task(1), 1, reason, text)))
     talk.do(FunctionsKnown(frozenset({"photos.blur", "f"}), frozenset({"msgpack", "pickle"})))
-    [effect] = talk.do_quietly(A, message)
+    [effect] = talk.do_quietly(A, message._replace(attempt=2))
     assert isinstance(effect, StartRuns)
 
 
@@ -266,7 +266,19 @@ def test_a_client_that_exceeds_its_credit_is_refused(monkeypatch: pytest.MonkeyP
     talk.hear(done(2), to(A, result(2)))
     talk.say(A, submit(3), to(A, Nack(task(3), 1, "full", text)))
     talk.say(B, submit(3), start(run(3, 3)))
-    talk.say(A, [rack(1), submit(3)])
+    talk.say(A, [rack(1), submit(3, 2)])
+
+
+def test_an_attempt_that_was_refused_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its owner has sent the next elsewhere: a copy of it that comes late, when there is room, must not run."""
+    monkeypatch.setattr(module, "_MAX_KEPT", 1)
+    text = "the client has 1 attempts and unacknowledged results here"
+    talk = Conversation()
+    talk.say(A, [submit(1), submit(2)], start(run(1, 1)), to(A, Nack(task(2), 1, "full", text)))
+    talk.hear(done(1), to(A, result(1)))
+    again = Nack(task(2), 1, "full", "the node did not take this attempt before")
+    talk.say(A, [rack(1), submit(2)], to(A, again))
+    talk.say(A, submit(2, 2), start(run(2, 2, 2)))
 
 
 def test_what_is_parked_is_not_counted_against_a_client(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,13 @@
-"""Random walks through the life of a holder among clients, workers and a foe, its books checked at each step."""
+"""The holder among clients, workers and a foe, whatever they do: its books are checked at each step."""
 
 from __future__ import annotations
 
 from random import Random
 
-import pytest
 from holder_conversation import OWN, A, B, Conversation, done, gone, recalled, task
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from machine_settings import machine_settings
 
 from meshq.core.events import Received, Send
 from meshq.core.held import HeldState
@@ -24,8 +26,11 @@ from meshq.core.holding import (
     HolderEffect,
     HolderEvent,
     KillWorker,
+    PurgeAnswered,
+    PurgeAsked,
     RateLimitSet,
     RecallRuns,
+    ResizeAsked,
     RevokeAnswered,
     RevokeAsked,
     SignalWorker,
@@ -37,6 +42,7 @@ from meshq.protocol.messages import (
     Bye,
     Credit,
     Draining,
+    Holding,
     Message,
     Nack,
     Parked,
@@ -59,6 +65,7 @@ SLOTS = 3
 HOLD_BYTES = 200_000
 PAYLOADS = (b"x", b"x", b"x", bytes(3_000), [bytes(2_000), b"y"])
 """Of arguments and results: what is small, and what counts."""
+_MOST_SLOTS = 5
 SECONDS = {"f": 0.0002, "g": 0.0009, "h": 0.05}
 
 
@@ -131,7 +138,7 @@ class Client:
         match message:
             case Accepted() | Parked() | Started():
                 self.accepted.add(task_id)
-            case Result(status=Status.WORKER_LOST):
+            case Result(status=Status.WORKER_LOST | Status.RETRY):
                 if message.attempt == submit.attempt:
                     self.try_again(task_id)
             case Result():
@@ -209,7 +216,7 @@ class World:
                     self.disowned.append((client, task_id))
                 case HandOver(tasks):
                     self.for_peers += tasks
-                case RevokeAnswered():
+                case RevokeAnswered() | PurgeAnswered():
                     self.answered += 1
                 case Drained():
                     self.drained += 1
@@ -263,13 +270,6 @@ class World:
             assert held.state in (HeldState.QUEUED, HeldState.PARKED)
 
     # ------------------------------------------------------------------ steps
-
-    def step(self) -> None:
-        """Let one thing happen."""
-        steps = [self.submit] * 6 + [self.work] * 8 + [self.answer_recall] * 3 + [self.pass_time] * 4
-        steps += [self.deliver] * 8 + [self.meddle, self.want_back, self.own_owner, self.foe, self.foe]
-        steps += [self.reconnect, self.die, self.revoke, self.set_rate]
-        self.random.choice(steps)()
 
     def submit(self) -> None:
         """A client submits a few tasks."""
@@ -333,8 +333,9 @@ class World:
                 del worker.runs[run]
             worker.started = max(worker.started, runs[-1])
             worker.begin()
+            status = self.random.choice((Status.OK,) * 5 + (Status.FAILURE, Status.RETRY))
             payload = self.random.choice(PAYLOADS)
-            self.do(done(*runs, slot=worker.slot, seconds=seconds, payload=payload))
+            self.do(done(*runs, slot=worker.slot, seconds=seconds, status=status, payload=payload))
 
     def answer_recall(self) -> None:
         """A worker answers a recall."""
@@ -397,6 +398,24 @@ class World:
         self.asked += 1
         self.do(RevokeAsked(self.asked, tasks, self.random.choice((0, 0, 9, 15))))
 
+    def ask_after(self) -> None:
+        """A client asks whether what it counts on is there still, and something else with it."""
+        for client in self.clients.values():
+            pairs = [[task_id, submit.attempt] for task_id, submit in client.open.items()]
+            client.out.append(Holding([*pairs[:20], [task(0), 1]]))
+
+    def purge(self) -> None:
+        """Somebody discards what waits; nobody answers for the clients."""
+        self.asked += 1
+        self.do(PurgeAsked(self.asked, self.asked.to_bytes(16, "big"), self.random.choice((0.0, 1.0))))
+
+    def resize(self) -> None:
+        """Slots come; none goes, for which the workers of this world have no word."""
+        if len(self.workers) < _MOST_SLOTS:
+            self.workers.append(Worker(len(self.workers)))
+            self.workers[-1].ready = False
+            self.do(ResizeAsked(len(self.workers)))
+
     def pass_time(self) -> None:
         """Time passes; clients say again what was not answered."""
         self.apply(self.talk.pass_time(self.random.choice((0.001, 0.004, 0.012, 0.6, 1.1, 7.0))))
@@ -451,22 +470,55 @@ class World:
         return [(held.task, held.attempt) for held in account.held.values()] if account is not None else []
 
 
-@pytest.mark.parametrize("seed", range(25))
-def test_a_random_life(seed: int) -> None:
-    """Nothing raises, every task of a client comes to an end, and nothing is left in the books."""
-    world = World(seed)
-    drains = seed % 2
-    for step in range(400):
-        world.step()
-        if drains and step == 250:
+_STEPS = (
+    ["deliver", "work"] * 8 + ["submit"] * 6 + ["pass_time"] * 4 + ["answer_recall"] * 3 + ["foe"] * 2
+    + ["meddle", "want_back", "own_owner", "reconnect", "die", "revoke", "set_rate", "ask_after", "purge"]
+    + ["resize"]
+)  # fmt: skip
+"""What may happen, as often as it is named here."""
+
+
+class RandomHolder(RuleBasedStateMachine):
+    """Lets things happen to a holder, several at a time; what chance decides in them follows from ``seed``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(0)
+        self.drains = False
+
+        self.asked = False
+
+    @initialize(drains=st.booleans())
+    def begin(self, drains: bool) -> None:
+        self.drains = drains
+
+    @precondition(lambda self: self.drains and not self.asked)
+    @rule()
+    def drain(self) -> None:
+        self.asked = True
+        self.world.do(DrainAsked())
+
+    @precondition(lambda self: self.asked)
+    @rule()
+    def end_grace(self) -> None:
+        self.world.do(GraceOver(frozenset()))
+
+    @rule(steps=st.lists(st.sampled_from(_STEPS), min_size=1, max_size=8), seed=st.integers(0, 1000))
+    def go_on(self, steps: list[str], seed: int) -> None:
+        self.world.random = Random(seed)
+        for step in steps:
+            getattr(self.world, step)()
+
+    def teardown(self) -> None:
+        """Nothing has raised; now every task of a client comes to an end, and nothing is left in the books."""
+        world = self.world
+        if self.drains and not self.asked:
             world.do(DrainAsked())
-        if seed % 4 == 3 and step == 350:
-            world.do(GraceOver(frozenset()))
-    world.settle()
-    assert {client.name: client.open for client in world.clients.values()} == {A: {}, B: {}}
-    assert world.answered == world.asked
-    assert world.drained == drains
-    _check_empty(world)
+        world.settle()
+        assert {client.name: client.open for client in world.clients.values()} == {A: {}, B: {}}
+        assert world.answered == world.asked
+        assert world.drained == self.drains
+        _check_empty(world)
 
 
 def _check_empty(world: World) -> None:
@@ -484,3 +536,7 @@ def _check_empty(world: World) -> None:
         [],
         {},
     )
+
+
+TestRandomHolder = RandomHolder.TestCase
+TestRandomHolder.settings = machine_settings(60)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from machine_settings import machine_settings
 from owner_words import joined, make_task, said
 
 from meshq.core.accounts import weight_of
 from meshq.core.events import Send
 from meshq.core.owned import Ending, OwnedTask
 from meshq.core.owner import (
+    MAX_DEATHS,
     Leaving,
     NodeLost,
     NodeReturned,
@@ -44,6 +45,7 @@ from meshq.protocol.messages import (
     Withdraw,
     Withdrawn,
 )
+from meshq.protocol.retries import RetryAsked, dump_retry
 
 NODES = [bytes([letter]) * 16 for letter in b"abc"]
 FUNCTIONS = ["f", "g", "h"]
@@ -63,6 +65,10 @@ schedules = st.sampled_from(
 )  # fmt: skip
 outcomes = st.sampled_from(["dropped", "running", "finished", "unknown", "what?"])
 statuses = st.sampled_from([*Status, *Status, 99, -1])
+retries = st.builds(
+    RetryAsked, st.just(b"failure"), delay=st.sampled_from([None, 0.0, 2.0]), most=st.integers(-1, 4),
+    backoff=st.sampled_from([0.0, 0.3, 30.0]), jitter=st.booleans(),
+)  # fmt: skip
 caps = st.sampled_from([-1, 0, 1, 2, 5, 20, 2**63])
 
 
@@ -155,6 +161,11 @@ class RandomOwner(RuleBasedStateMachine):
         node, task, attempt = self.answer(number, right, node, attempt)
         self.say(said(Result(task, attempt, status, "msgpack", b"", seconds), by=node))
 
+    @rule(number=numbers, right=st.booleans(), node=nodes, attempt=attempts, asked=retries)
+    def fail(self, number: int, right: bool, node: bytes, attempt: int, asked: RetryAsked) -> None:
+        node, task, attempt = self.answer(number, right, node, attempt)
+        self.say(said(Result(task, attempt, Status.RETRY, "msgpack", dump_retry(asked)), by=node))
+
     @rule(number=numbers, right=st.booleans(), node=nodes, attempt=attempts, kind=news)
     def accept(self, number: int, right: bool, node: bytes, attempt: int, kind: type) -> None:
         node, task, attempt = self.answer(number, right, node, attempt)
@@ -238,16 +249,21 @@ class RandomOwner(RuleBasedStateMachine):
             assert account.lost_at is None or not account.in_flight
             flying |= account.in_flight
         waiting = [task for queue in self.owner._router.waiting() for task in queue.tasks if task.node is None]
-        assert {task.id for task in unsettled.values() if task.node is None} == {task.id for task in waiting}
-        assert len(flying) + len(waiting) == len(unsettled)
+        pausing = {task_id for task_id, _ in self.owner._retries.timers.items()}
+        nowhere = {task.id for task in waiting} | pausing
+        assert {task.id for task in unsettled.values() if task.node is None} == nowhere
+        assert len(flying) + len(waiting) + len(pausing) == len(unsettled)
+        assert all(len(task.deaths or ()) < MAX_DEATHS for task in unsettled.values())
+        assert all(task.retries <= 4 for task in self.tasks)
         assert (self.owner.next_deadline() is not None) or not unsettled
 
     def teardown(self) -> None:
         """The quiet phase: all nodes are new and answer as they should; all tasks must end."""
+        until = self.now + 5.0
         for node in NODES:
             self.quietly(self.owner.handle(NodeLost(node, "the test ends", died=True), self.now))
             self.quietly(self.owner.handle(joined(node, incarnation=9, functions=FUNCTIONS), self.now))
-        for _ in range(5):
+        while self.owner._retries.timers or self.now < until:
             self.now += 1.0
             self.quietly(self.owner.tick(self.now))
         assert self.owner._tasks == {}
@@ -282,6 +298,4 @@ def _well_behaved(message: Message) -> Message | None:
 
 
 TestRandomOwner = RandomOwner.TestCase
-TestRandomOwner.settings = settings(
-    max_examples=120, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestRandomOwner.settings = machine_settings(100)

@@ -135,7 +135,16 @@ def test_past_the_budget_nothing_more_is_parked(monkeypatch: pytest.MonkeyPatch)
     talk.say(A, withdraw(1), to(A, Withdrawn(task(1), 1, "dropped")))
     talk.say(B, submit(6, countdown=5.0), to(B, Nack(task(6), 1, "parked", ANY)))
     talk.say(A, withdraw(2), to(A, Withdrawn(task(2), 1, "dropped")))
-    talk.say(B, submit(6, countdown=5.0), to(B, parked(6, 5.0)))
+    talk.say(B, submit(6, 2, countdown=5.0), to(B, parked(6, 5.0, attempt=2)))
+
+
+def test_what_could_not_be_parked_stays_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy of it that comes when its time has come must not run: the next attempt may do so elsewhere."""
+    monkeypatch.setattr(module, "MAX_PARKED", 0)
+    talk = Conversation()
+    talk.say(A, submit(1, countdown=5.0), to(A, Nack(task(1), 1, "parked", ANY)))
+    talk.say(A, submit(1), to(A, Nack(task(1), 1, "full", "the node did not take this attempt before")))
+    talk.say(A, submit(1, 2), start(run(1, 1, 2)))
 
 
 def test_the_budget_is_one_of_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +156,7 @@ def test_the_budget_is_one_of_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None
     talk.say(A, submit(2, countdown=5.0), to(A, Nack(task(2), 1, "parked", text)))
     talk.say(B, submit(3, countdown=5.0), to(B, parked(3, 5.0)))
     talk.say(A, withdraw(1), to(A, Withdrawn(task(1), 1, "dropped")))
-    talk.say(A, submit(2, countdown=5.0), to(A, parked(2, 5.0)))
+    talk.say(A, submit(2, 2, countdown=5.0), to(A, parked(2, 5.0, attempt=2)))
 
 
 def test_clients_come_to_have_equal_shares(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,7 @@ def test_the_oldest_makes_room() -> None:
     assert not tombs.covers(A, U, 1)
     assert tombs.covers(A, T, 5)
     assert tombs.covers(A, V, 1)
+    assert (len(tombs), len(Tombs())) == (2, 0)
 
 
 def test_a_full_table_is_as_quick_as_an_empty_one() -> None:
