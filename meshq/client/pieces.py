@@ -21,6 +21,8 @@ from meshq.protocol.payload import payload_size
 ANEW = (ChunkRefused, WorkerLost, TimeLimitExceeded, SoftTimeLimitExceeded, RemoteProtocolError)
 """What became of a chunk that was put together unasked: its calls have a right to ends of their own."""
 
+_APART = 32
+
 
 class Ended(NamedTuple):
     """What came of the first calls of a piece: values, and errors by their numbers."""
@@ -87,10 +89,15 @@ class Piece:
         return Ended(values, errors, seconds, singly, singly)
 
     def rest(self, size: int) -> list[Piece]:
-        """Return the calls that have not come back, as pieces of this size, or of one call each."""
+        """Return the calls that have not come back, as pieces of this size, or of one call each.
+
+        Long calls rarely come alone: where one has held up the others, the next few go apart in any case.
+        """
         assert self.ended is not None, "only what has ended is known to be short"
-        left = [column[len(self.ended.values) :] for column in self.columns]
-        return pieces(left, 1 if self.ended.singly else size, SPLIT)
+        first = len(self.ended.values)
+        last = self.count if self.ended.singly else first + _APART
+        apart = pieces([column[first:last] for column in self.columns], 1, SPLIT)
+        return apart + pieces([column[last:] for column in self.columns], size, SPLIT)
 
 
 def pieces(columns: Sequence[list[Any]], size: int, chunk: bool | str) -> list[Piece]:

@@ -92,7 +92,7 @@ class Attempts:
         name = function.name
         if is_split and not _MAY_BE_SPLIT.issuperset(function.options):
             raise ChunkRefused(f"{name} has options that count for each call: its calls are tasks of their own")
-        if not all(type(column) is list for column in columns):
+        if not columns or not all(type(column) is list for column in columns):
             raise EncodingError(f"a chunk of calls of {name} has no lists of arguments")
         result = self._make_calls(function, columns, is_split)
         if _is_ignored(function, options):
