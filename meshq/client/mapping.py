@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from meshq.client.future import Future, TaskHandler, turn_for
-from meshq.client.pieces import Ended, Piece, pieces
+from meshq.client.portions import Ended, Portion, portions
 from meshq.core.chunking import Chunking
 from meshq.core.pace import MAX_CREDIT
 from meshq.errors import ConfigError, EncodingError
@@ -27,8 +27,8 @@ AHEAD = 2 * MAX_CREDIT
 """Single calls submitted and not yet consumed: twice what a node takes at most."""
 MOST_AHEAD = 8 * MAX_CREDIT
 """Calls submitted and not yet consumed, where they travel in chunks that were made up here."""
-_MIN_PIECES = 64
-_PIECES_EACH = 3
+_MIN_PORTIONS = 64
+_PORTIONS_EACH = 3
 """Chunks under way for each slot: one runs, one is at the node, one is on its way."""
 _PROBE_EVERY = 64
 """Of calls that are not cheap, each so-manieth goes as a chunk, to see whether they still are not."""
@@ -115,9 +115,9 @@ class Mapping:
         self._ahead = 0
         """Calls submitted and not yet consumed."""
         self._sent = 0
-        self._line: deque[Piece] = deque()
-        """What is to be consumed: the pieces in their order, or those that have ended as they did."""
-        self._under_way: dict[Any, Piece] = {}
+        self._line: deque[Portion] = deque()
+        """What is to be consumed: the portions in their order, or those that have ended as they did."""
+        self._under_way: dict[Any, Portion] = {}
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
         """Futures that have ended, until they are looked at."""
         self._refill()
@@ -142,7 +142,7 @@ class Mapping:
     # ------------------------------------------------------------------ what comes back
 
     def _next(self) -> Ended | None:
-        """Return what came of the next piece, waiting for it; None at the end."""
+        """Return what came of the next portion, waiting for it; None at the end."""
         while self._line or self._under_way:
             if self._line and self._line[0].ended is not None:
                 return self._line.popleft().ended
@@ -162,21 +162,21 @@ class Mapping:
         for _ in range(self._done.qsize()):
             self._take_in(self._under_way.pop(self._done.get()))
 
-    def _take_in(self, piece: Piece) -> None:
-        ended = piece.open()
+    def _take_in(self, portion: Portion) -> None:
+        ended = portion.open()
         if ended.for_good:
             self._chunksize = 1
-        elif piece.is_split and ended.values:
-            self._chunking.observe(len(ended.values), ended.seconds, piece.size_bytes)
-        self._replace(piece)
+        elif portion.is_split and ended.values:
+            self._chunking.observe(len(ended.values), ended.seconds, portion.size_bytes)
+        self._replace(portion)
 
-    def _replace(self, piece: Piece) -> None:
-        """Have consumed what came of a piece, and send the rest anew."""
-        rest = piece.rest(self._chunking.size)
+    def _replace(self, portion: Portion) -> None:
+        """Have consumed what came of a portion, and send the rest anew."""
+        rest = portion.rest(self._chunking.size)
         if not self._ordered:
-            self._line.append(piece)
+            self._line.append(portion)
         elif rest:
-            place = self._line.index(piece) + 1
+            place = self._line.index(portion) + 1
             for number, each in enumerate(rest, place):
                 self._line.insert(number, each)
         for each in rest:
@@ -211,37 +211,39 @@ class Mapping:
             if not columns:
                 return
             self._ahead += len(columns[0])
-            for piece in self._pieces(columns):
+            for portion in self._portions(columns):
                 if self._ordered:
-                    self._line.append(piece)
-                self._send(piece)
+                    self._line.append(portion)
+                self._send(portion)
 
     def _room(self) -> int:
-        """Return how many calls are to be the next piece; 0 while enough are under way."""
+        """Return how many calls are to be the next portion; 0 while enough are under way."""
         fixed, chunking = self._chunksize, self._chunking
         if fixed is not None:
-            return fixed if self._ahead < max(AHEAD, _MIN_PIECES * fixed) else 0
+            return fixed if self._ahead < max(AHEAD, _MIN_PORTIONS * fixed) else 0
         if chunking.is_known and not chunking.is_cheap:
             return int(self._ahead < AHEAD)
-        pieces = _PIECES_EACH * max(2, self._slots()) if chunking.is_known else max(_MIN_PIECES, 2 * self._slots())
-        return chunking.size if len(self._under_way) < pieces and self._ahead < MOST_AHEAD else 0
+        portions = (
+            _PORTIONS_EACH * max(2, self._slots()) if chunking.is_known else max(_MIN_PORTIONS, 2 * self._slots())
+        )
+        return chunking.size if len(self._under_way) < portions and self._ahead < MOST_AHEAD else 0
 
-    def _pieces(self, columns: Sequence[list[Any]]) -> list[Piece]:
+    def _portions(self, columns: Sequence[list[Any]]) -> list[Portion]:
         self._sent += 1
         if self._chunksize is not None:
-            return pieces(columns, self._chunksize, WHOLE)
+            return portions(columns, self._chunksize, WHOLE)
         if self._chunking.is_known and not self._chunking.is_cheap and self._sent % _PROBE_EVERY:
-            return pieces(columns, 1, SPLIT)
-        return [Piece(columns, SPLIT)]
+            return portions(columns, 1, SPLIT)
+        return [Portion(columns, SPLIT)]
 
-    def _send(self, piece: Piece) -> None:
-        """Submit a piece; of one that cannot travel each call goes, or fails, for itself."""
+    def _send(self, portion: Portion) -> None:
+        """Submit a portion; of one that cannot travel each call goes, or fails, for itself."""
         try:
-            future = self._submit(piece.arguments(), piece.chunk)
+            future = self._submit(portion.arguments(), portion.chunk)
         except EncodingError as error:
-            piece.refuse(error)
-            self._replace(piece)
+            portion.refuse(error)
+            self._replace(portion)
             return
-        piece.sent(future)
-        self._under_way[future] = piece
+        portion.sent(future)
+        self._under_way[future] = portion
         future.add_done_callback(self._done.put)

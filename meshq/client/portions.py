@@ -1,4 +1,4 @@
-"""The pieces in which a ``map`` travels: single calls, and chunks of calls, each one task."""
+"""The portions in which a ``map`` travels: single calls, and chunks of calls, each one task."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _APART = 32
 
 
 class Ended(NamedTuple):
-    """What came of the first calls of a piece: values, and errors by their numbers."""
+    """What came of the first calls of a portion: values, and errors by their numbers."""
 
     values: list[Any]
     errors: dict[int, BaseException]
@@ -36,7 +36,7 @@ class Ended(NamedTuple):
     """Whether that holds for all calls to come."""
 
 
-class Piece:
+class Portion:
     """Calls that travel together. ``columns`` has a list for each argument; ``chunk`` is None for one call."""
 
     __slots__ = ("chunk", "columns", "count", "ended", "future", "size_bytes")
@@ -70,7 +70,7 @@ class Piece:
 
     def open(self) -> Ended:
         """Return what has come of it; its future has ended."""
-        assert self.future is not None, "a piece that has ended was sent"
+        assert self.future is not None, "a portion that has ended was sent"
         self.size_bytes = max(self.size_bytes, self.future.result_bytes)
         try:
             value = self.future.result(0)
@@ -88,23 +88,23 @@ class Piece:
         errors = {number: _error(failure) for number, failure in failures}
         return Ended(values, errors, seconds, singly, singly)
 
-    def rest(self, size: int) -> list[Piece]:
-        """Return the calls that have not come back, as pieces of this size, or of one call each.
+    def rest(self, size: int) -> list[Portion]:
+        """Return the calls that have not come back, as portions of this size, or of one call each.
 
         Long calls rarely come alone: where one has held up the others, the next few go apart in any case.
         """
         assert self.ended is not None, "only what has ended is known to be short"
         first = len(self.ended.values)
         last = self.count if self.ended.singly else first + _APART
-        apart = pieces([column[first:last] for column in self.columns], 1, SPLIT)
-        return apart + pieces([column[last:] for column in self.columns], size, SPLIT)
+        apart = portions([column[first:last] for column in self.columns], 1, SPLIT)
+        return apart + portions([column[last:] for column in self.columns], size, SPLIT)
 
 
-def pieces(columns: Sequence[list[Any]], size: int, chunk: bool | str) -> list[Piece]:
-    """Return calls as pieces of ``size`` calls, chunks of this kind; those of one call are none."""
+def portions(columns: Sequence[list[Any]], size: int, chunk: bool | str) -> list[Portion]:
+    """Return calls as portions of ``size`` calls, chunks of this kind; those of one call are none."""
     starts = range(0, len(columns[0]), size)
     kind = None if size == 1 else chunk
-    return [Piece([column[start : start + size] for column in columns], kind) for start in starts]
+    return [Portion([column[start : start + size] for column in columns], kind) for start in starts]
 
 
 def _error(failure: Any) -> BaseException:
