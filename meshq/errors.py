@@ -114,6 +114,10 @@ class TimeLimitExceeded(TaskError):
     """The task ran past its hard time limit, and its worker was killed."""
 
 
+class ChunkRefused(TaskError):
+    """The calls of a chunk that ``map`` has made up are to be tasks of their own; ``map`` sees to that."""
+
+
 class Retry(TaskError):
     """Raise it inside a task to have it tried again, in ``delay`` seconds (None: as its retries are declared).
 

@@ -20,20 +20,23 @@ def make_future(
     options: TaskOptions,
     *,
     detached: bool = False,
-    chunked: bool = False,
+    chunk: bool | str | None = None,
 ) -> Future[Any]:
-    """Return the future of a call. Raises ``EncodingError``."""
+    """Return the future of a call, or of a ``chunk`` of calls, whose arguments are columns.
+
+    Raises ``EncodingError``.
+    """
     encoding = options.serializer or "msgpack"
     try:
         payload = serializer(encoding).dumps_call(args, kwargs)
     except EncodingError:
-        if name == SHIPPED and args and not chunked:
+        if name == SHIPPED and args and chunk is None:
             _check_shipped(args, kwargs)
         raise
     task_id = new_task_id() if options is PLAIN else _task_id(name, options)
     task: Future[Any] = Future(handler, task_id, name, encoding, payload, detached=detached)
-    if chunked:
-        task.options = {"chunk": True}
+    if chunk is not None:
+        task.options = {"chunk": chunk}
     if options is not PLAIN and options != PLAIN:
         task.tags = frozenset(options.tags)
         task.options = {**(task.options or {}), **_to_wire(options)} or None

@@ -121,6 +121,9 @@ class Engine:
             NodesChanged: self._note_change,
         }
 
+        self.slots = 0
+        """How many slots the nodes that answer have; any thread may read it."""
+
     # ------------------------------------------------------------------ from any thread
 
     def submit(self, task: OwnedTask) -> None:
@@ -225,6 +228,7 @@ class Engine:
 
     def _note_change(self, effect: NodesChanged) -> None:
         self._changed_at = time.monotonic()
+        self.slots = sum(view.ack.slots for view in self.nodes())
         self._listener.on_nodes_changed()
 
     def _greet(self, effect: Greet) -> None:

@@ -18,7 +18,7 @@ from meshq.client.outcomes import decode
 from meshq.core.owned import Outcome, OwnedTask, TaskState
 from meshq.errors import MeshClosed, MeshqError
 from meshq.ids import format_id
-from meshq.protocol.payload import Payload
+from meshq.protocol.payload import Payload, payload_size
 
 T = TypeVar("T")
 _making = threading.Lock()
@@ -174,6 +174,12 @@ class Future(_Lazy[T], OwnedTask):
             return "finished" if self._state == FINISHED else "cancelled"
         return "running" if self.running() else "pending"
 
+    @property
+    def result_bytes(self) -> int:
+        """What the value takes up as it came, while nobody has asked for it; 0 where that is not known."""
+        encoded = self._encoded
+        return 0 if encoded is None else payload_size(encoded)
+
     def settle(self, outcome: Outcome) -> None:
         """Take the outcome of a task that is DONE. For the mesh alone."""
         self._encoded, self._encoding = outcome.payload, outcome.serializer
@@ -192,14 +198,19 @@ class Future(_Lazy[T], OwnedTask):
         """Help to bring the result about; return what is left of the timeout."""
         if self._is_settled():
             return timeout
-        if self._handler.in_loop():
-            raise MeshqError(
-                "a callback of a future must not wait for another one: it runs in the thread that would settle it"
-            )
-        self._handler.check_process()
         began_at = time.monotonic()
-        self._handler.turn_until(self._is_settled, timeout)
+        turn_for(self._handler, self._is_settled, timeout)
         return None if timeout is None else max(0.0, timeout - (time.monotonic() - began_at))
 
     def _is_settled(self) -> bool:
         return self._state in _SETTLED
+
+
+def turn_for(handler: TaskHandler, done: Callable[[], bool], timeout: float | None) -> None:
+    """Have the caller's thread help until ``done()``; it may return early. ``MeshqError`` where it must not."""
+    if handler.in_loop():
+        raise MeshqError(
+            "a callback of a future must not wait for another one: it runs in the thread that would settle it"
+        )
+    handler.check_process()
+    handler.turn_until(done, timeout)

@@ -1,35 +1,41 @@
 """``map``: a function over any iterable, as lazily as it is consumed.
 
 Items are taken from the iterable only as far ahead as keeps all slots busy, so that a million of them never sit
-in memory, and the results of a slow consumer do not pile up.
+in memory, and the results of a slow consumer do not pile up. Where nobody has said how many are to travel
+together, the time that calls take says it: those of a cheap function go by the thousand, each of any other alone.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
 import itertools
 import queue
 import reprlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from meshq.client.future import Future
+from meshq.client.future import Future, TaskHandler, turn_for
+from meshq.client.portions import Ended, Portion, portions
+from meshq.core.chunking import Chunking
 from meshq.core.pace import MAX_CREDIT
-from meshq.errors import ConfigError, EncodingError, QueueFull, RemoteProtocolError
-from meshq.protocol.failures import load_failure
+from meshq.errors import ConfigError, EncodingError, QueueFull
+from meshq.protocol.chunks import SPLIT, WHOLE
 from meshq.tasks import TaskOptions
 
 AHEAD = 2 * MAX_CREDIT
-"""Items submitted and not yet consumed: twice what a node takes at most."""
-_MIN_TASKS_AHEAD = 64
+"""Single calls submitted and not yet consumed: twice what a node takes at most."""
+MOST_AHEAD = 8 * MAX_CREDIT
+"""Calls submitted and not yet consumed, where they travel in chunks that were made up here."""
+_MIN_PORTIONS = 64
+_PORTIONS_EACH = 3
+"""Chunks under way for each slot: one runs, one is at the node, one is on its way."""
+_PROBE_EVERY = 64
+"""Of calls that are not cheap, each so-manieth goes as a chunk, to see whether they still are not."""
 LONGEST_S = 1e9
 """Some thirty years; what waits for far more overflows."""
 
-Submit = Callable[[tuple[Any, ...], bool], "Future[Any]"]
-Pending = concurrent.futures.Future[Any]
-Cancel = Callable[["list[Pending]"], None]
+Submit = Callable[[tuple[Any, ...], bool | str | None], "Future[Any]"]
 
 
 def check(chunksize: int | None, timeout: float | None) -> None:
@@ -53,146 +59,208 @@ def check_keyless(what: str, options: TaskOptions) -> None:
         raise ConfigError(f"{what}: an idempotency_key is for one call, as calls with the same key are one task")
 
 
-class Mapping(Iterator[Any]):
-    """The iterator that ``map`` returns; the first calls are on their way when it is made.
+class Calls:
+    """The arguments of the calls to come, in columns; ``head`` goes before each item."""
 
-    ``submit`` takes the arguments of a call, or with True a chunk of them; ``cancel`` takes what is not wanted.
+    def __init__(self, head: Sequence[Any], iterables: Sequence[Iterable[Any]]) -> None:
+        self._single = not head and len(iterables) == 1
+        self._rows: Iterator[Any]
+        if self._single:
+            self._rows = iter(iterables[0])
+        else:
+            self._rows = zip(*map(itertools.repeat, head), *iterables, strict=False)
+
+    def take(self, count: int) -> Sequence[list[Any]]:
+        """Return the next ``count`` calls, or fewer at the end; nothing where there are none."""
+        rows = list(itertools.islice(self._rows, count))
+        if self._single or not rows:
+            return [rows] if rows else []
+        return list(map(list, zip(*rows, strict=True)))
+
+    def end(self) -> None:
+        """Take nothing more."""
+        self._rows = iter(())
+
+
+class Mapping:
+    """One ``map`` under way; the first calls are on their way when it is made.
+
+    ``chunksize`` None stands for as many as are worth it. ``submit`` takes the arguments of a call, or the columns
+    of a chunk and of which kind that is; ``cancel`` takes what is not wanted, ``slots`` says how many there are.
     """
 
     def __init__(
         self,
+        handler: TaskHandler,
         submit: Submit,
-        cancel: Cancel,
-        calls: Iterable[tuple[Any, ...]],
+        cancel: Callable[[list[Any]], None],
+        slots: Callable[[], int],
+        calls: Calls,
         *,
-        chunksize: int,
+        chunksize: int | None,
         ordered: bool,
         return_exceptions: bool,
         timeout: float | None,
     ) -> None:
+        self._handler = handler
         self._submit = submit
         self._cancel = cancel
-        self._calls = iter(calls)
+        self._slots = slots
+        self._calls = calls
         self._chunksize = chunksize
-        self._ahead = max(AHEAD // chunksize, _MIN_TASKS_AHEAD)
+        self._chunking = Chunking()
         self._ordered = ordered
         self._return_exceptions = return_exceptions
         self._end_at = None if timeout is None else time.monotonic() + timeout
-        self._pending: dict[Pending, int] = {}
-        """What is submitted and not consumed, in order, with the number of items of each."""
-        self._order: deque[Pending] = deque()
-        """The same in the order of the items, where that counts; a dict would be slow to find its oldest."""
+        self._ahead = 0
+        """Calls submitted and not yet consumed."""
+        self._sent = 0
+        self._line: deque[Portion] = deque()
+        """What is to be consumed: the portions in their order, or those that have ended as they did."""
+        self._to_send: deque[Portion] = deque()
+        """What there was no room for yet."""
+        self._under_way: dict[Any, Portion] = {}
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._chunk: deque[tuple[bool, Any]] = deque()
-        """What is left of the chunk being consumed: whether it is a failure as data, and the value, of each."""
+        """Futures that have ended, until they are looked at."""
         self._refill()
 
-    def __next__(self) -> Any:
+    def results(self) -> Iterator[Any]:
+        """Yield what comes of the calls; what is not consumed is withdrawn when this ends."""
         try:
-            if self._chunk:
-                return self._item(*self._chunk.popleft())
-            if not self._pending:
-                self._refill()  # for which there may have been no room
-            if not self._pending:
-                raise StopIteration
-            future, count = self._next_future()
-            self._refill(in_hand=True)
-            self._chunk.extend(self._values(future, count))
-            return self._item(*self._chunk.popleft())
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Withdraw what has not been consumed."""
-        self._calls = iter(())
-        self._chunk.clear()
-        self._cancel(list(self._pending))
-        self._pending.clear()
+            while (ended := self._next()) is not None:
+                self._ahead -= len(ended.values)
+                self._refill()
+                if ended.errors:
+                    yield from self._with_errors(ended)
+                else:
+                    yield from ended.values
+        finally:
+            self._give_up()
 
     def __del__(self) -> None:
-        if getattr(self, "_pending", None):
-            self.close()
+        if getattr(self, "_under_way", None):  # nobody has asked for a result
+            self._give_up()
 
-    def _refill(self, *, in_hand: bool = False) -> None:
-        """Submit more, as far as there is room; ``in_hand``: one no longer pending may be unfinished."""
-        while len(self._pending) < self._ahead:
-            batch = tuple(itertools.islice(self._calls, self._chunksize))
-            if not batch:
-                return
-            try:
-                self._add(
-                    self._submit(batch[0], False) if self._chunksize == 1 else self._submit(batch, True),
-                    len(batch),
-                )
-            except QueueFull:
-                if not (self._pending or in_hand):
-                    raise
-                self._calls = itertools.chain(batch, self._calls)  # when some are consumed there is room
-                return
-            except EncodingError as error:
-                if not self._return_exceptions:
-                    raise
-                self._add_each(batch, error)
+    # ------------------------------------------------------------------ what comes back
 
-    def _add(self, future: Pending, count: int) -> None:
-        self._pending[future] = count
-        if self._ordered:
-            self._order.append(future)
-        else:
-            future.add_done_callback(self._done.put)
+    def _next(self) -> Ended | None:
+        """Return what came of the next portion, waiting for it; None at the end."""
+        while self._line or self._under_way or self._to_send:
+            if self._line and self._line[0].ended is not None:
+                return self._line.popleft().ended
+            if self._under_way:
+                self._wait()
+            self._refill()
+        return None
 
-    def _add_each(self, batch: tuple[Any, ...], error: EncodingError) -> None:
-        """Submit the items of a chunk on their own, as one of them cannot travel: its error takes its place."""
-        for item in batch:
-            try:
-                if len(batch) == 1:
-                    raise error
-                self._add(self._submit((item,), True), 1)
-            except EncodingError as own_error:
-                failed: Pending = concurrent.futures.Future()
-                failed.set_exception(own_error)
-                self._add(failed, 1)
+    def _wait(self) -> None:
+        """Wait until something has ended, and take all in that has."""
+        if self._done.empty():
+            turn_for(self._handler, lambda: not self._done.empty(), self._left())
+        try:
+            future = self._done.get(timeout=self._left())
+        except queue.Empty:
+            raise TimeoutError("map: the timeout is over, and tasks are unfinished") from None
+        self._take_in(self._under_way.pop(future))
+        for _ in range(self._done.qsize()):
+            self._take_in(self._under_way.pop(self._done.get()))
+
+    def _take_in(self, portion: Portion) -> None:
+        ended = portion.open()
+        if ended.for_good:
+            self._chunksize = 1
+        elif portion.is_split and ended.values:
+            self._chunking.observe(len(ended.values), ended.seconds, portion.size_bytes)
+        self._replace(portion)
+
+    def _replace(self, portion: Portion) -> None:
+        """Have consumed what came of a portion, and send the rest anew."""
+        rest = portion.rest(self._chunking.size)
+        if not self._ordered:
+            self._line.append(portion)
+        elif rest:
+            place = self._line.index(portion) + 1
+            for number, each in enumerate(rest, place):
+                self._line.insert(number, each)
+        self._to_send.extendleft(reversed(rest))
+
+    def _with_errors(self, ended: Ended) -> Iterator[Any]:
+        for number, value in enumerate(ended.values):
+            error = ended.errors.get(number)
+            if error is None:
+                yield value
+            elif self._return_exceptions:
+                yield error
+            else:
+                raise error
+
+    def _give_up(self) -> None:
+        """Withdraw what has not been consumed."""
+        self._calls.end()
+        self._line.clear()
+        self._to_send.clear()
+        if self._under_way:
+            self._cancel(list(self._under_way))
+            self._under_way.clear()
 
     def _left(self) -> float | None:
         return None if self._end_at is None else max(0.0, self._end_at - time.monotonic())
 
-    def _next_future(self) -> tuple[Pending, int]:
-        if self._ordered:
-            future = self._order.popleft()
-        else:
+    # ------------------------------------------------------------------ what goes out
+
+    def _refill(self) -> None:
+        """Submit more, as far as there is room."""
+        while self._send_all() and (size := self._room()) > 0:
+            columns = self._calls.take(size)
+            if not columns:
+                return
+            self._ahead += len(columns[0])
+            more = self._portions(columns)
+            self._to_send.extend(more)
+            if self._ordered:
+                self._line.extend(more)
+
+    def _send_all(self) -> bool:
+        """Submit what is to be sent; return False where the outbox has no room for it now."""
+        while self._to_send:
+            portion = self._to_send.popleft()
             try:
-                future = self._done.get(timeout=self._left())
-            except queue.Empty:
-                raise self._over() from None
-        return future, self._pending.pop(future)
+                self._send(portion)
+            except QueueFull:
+                self._to_send.appendleft(portion)
+                if not self._under_way and not any(each.ended for each in self._line):
+                    raise  # nothing will be consumed, which could make room
+                return False
+        return True
 
-    def _values(self, future: Pending, count: int) -> list[tuple[bool, Any]]:
+    def _room(self) -> int:
+        """Return how many calls are to be the next portion; 0 while enough are under way."""
+        fixed, chunking = self._chunksize, self._chunking
+        if fixed is not None:
+            return fixed if self._ahead < max(AHEAD, _MIN_PORTIONS * fixed) else 0
+        if chunking.is_known and not chunking.is_cheap:
+            return int(self._ahead < AHEAD)
+        portions = (
+            _PORTIONS_EACH * max(2, self._slots()) if chunking.is_known else max(_MIN_PORTIONS, 2 * self._slots())
+        )
+        return chunking.size if len(self._under_way) < portions and self._ahead < MOST_AHEAD else 0
+
+    def _portions(self, columns: Sequence[list[Any]]) -> list[Portion]:
+        self._sent += 1
+        if self._chunksize is not None:
+            return portions(columns, self._chunksize, WHOLE)
+        if self._chunking.is_known and not self._chunking.is_cheap and self._sent % _PROBE_EVERY:
+            return portions(columns, 1, SPLIT)
+        return [Portion(columns, SPLIT)]
+
+    def _send(self, portion: Portion) -> None:
+        """Submit a portion; of one that cannot travel each call goes, or fails, for itself."""
         try:
-            value = future.result(self._left())
-        except Exception as error:
-            if not future.done():
-                self._pending[future] = count  # to be withdrawn with the rest
-                if isinstance(error, TimeoutError):
-                    raise self._over() from None
-                raise
-            if not self._return_exceptions:
-                raise
-            return [(False, error)] * count
-        if self._chunksize == 1:
-            return [(False, value)]
-        if not isinstance(value, list) or len(value) != count:
-            raise RemoteProtocolError(f"a chunk of {count} items came back with another shape")
-        return [(bool(failed), item) for failed, item in value]
-
-    def _item(self, failed: bool, value: Any) -> Any:
-        if not failed:
-            return value
-        error = load_failure(value)
-        if self._return_exceptions:
-            return error
-        raise error
-
-    @staticmethod
-    def _over() -> TimeoutError:
-        return TimeoutError("map: the timeout is over, and tasks are unfinished")
+            future = self._submit(portion.arguments(), portion.chunk)
+        except EncodingError as error:
+            portion.refuse(error)
+            self._replace(portion)
+            return
+        portion.sent(future)
+        self._under_way[future] = portion
+        future.add_done_callback(self._done.put)

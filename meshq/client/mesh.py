@@ -6,7 +6,6 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import repeat
 from typing import Any, TypeVar
 
 from meshq.client import mapping
@@ -113,7 +112,8 @@ class Mesh(BaseMesh):
         """Yield ``function`` of each tuple of items, as the built-in ``map``.
 
         Items are taken from the iterables as results are consumed. With ``ordered=False`` results come as they
-        finish. ``chunksize`` items travel as one task. ``timeout`` is in seconds for all of them together.
+        finish. ``chunksize`` items travel as one task; with None those of a function that turns out to be cheap
+        travel together, as many as take some 5 ms. ``timeout`` is in seconds for all of them together.
         With ``return_exceptions`` an item's exception is yielded in its place, else it is raised, and what is
         unfinished is withdrawn.
         """
@@ -126,15 +126,19 @@ class Mesh(BaseMesh):
             raise ConfigError(
                 "map cannot chunk calls with the serializer raw, which carries one value: leave chunksize"
             )
+        if chunksize is None and not options.is_plain_but_for("tags", "ignore_result"):
+            chunksize = 1  # what is said of each call would hold for many together
         return mapping.Mapping(
-            lambda args, chunked: self._submit(name, args, {}, options, chunked=chunked),
+            self,
+            lambda args, chunk: self._submit(name, args, {}, options, chunk=chunk),
             self.withdraw_soon,
-            zip(*map(repeat, head), *iterables, strict=False),
-            chunksize=chunksize or 1,
+            lambda: self._runtime.engine.slots,
+            mapping.Calls(head, iterables),
+            chunksize=chunksize,
             ordered=ordered,
             return_exceptions=return_exceptions,
             timeout=timeout,
-        )
+        ).results()
 
     def dmap(
         self, func: Callable[..., T] | str, args: Iterable[Sequence[Any]], timeout: float | None = None
@@ -191,12 +195,12 @@ class Mesh(BaseMesh):
         options: TaskOptions,
         *,
         detached: bool = False,
-        chunked: bool = False,
+        chunk: bool | str | None = None,
     ) -> Future[Any]:
         self._runtime.check_usable()
         if options is not PLAIN and options.serializer == "pickle" and self._runtime.key is None:
             raise ConfigError(f"the serializer pickle is for meshes with a key, and {NO_KEY}: meshq key new")
-        future = make_future(self, name, args, kwargs, options, detached=detached, chunked=chunked)
+        future = make_future(self, name, args, kwargs, options, detached=detached, chunk=chunk)
         size = size_of(future)
         if self._books.bytes + size > self._settings.outbox_bytes:
             self._wait_for_room(size)

@@ -57,6 +57,9 @@ from meshq.core.survey import Survey
 from meshq.core.timers import earliest
 from meshq.core.withdrawals import Withdrawals
 from meshq.core.work import WorkerDone, WorkerGone, WorkerReady, WorkerRecalled
+from meshq.errors import ChunkRefused
+from meshq.protocol.chunks import SPLIT
+from meshq.protocol.failures import dump_failure
 from meshq.protocol.messages import (
     Accepted,
     Bye,
@@ -300,11 +303,17 @@ class Holder:
             self._reports.finished(held, Status.REVOKED, "", b"", 0.0, now)
         elif held.terms is not None and held.terms.is_keyed and (known := self.survey.value_of(held, now)):
             self._reports.finished(held, Status.OK, known.serializer, known.payload, 0.0, now)
+        elif held.options is not None and held.options.get("chunk") == SPLIT and self._is_limited(held.function):
+            self._reports.finished(held, Status.FAILURE, "msgpack", _chunk_refused(held.function), 0.0, now)
         elif message.detached:
             self._entrusting.take(held, now)
         elif not self._parking.take(held, now):
             self._dispatch.queue(held)
             taken.append(held)
+
+    def _is_limited(self, function: str) -> bool:
+        """Whether something counts for each call of a function, so that many must not go for one."""
+        return any(self.limits_of(function))
 
     def _on_submit_again(self, held: Held, message: Submit, now: float) -> None:
         """Answer a copy; a later attempt of what is here already goes on under its new number."""
@@ -428,3 +437,7 @@ class Holder:
 def _may_have_run(held: Held, event: WorkerGone) -> bool:
     """Whether a run that must not be repeated had started; those before the last have ended, unheard."""
     return held.terms is not None and held.terms.once and held.run <= event.started
+
+
+def _chunk_refused(function: str) -> bytes:
+    return dump_failure(ChunkRefused(f"{function} has limits here: its calls are to be tasks of their own"))

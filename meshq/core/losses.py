@@ -11,6 +11,7 @@ from meshq.core.owning import NodeLost, NodeReturned, NodeSuspected, OwnerEffect
 from meshq.core.patience import Patience
 from meshq.core.routing import Router
 from meshq.core.schedule import has_expired
+from meshq.protocol.chunks import SPLIT
 from meshq.protocol.messages import Dead, Message, Withdraw
 
 MAX_DEATHS = 3
@@ -99,6 +100,10 @@ class Losses:
             self.give_up(task, node, story)
             return
         task.deaths = [*(task.deaths or ()), f"attempt {task.attempt} on {node.name}: {story}"]
+        if task.options is not None and task.options.get("chunk") == SPLIT:
+            # One of its calls is to blame: who has put them together sends them again, each for itself.
+            self._settle(task, Outcome(Ending.WORKER_LOST, text=task.deaths[0]))
+            return
         self.wait_again(node, [task], now)
 
     def wait_again(self, node: NodeAccount, tasks: list[OwnedTask], now: float) -> None:

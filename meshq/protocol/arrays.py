@@ -15,7 +15,7 @@ import msgpack
 from msgpack import ExtType
 
 from meshq.errors import EncodingError, RemoteProtocolError
-from meshq.protocol.attachments import ATTACH_BYTES, Attachments, attachment
+from meshq.protocol.attachments import ATTACH_BYTES, Area, Attachments
 from meshq.protocol.extensions import ARRAY, ATTACHED_ARRAY, SCALAR
 from meshq.protocol.payload import Buffer
 from meshq.protocol.unfit import type_of
@@ -110,10 +110,10 @@ def decode_array(data: bytes) -> np.ndarray[Any, Any]:
     return _build(head, bytearray(value))
 
 
-def decode_attached_array(data: bytes, area: memoryview) -> np.ndarray[Any, Any]:
+def decode_attached_array(data: bytes, area: Area) -> np.ndarray[Any, Any]:
     """Return an array that is a view into the area; raises anything where the data is malformed."""
     head, offset, length = msgpack.unpackb(data)
-    return _build(head, attachment(area, offset, length))
+    return _build(head, area.view(offset, length))
 
 
 def _build(head: list[Any], data: Buffer) -> np.ndarray[Any, Any]:

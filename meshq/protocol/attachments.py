@@ -62,26 +62,54 @@ def as_one(payload: Payload | Buffer) -> Buffer:
     return payload
 
 
-def is_attached(payload: Buffer) -> bool:
+def is_attached(payload: Payload | Buffer) -> bool:
     """Say whether a payload is of the attached form."""
-    return bytes(payload[:1]) == MARK
+    first = payload[0] if isinstance(payload, list) else payload
+    return bytes(first[:1]) == MARK
 
 
-def split(payload: Buffer) -> tuple[memoryview, memoryview]:
-    """Return head and area of a payload of the attached form.
+class Area:
+    """The buffers of a payload, as they came: in one piece or in several, cut anywhere."""
 
-    They are views into the payload, but ``bytes`` is copied once: what is rebuilt from the area, such as an
-    array, must be writable, as it was where it came from.
-    """
-    view = memoryview(bytearray(payload) if isinstance(payload, bytes) else payload).cast("B")
-    end = _PREFIX_BYTES + int.from_bytes(view[1:_PREFIX_BYTES], "big")
-    if end > len(view):
-        raise RemoteProtocolError(f"a payload of {len(view)} bytes says that its head ends at {end}")
-    return view[_PREFIX_BYTES:end], view[end + len(_padding(end)) :]
+    def __init__(self, pieces: list[memoryview], is_bytes: bool = False) -> None:
+        self._pieces = pieces
+        self._is_bytes = is_bytes
+        """Whether a view of it would be read-only, though nobody has asked for that."""
+        self._size = sum(map(len, pieces))
+
+    def view(self, offset: object, length: object) -> memoryview:
+        """Return one buffer, as the head names it: writable, as it was where it came from."""
+        found = self._find(offset, length)
+        if len(found) == 1 and not self._is_bytes:
+            return found[0]
+        return memoryview(bytearray().join(found))
+
+    def bytes(self, offset: object, length: object) -> bytes:
+        """Return one buffer, as the head names it, as bytes."""
+        return b"".join(self._find(offset, length))
+
+    def _find(self, offset: object, length: object) -> list[memoryview]:
+        size = self._size
+        if type(offset) is not int or type(length) is not int or not 0 <= offset <= offset + length <= size:
+            raise RemoteProtocolError(f"a payload refers to {length!r} bytes at {offset!r}, past its end")
+        found: list[memoryview] = []
+        for piece in self._pieces:
+            if offset < len(piece) and length:
+                found.append(piece[offset : offset + length])
+                length -= len(found[-1])
+            offset = max(0, offset - len(piece))
+        return found
 
 
-def attachment(area: memoryview, offset: object, length: object) -> memoryview:
-    """Return one buffer of the area, as the head names it."""
-    if type(offset) is not int or type(length) is not int or not 0 <= offset <= offset + length <= len(area):
-        raise RemoteProtocolError(f"a payload refers to {length!r} bytes at {offset!r}, past its end")
-    return area[offset : offset + length]
+def split(payload: Payload | Buffer) -> tuple[memoryview, Area]:
+    """Return head and area of a payload of the attached form, without a copy of the latter."""
+    buffers = payload if isinstance(payload, list) else [payload]
+    first, *others = [memoryview(buffer).cast("B") for buffer in buffers if len(buffer)]
+    end = _PREFIX_BYTES + int.from_bytes(first[1:_PREFIX_BYTES], "big")
+    start = end + len(_padding(end))
+    if start > len(first) and others:
+        first, others = memoryview(bytearray().join([first, *others])), []
+    if end > len(first):
+        raise RemoteProtocolError(f"a payload of {len(first)} bytes says that its head ends at {end}")
+    is_bytes = any(isinstance(buffer, bytes) for buffer in buffers)
+    return first[_PREFIX_BYTES:end], Area([piece for piece in (first[start:], *others) if len(piece)], is_bytes)

@@ -23,7 +23,8 @@ from meshq.errors import EncodingError, RemoteProtocolError
 TUPLE, SET, FROZENSET = 1, 2, 3
 BIG_INT, COMPLEX, DECIMAL, UUID_, DATETIME, DATE, TIME, TIMEDELTA, PATH = range(4, 13)
 SCALAR, ARRAY, ATTACHED_ARRAY = 13, 14, 15
-"""The extension codes; fixed for ever. The last three are numpy's."""
+ATTACHED_BYTES = 16
+"""The extension codes; fixed for ever. 13 to 15 are numpy's."""
 
 _TUPLE, _SET, _FROZENSET = ExtType(TUPLE, b""), ExtType(SET, b""), ExtType(FROZENSET, b"")
 _COMPLEX = struct.Struct(">dd")

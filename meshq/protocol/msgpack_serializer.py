@@ -10,8 +10,17 @@ import msgpack
 
 from meshq.errors import EncodingError, MeshqError, RemoteProtocolError
 from meshq.protocol.arrays import decode_array, decode_attached_array, decode_scalar, encode_numpy
-from meshq.protocol.attachments import Attachments, as_one, is_attached, split
-from meshq.protocol.extensions import ARRAY, ATTACHED_ARRAY, ENCODERS, MARKS, SCALAR, Mark, decode_extension
+from meshq.protocol.attachments import ATTACH_BYTES, Area, Attachments, as_one, is_attached, split
+from meshq.protocol.extensions import (
+    ARRAY,
+    ATTACHED_ARRAY,
+    ATTACHED_BYTES,
+    ENCODERS,
+    MARKS,
+    SCALAR,
+    Mark,
+    decode_extension,
+)
 from meshq.protocol.payload import Buffer, Payload
 from meshq.protocol.serializer import Serializer
 from meshq.protocol.unfit import type_of
@@ -19,6 +28,15 @@ from meshq.protocol.unfit import type_of
 _PACKER_BYTES = 16 * 1024
 # A packer keeps its largest buffer for ever; one that has grown beyond this is not used again.
 _MAX_KEPT_BYTES = 1024 * 1024
+
+
+class _Large:
+    """Bytes that are worth attaching."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
 
 
 class _Encoder:
@@ -35,6 +53,9 @@ class _Encoder:
         encode = ENCODERS.get(type(value))
         if encode is not None:
             return encode(value)
+        if type(value) is _Large:
+            place = self.attachments.add(memoryview(value.data)), len(value.data)
+            return msgpack.ExtType(ATTACHED_BYTES, msgpack.packb(place))
         packed = encode_numpy(value, self.attachments)
         if packed is None:
             raise EncodingError(type_of(value))
@@ -56,6 +77,8 @@ class MsgpackSerializer(Serializer):
 
     def encode(self, value: object) -> Payload:
         """Return the value's payload; raises anything where it does not fit."""
+        if type(value) is bytes and len(value) >= ATTACH_BYTES:
+            value = _Large(value)
         try:
             encoder = _idle.pop()
         except IndexError:
@@ -66,15 +89,33 @@ class MsgpackSerializer(Serializer):
             _idle.append(encoder)
         return payload
 
+    def dumps_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
+        """Return the payload of a call's arguments. Raises EncodingError, which names the argument."""
+        for argument in args:
+            if type(argument) is bytes and len(argument) >= ATTACH_BYTES:
+                args = tuple(map(_outlined, args))
+                break
+        if kwargs:
+            kwargs = {name: _outlined(value) for name, value in kwargs.items()}
+        return super().dumps_call(args, kwargs)
+
     def decode(self, payload: Payload | Buffer) -> Any:
         """Return the payload's value; raises anything where it is malformed."""
+        if isinstance(payload, list):
+            if len(payload) > 1:
+                return _Decoder().decode(payload)
+            payload = payload[0]
         try:
             return _unpack(payload)
         except MeshqError:
             raise
-        except Exception:  # marks, attachments, pieces or garbage: the full decoder tells them apart
+        except Exception:  # marks, attachments or garbage: the full decoder tells them apart
             pass
-        return _Decoder().decode(as_one(payload))
+        return _Decoder().decode(payload)
+
+
+def _outlined(value: object) -> object:
+    return _Large(value) if type(value) is bytes and len(value) >= ATTACH_BYTES else value
 
 
 class _MarkFound(Exception):
@@ -99,13 +140,15 @@ class _Decoder:
     """Decodes one payload, marks and attachments included."""
 
     def __init__(self) -> None:
-        self._area = memoryview(b"")
+        self._area = Area([])
         self._open_marks = 0
 
-    def decode(self, payload: Buffer) -> Any:
-        head: Buffer = payload
+    def decode(self, payload: Payload | Buffer) -> Any:
+        head: Buffer
         if is_attached(payload):
             head, self._area = split(payload)
+        else:
+            head = as_one(payload)
         value = msgpack.unpackb(
             head, strict_map_key=False, ext_hook=self._decode_extension, list_hook=self._close_mark
         )
@@ -120,6 +163,8 @@ class _Decoder:
             return mark
         if code == ATTACHED_ARRAY:
             return decode_attached_array(data, self._area)
+        if code == ATTACHED_BYTES:
+            return self._area.bytes(*msgpack.unpackb(data))
         return _decode_plain(code, data)
 
     def _close_mark(self, items: list[Any]) -> object:

@@ -10,7 +10,7 @@ from typing import Any
 import msgpack
 
 from meshq.errors import EncodingError, RemoteProtocolError
-from meshq.protocol.attachments import ATTACH_BYTES, Attachments, as_one, attachment, is_attached, split
+from meshq.protocol.attachments import ATTACH_BYTES, Attachments, as_one, is_attached, split
 from meshq.protocol.payload import Buffer, Payload
 from meshq.protocol.serializer import Serializer
 
@@ -79,14 +79,13 @@ class PickleSerializer(Serializer):
 
     def decode(self, payload: Payload | Buffer) -> Any:
         """Return the payload's value, running what code it asks for; raises anything where that fails."""
-        data = as_one(payload)
-        if not is_attached(data):
-            return _load(data)
-        head, area = split(data)
+        if not is_attached(payload):
+            return _load(as_one(payload))
+        head, area = split(payload)
         pickled, places = msgpack.unpackb(head)
         if type(pickled) is not bytes:
             raise RemoteProtocolError("a payload of attached buffers has no pickle in it")
-        return _load(pickled, [attachment(area, *place) for place in places])
+        return _load(pickled, [area.view(*place) for place in places])
 
     def _unfit(self, labelled: Iterable[tuple[str, object]], error: Exception) -> EncodingError:
         found = super()._unfit(labelled, error)

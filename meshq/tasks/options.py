@@ -122,6 +122,10 @@ class TaskOptions(NamedTuple):
         """Return this, or ``PLAIN`` itself where it says nothing that a call has to know."""
         return PLAIN if self._replace(name=None, bind=False) == PLAIN else self
 
+    def is_plain_but_for(self, *keys: str) -> bool:
+        """Return whether nothing is said but of these options."""
+        return self is PLAIN or self._replace(**{key: getattr(PLAIN, key) for key in keys}) == PLAIN
+
     def compared_to(self, declared: TaskOptions, named: Collection[str] = ()) -> TaskOptions:
         """Return a copy for one call that knows what is not left to ``@task`` and to control commands.
 

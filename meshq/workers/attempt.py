@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from types import CoroutineType, TracebackType
 from typing import Any
 
-from meshq.errors import EncodingError, UnknownTask
+from meshq.errors import ChunkRefused, EncodingError, UnknownTask
+from meshq.protocol.chunks import SPLIT, ChunkResult
 from meshq.protocol.codec import serializer
 from meshq.protocol.failures import dump_failure
 from meshq.protocol.messages import Status
@@ -14,8 +15,9 @@ from meshq.protocol.payload import Payload, payload_size
 from meshq.protocol.retries import dump_retry
 from meshq.protocol.serializer import Serializer
 from meshq.tasks import Function, shipped
-from meshq.workers import coroutines
+from meshq.workers import chunks, coroutines
 from meshq.workers.backlog import Row
+from meshq.workers.chunks import Chunks
 from meshq.workers.retrying import is_last, retry_of
 from meshq.workers.soft_limit import SoftLimit
 
@@ -24,10 +26,12 @@ FAILURE_SERIALIZER = "msgpack"
 # A chunk holds failures as bytes, which json has no form for; msgpack carries all that json does.
 CHUNK_SERIALIZER = "msgpack"
 OK, FAILURE, RETRY = int(Status.OK), int(Status.FAILURE), int(Status.RETRY)
+_MAY_BE_SPLIT = frozenset({"ignore_result", "tags", "serializer"})
+"""Options of functions that say nothing of how, or how often, each call is to be made."""
 MAX_RESULT_BYTES = 4 * 2**30
 """As for every payload on the wire."""
 _NOTHING = serializer(CHUNK_SERIALIZER).dumps(None, "None")
-_OUR_FILES = (__file__, coroutines.__file__, shipped.function.__code__.co_filename)
+_OUR_FILES = (__file__, coroutines.__file__, chunks.__file__, shipped.function.__code__.co_filename)
 
 
 class Attempts:
@@ -41,6 +45,7 @@ class Attempts:
         self._refused = "" if pickles else "pickle"
         """The serializer in which nothing is taken."""
         soft.call = Attempts._call.__code__
+        self.chunks = Chunks(soft)
         self._coroutines = coroutines.Coroutines(soft)
 
     def carry_out(self, function: Function | None, row: Row) -> tuple[int, str, Payload]:
@@ -54,8 +59,8 @@ class Attempts:
             codec = serializer(encoding)
             args, kwargs = codec.loads_call(payload)
             options = row[6]
-            if options is not None and options.get("chunk"):
-                return OK, *self._carry_out_chunk(function, encoding, args, _is_ignored(function, options))
+            if options is not None and (chunk := options.get("chunk")):
+                return OK, *self._carry_out_chunk(function, encoding, args, options, chunk == SPLIT)
             value = self._call(function, args, kwargs)
             if (options is not None or function.options) and _is_ignored(function, options or {}):
                 return OK, CHUNK_SERIALIZER, _NOTHING
@@ -84,24 +89,29 @@ class Attempts:
             soft.inside = False
 
     def _carry_out_chunk(
-        self, function: Function, encoding: str, calls: tuple[Any, ...], ignored: bool
+        self, function: Function, encoding: str, columns: tuple[Any, ...], options: dict[str, Any], is_split: bool
     ) -> tuple[str, Payload]:
-        """Make several calls; each has its own result or failure, ``[failed, value]``."""
+        """Make several calls; each has its own result or failure."""
+        name = function.name
+        if is_split and not _MAY_BE_SPLIT.issuperset(function.options):
+            raise ChunkRefused(f"{name} has options that count for each call: its calls are tasks of their own")
+        if not columns or not all(type(column) is list for column in columns):
+            raise EncodingError(f"a chunk of calls of {name} has no lists of arguments")
+        result = self._make_calls(function, columns, is_split)
+        if _is_ignored(function, options):
+            result = result._replace(values=[None] * len(result.values))
         codec = serializer(encoding if encoding == "pickle" else CHUNK_SERIALIZER)
-        items = [self._item(function, call, ignored) for call in calls]
-        what = f"the results of {function.name}"
+        what = f"the results of {name}"
         try:
-            return codec.name, _checked(codec.dumps(items, what), function.name)
+            return codec.name, _checked(codec.dumps([*result], what), name)
         except EncodingError:
-            checked = [item if item[0] else _encodable(codec, item[1], function.name) for item in items]
-            return codec.name, _checked(codec.dumps(checked, what), function.name)
+            return codec.name, _checked(codec.dumps([*_encodable(codec, result, name)], what), name)
 
-    def _item(self, function: Function, args: Sequence[Any], ignored: bool) -> list[Any]:
-        try:
-            value = self._call(function, args, {})
-            return [False, None if ignored else value]
-        except BaseException as error:
-            return [True, _describe(error, function.name)]
+    def _make_calls(self, function: Function, columns: tuple[Any, ...], is_split: bool) -> ChunkResult:
+        call, name = function.call, function.name
+        if function.is_async:
+            call = lambda *args: self._call(function, args, {})  # noqa: E731
+        return self.chunks.make_calls(call, columns, lambda error: _describe(error, name), is_split)
 
     def close(self) -> None:
         """End what async tasks have left behind."""
@@ -120,13 +130,15 @@ def _checked(payload: Payload, name: str) -> Payload:
     return payload
 
 
-def _encodable(codec: Serializer, value: Any, name: str) -> list[Any]:
-    """Return an item of a chunk: the value, or the failure to encode it."""
-    try:
-        codec.dumps(value, f"the result of {name}")
-    except EncodingError as error:
-        return [True, _describe(error, name)]
-    return [False, value]
+def _encodable(codec: Serializer, result: ChunkResult, name: str) -> ChunkResult:
+    """Return what came of a chunk, with a failure in the place of each value that cannot travel."""
+    values, failures = list(result.values), dict(map(tuple, result.failures))
+    for number, value in enumerate(values):
+        try:
+            codec.dumps(value, f"the result of {name}")
+        except EncodingError as error:
+            values[number], failures[number] = None, _describe(error, name)
+    return result._replace(values=values, failures=[[number, failures[number]] for number in sorted(failures)])
 
 
 def _describe(error: BaseException, name: str) -> bytes:

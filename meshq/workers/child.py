@@ -58,10 +58,10 @@ def _serve(data: BlockingChannel, control: BlockingChannel, slate: memoryview) -
     backlog = Backlog()
     results = Results(data)
     soft = SoftLimit(slate, output)
-    thread = ControlThread(control, backlog, results, soft)
     offered = commands if spec.commands else functions
     running.node = None if spec.commands else spec.node
     attempts = Attempts(soft, spec.pickles)
+    thread = ControlThread(control, backlog, results, soft, attempts.chunks)
     loop = WorkerLoop(offered, data, backlog, results, thread, output, slate, attempts, spec.max_tasks)
     soft.install()
     thread.start()

@@ -8,6 +8,7 @@ import threading
 
 from meshq.workers.backlog import Backlog
 from meshq.workers.channel import BlockingChannel
+from meshq.workers.chunks import Chunks
 from meshq.workers.link import BROKEN_EXIT, RECALLED, SOFT_LIMIT
 from meshq.workers.results import Results
 from meshq.workers.soft_limit import SoftLimit
@@ -24,11 +25,15 @@ class ControlThread:
     idle worker wakes for nothing.
     """
 
-    def __init__(self, channel: BlockingChannel, backlog: Backlog, results: Results, soft: SoftLimit) -> None:
+    def __init__(
+        self, channel: BlockingChannel, backlog: Backlog, results: Results, soft: SoftLimit, chunks: Chunks
+    ) -> None:
         self._channel = channel
         self._backlog = backlog
         self._results = results
         self._soft = soft
+        self._chunks = chunks
+        chunks.rouse = self.rouse
         self._bell, self._rope = os.pipe()
         self.awake = False
 
@@ -48,8 +53,9 @@ class ControlThread:
             poller.register(self._channel, select.POLLIN)
             poller.register(self._bell, select.POLLIN)
             while True:
-                ready = [fd for fd, _ in poller.poll(_HELD_UP_MS if self.awake else self._soft.pause_ms)]
+                ready = [fd for fd, _ in poller.poll(self._pause_ms())]
                 self._soft.remind()
+                self._chunks.remind()
                 if self._bell in ready:
                     os.read(self._bell, 1)
                 else:
@@ -58,6 +64,12 @@ class ControlThread:
                     self._answer()
         except OSError:  # a write failed: the node is gone
             os._exit(BROKEN_EXIT)
+
+    def _pause_ms(self) -> int | None:
+        if self.awake:
+            return _HELD_UP_MS
+        pauses = self._soft.pause_ms, self._chunks.pause_ms
+        return min((pause for pause in pauses if pause is not None), default=None)
 
     def _look_after_results(self) -> None:
         # First lie down, then look: a result added after the look finds this thread asleep, and rouses it.

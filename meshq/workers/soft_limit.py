@@ -47,8 +47,9 @@ class SoftLimit:
         self.interrupt: Callable[[], object] | None = None
         """Interrupts the coroutine of an async task, which waits while the main thread turns its loop."""
         self.call: CodeType | None = None
+        self.chunk: CodeType | None = None
         self.step: CodeType | None = None
-        """The code that calls the function of a task, and that which takes a coroutine one step further."""
+        """The code that calls the function of a task, or makes a chunk's calls, or takes a coroutine further."""
 
     def install(self) -> None:
         """Handle the signal from now on. For the main thread."""
@@ -103,7 +104,7 @@ class SoftLimit:
         """Whether the task has called what must not be torn apart, such as the writing of its output."""
         if frame is not None and frame.f_code is self.step:
             return True  # what is raised between two steps would not get into the coroutine
-        while frame is not None and frame.f_code not in (self.call, self.step):
+        while frame is not None and frame.f_code not in (self.call, self.chunk, self.step):
             if frame.f_globals.get("__name__", "").startswith(_HERE):
                 return True
             frame = frame.f_back

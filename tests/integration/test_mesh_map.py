@@ -11,7 +11,7 @@ import pytest
 import work
 from mesh_harness import Stage, wait_until
 
-from meshq import EncodingError, Mesh, MeshqError
+from meshq import EncodingError, Mesh, MeshqError, WorkerLost
 
 
 class Counted:
@@ -58,6 +58,39 @@ def test_hundred_thousand_items(mesh: Mesh, chunksize: int) -> None:
     assert list(mesh.map(work.add, range(count), itertools.repeat(1), chunksize=chunksize)) == list(
         range(1, count + 1)
     )
+
+
+def test_a_million_cheap_calls_need_no_chunk_size(mesh: Mesh) -> None:
+    """They travel together by themselves, each with its own result."""
+    assert sum(mesh.map(work.add, range(1_000_000), itertools.repeat(1))) == sum(range(1, 1_000_001))
+
+
+def test_slow_calls_among_cheap_ones_are_shared_out(stage: Stage) -> None:
+    """A chunk that turns out to take long gives back what it has not begun."""
+    stage.start(slots=4)
+    mesh = stage.client()
+    seconds = [0.0] * 3_000 + [0.25] * 12 + [0.0] * 3_000
+    began = time.monotonic()
+    assert list(mesh.map(work.nap, seconds, range(len(seconds)))) == list(range(len(seconds)))
+    assert time.monotonic() - began < 2.2, "one after the other they take 3 s"
+
+
+def test_a_call_that_kills_its_worker_takes_no_other_with_it(mesh: Mesh) -> None:
+    """It fails in its place, and those that travelled with it have their results."""
+    items = list(range(2_000))
+    got = list(mesh.map(work.die_at, items, itertools.repeat(1_500), return_exceptions=True))
+    assert isinstance(got[1_500], WorkerLost)
+    assert [value for value in got if isinstance(value, int)] == [n for n in items if n != 1_500]
+
+
+def test_limits_and_retries_count_for_each_call(mesh: Mesh, tmp_path: Path) -> None:
+    """Calls whose function has some are tasks of their own, whoever has set them."""
+    mesh.control.rate_limit("work.add", "50/s", reply=True)
+    began = time.monotonic()
+    assert list(mesh.map("work.add", range(80), itertools.repeat(1))) == list(range(1, 81))
+    assert time.monotonic() - began > 0.5
+    paths = [str(tmp_path / str(number)) for number in range(100)]
+    assert list(mesh.map("work.second_try", paths)) == paths
 
 
 @pytest.mark.parametrize("chunksize", [1, 50])

@@ -157,3 +157,20 @@ def plus_one_elsewhere(number: int) -> int:
 def plain(x: int) -> int:
     """Not a task: offered only where it is allowed."""
     return -x
+
+
+@task
+def die_at(number: int, bad: int) -> int:
+    """End the worker at one number."""
+    if number == bad:
+        os._exit(3)
+    return number
+
+
+@task(max_retries=1, retry_for=LookupError, retry_backoff=0)
+def second_try(path: str) -> str:
+    """Fail the first time."""
+    if not os.path.exists(path):
+        Path(path).touch()
+        raise LookupError(path)
+    return path

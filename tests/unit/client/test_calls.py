@@ -30,7 +30,7 @@ def test_a_plain_call_has_no_options() -> None:
     """Neither on the wire nor for its owner."""
     made = call(PLAIN)
     assert (made.options, made.tags, made.serializer, made.detached) == (None, frozenset(), "msgpack", False)
-    assert call(PLAIN, chunked=True, detached=True).options == {"chunk": True}
+    assert call(PLAIN, chunk=True, detached=True).options == {"chunk": True}
 
 
 def test_what_a_function_declares_is_known_to_nodes() -> None:
@@ -50,7 +50,7 @@ def test_what_a_call_has_otherwise_is_sent() -> None:
     }  # fmt: skip
     same = limited.options(rate_limit="5/s", countdown=1.5)
     assert call(same.settings).options == {"rate_limit": "5/s", "expires": 30.0, "priority": 3, "countdown": 1.5}
-    assert call(same.settings, chunked=True).options == {
+    assert call(same.settings, chunk=True).options == {
         "chunk": True, "rate_limit": "5/s", "expires": 30.0, "priority": 3, "countdown": 1.5,
     }  # fmt: skip
 

@@ -24,10 +24,10 @@ def test_a_task_knows_itself(node: Node, threaded: bool) -> None:
 
 def test_a_chunk_s_items_know_their_task(node: Node) -> None:
     """They are one task."""
-    chunk = node.make("who", [False], [True])._replace(options={"chunk": True})
+    chunk = node.make("who", [False, True])._replace(options={"chunk": True})
     node.run([chunk])
     node.until(lambda: chunk.run in node.dones())
-    assert [value[0] for failed, value in outcome(node.dones()[chunk.run])] == [format_id(chunk.task)] * 2
+    assert [value[0] for value in outcome(node.dones()[chunk.run])[0]] == [format_id(chunk.task)] * 2
 
 
 def test_there_is_none_outside_of_a_task(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,7 +152,9 @@ def test_a_task_that_breaks_the_link_loses_its_worker(node: Node, function: str)
     """A worker that can no longer be heard, or talks rubbish, is killed."""
     (number,) = node.run([node.make(function)])
     gone = node.gone()
-    assert (gone.started, gone.reason) == (number, "killed by SIGKILL")
+    assert gone.started == number
+    # Its own thread may find the link broken before the node does.
+    assert gone.reason in ("killed by SIGKILL", "exit code 70")
 
 
 def test_stop_lets_the_run_finish(node: Node, tmp_path: Path) -> None:

@@ -382,3 +382,31 @@ def ignored(value: Any) -> Any:
     if value == "fail":
         raise ValueError(value)
     return value
+
+
+@task
+def wait_or_fail(value: str) -> str:
+    """Fail where that is asked for."""
+    if value == "fail":
+        raise ValueError(value)
+    return value
+
+
+@task
+def maybe_unencodable(strange: bool) -> Any:
+    """Return what cannot travel, if asked to."""
+    return object() if strange else 1
+
+
+@task(max_retries=2, retry_for=ValueError)
+def tried_again(value: Any) -> Any:
+    """Be tried again on failure."""
+    return value
+
+
+@task
+def again_if(value: int) -> int:
+    """Ask for another try, if asked to."""
+    if value:
+        raise Retry()
+    return value

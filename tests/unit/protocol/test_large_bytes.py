@@ -1,0 +1,52 @@
+"""Large bytes through the msgpack serializer: beside the payload's head, as arrays are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from meshq.errors import EncodingError, RemoteProtocolError
+from meshq.protocol.attachments import ATTACH_BYTES
+from meshq.protocol.codec import serializer
+from meshq.protocol.payload import Payload, cut_payload, join_payload
+
+MSGPACK = serializer("msgpack")
+LARGE = bytes(range(256)) * (ATTACH_BYTES // 128)
+
+
+def in_pieces(payload: Payload) -> Payload:
+    """Return a payload as it comes off the wire, cut anywhere."""
+    return [bytes(piece) for piece in cut_payload(join_payload(payload), 1_000)]
+
+
+@pytest.mark.parametrize("travel", [lambda payload: payload, join_payload, in_pieces])
+@pytest.mark.parametrize("value", [LARGE, LARGE[: ATTACH_BYTES - 1], b"", [LARGE, {"a": (LARGE, 1)}]])
+def test_bytes_arrive_as_they_were(value: Any, travel: Callable[[Payload], Payload]) -> None:
+    """However they were cut on their way, as a result, an argument, or deep inside of one."""
+    assert MSGPACK.loads(travel(MSGPACK.dumps(value, "value"))) == value
+    call = travel(MSGPACK.dumps_call((1, value, value), {"data": value, "number": 2}))
+    assert MSGPACK.loads_call(call) == ((1, value, value), {"data": value, "number": 2})
+
+
+def test_they_are_not_copied_where_they_come_from() -> None:
+    """The payload refers to the very object."""
+    payload = MSGPACK.dumps_call((LARGE,), {})
+    assert isinstance(payload, list)
+    assert any(isinstance(buffer, memoryview) and buffer.obj is LARGE for buffer in payload)
+
+
+def test_an_error_names_the_argument_beside_them() -> None:
+    """Whatever else travels with them."""
+    with pytest.raises(EncodingError, match=r"argument 2 is (a|an) (builtins\.)?object"):
+        MSGPACK.dumps_call((LARGE, object()), {})
+
+
+def test_a_place_that_is_not_there_is_an_error() -> None:
+    """A peer may say anything."""
+    whole = join_payload(MSGPACK.dumps(LARGE, "value"))
+    with pytest.raises(RemoteProtocolError, match="past its end"):
+        MSGPACK.loads(whole[:-1])
+    with pytest.raises(RemoteProtocolError, match="its head ends at"):
+        MSGPACK.loads(whole[:6])
