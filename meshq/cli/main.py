@@ -66,7 +66,8 @@ def _run(args: list[str]) -> int:
         return INTERRUPTED
     except click.ClickException as error:
         if as_json:
-            complain(error.format_message(), as_json, "UsageError")
+            kind = "UsageError" if isinstance(error, click.UsageError) else type(error).__name__
+            complain(error.format_message(), as_json, kind)
         else:
             error.show()
         return error.exit_code
