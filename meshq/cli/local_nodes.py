@@ -43,7 +43,7 @@ def sealed_off(mesh: str, slots: int = SLOTS, secure: bool = True) -> Iterator[P
     """
     environment = dict(os.environ)
     with (
-        _ending_on_signals(),
+        ending_on_signals(),
         tempfile.TemporaryDirectory(prefix="meshq-local-", ignore_cleanup_errors=True) as name,
         _inside(name),
     ):
@@ -82,7 +82,7 @@ def _inside(directory: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _ending_on_signals() -> Iterator[None]:
+def ending_on_signals() -> Iterator[None]:
     def end(number: int, frame: FrameType | None) -> NoReturn:
         raise SystemExit(128 + number)
 
@@ -191,7 +191,7 @@ class LocalNodes:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment for a process of ours, which must find this very meshq, also if it is not installed."""
+    """Return the environment for a process of ours, which must find this very meshq, installed or not."""
     root = Path(__file__).resolve().parents[2]
     if root.name in ("site-packages", "dist-packages"):
         return dict(os.environ)
