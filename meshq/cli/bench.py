@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import secrets
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -31,6 +32,8 @@ OFFER = (
     "start nodes with 'meshq node meshq.bench', beside their own modules if you like; "
     "or measure on this machine alone: 'meshq bench --local'"
 )
+OFFER_S = 0.5
+"""How long a node that offers the functions is waited for where others are seen."""
 _LEAST_BACKLOG, _MOST_BACKLOG = 1_000, 10_000_000
 _LOCAL_FLAGS = {"nodes": "--nodes", "slots": "--slots", "secure": "--secure"}
 
@@ -139,12 +142,22 @@ def _own(flags: dict[str, Any]) -> Iterator[Measured]:
         if not found:
             missing = absence(mesh)
             raise type(missing)(f"{missing}; {OFFER}") if isinstance(missing, NoNodes) else missing
-        nodes = [node for node in found if set(node.functions) >= functions.NAMES]
+        nodes = _offering(mesh)
         if not nodes:
             names = ", ".join(sorted(node.full_name for node in found))
             raise UnknownTask(f"no node offers the functions of meshq.bench (seen: {names}): {OFFER}")
         arguments = {name: flags[name] for name in ("key", "peers", "insecure")}
         yield _taking_part(mesh, nodes, {"name": flags["mesh"], **arguments})
+
+
+def _offering(mesh: Mesh) -> list[NodeInfo]:
+    """Return the nodes that offer the functions; one that was just started is waited for a moment."""
+    end_at = time.monotonic() + OFFER_S
+    while True:
+        nodes = [node for node in mesh.nodes() if set(node.functions) >= functions.NAMES]
+        if nodes or time.monotonic() > end_at:
+            return nodes
+        time.sleep(0.02)
 
 
 @contextlib.contextmanager
