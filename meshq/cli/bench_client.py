@@ -27,8 +27,6 @@ READY_S = 20.0
 """From the start of the process until it sees a node."""
 HOLD_S = 0.5
 LONGEST_HOLD_S = 120.0
-_HOLD_FACTOR = 3.0
-"""The slots are kept busy for so many times as long as it seems to take to submit the backlog."""
 _SAMPLE = 2_000
 
 Job = Iterator[dict[str, Any]]
@@ -51,7 +49,7 @@ def measure_backlog(side: Side, slots: int, count: int) -> Job:
     """
     rate = min(throughput(side, _SAMPLE) for _ in range(2))
     yield {}
-    hold_s = min(max(HOLD_S, _HOLD_FACTOR * count / rate), LONGEST_HOLD_S)
+    hold_s = min(max(HOLD_S, count / rate), LONGEST_HOLD_S)  # to submit takes less than to run them as well
     holds = _occupy(side, slots, hold_s)
     noop, submit = side.function(bench.noop), side.submit
     gc.collect()

@@ -1,7 +1,7 @@
 """What each part of a task's way costs, beside another version or an earlier run.
 
 ``python tests/bench/parts.py`` prints microseconds a task. ``--base DIR`` runs another checkout in turn with this
-one, so that whatever the machine does meanwhile it does to both, and prints ratios: above 1 this version is slower.
+one, so that whatever the machine does meanwhile it does to both, and prints ratios: above 1 this one is slower.
 ``--save FILE`` and ``--against FILE`` compare with an earlier run, whose machine may have been busier.
 """
 

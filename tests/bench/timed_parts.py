@@ -1,8 +1,8 @@
 """The parts of one task's way, each timed alone: microseconds a task. ``parts.py`` runs this in fresh processes.
 
 It is run against other versions of meshq too, so it uses what is likely to be in all of them; a part that cannot
-be run there is left out, with the reason. Pure parts are timed by the CPU time of their thread, which others on the
-machine do not lengthen.
+be run there is left out, with the reason. Pure parts are timed by the CPU time of their thread, which others on
+the machine do not lengthen.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
+
+from processes import cpu_seconds
 
 BATCH = 100
 """How many tasks go together, as they do under load."""
@@ -318,11 +319,6 @@ def worker(of_node: bool) -> float:
         pool.close()
         loop.close()
     return result[0]
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the CPU time of a process's main thread."""
-    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 PARTS: dict[str, Callable[[], float]] = {
