@@ -7,13 +7,18 @@ import re
 from pathlib import Path
 
 
-def cpu_seconds(pid: int) -> float:
-    """Return the CPU time of a process, all its threads together, to the nanosecond."""
-    total = 0
+def thread_seconds(pid: int) -> dict[int, float]:
+    """Return the CPU time of each thread of a process, to the nanosecond."""
+    found: dict[int, float] = {}
     for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
         with contextlib.suppress(OSError):  # the thread has ended
-            total += int(path.read_text().split()[0])
-    return total / 1e9
+            found[int(path.parent.name)] = int(path.read_text().split()[0]) / 1e9
+    return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time of a process, all its threads together."""
+    return sum(thread_seconds(pid).values())
 
 
 def memory_bytes(pid: int) -> int:

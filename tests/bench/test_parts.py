@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from timed_parts import PARTS
 
 COMMAND = [sys.executable, str(Path(__file__).with_name("parts.py")), "--rounds", "1"]
@@ -43,3 +44,13 @@ def test_a_version_without_a_part(tmp_path: Path) -> None:
     done = run("--only", ONE, "--base", tmp_path)
     assert done.returncode == 0
     assert f"base: {ONE}: ModuleNotFoundError" in done.stderr
+
+
+@pytest.mark.bench
+def test_roles_are_profiled() -> None:
+    """``profile_roles.py`` has a line for each role, and lists what each has called."""
+    script = Path(__file__).with_name("profile_roles.py")
+    command = [sys.executable, str(script), "--rounds", "1", "--tasks", "500", "--calls", "3"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    for line in ("client ", "node ", "workers ", "=== client, thread MainThread", "=== node ", "=== workers "):
+        assert f"\n{line}" in done.stdout
