@@ -19,6 +19,8 @@ from meshq.errors import MeshqError
 WARM_S = 10.0
 """How long it may take until each worker has been seen at work."""
 MEGABYTE = 1_000_000
+PING_S = 5.0
+"""How long a reply is waited for; an answer that takes as long is a figure, too."""
 _WARM_TRIPS = 20
 
 
@@ -163,7 +165,7 @@ def ping_times(side: Side, pings: int) -> list[float]:
     times = []
     for _ in range(1 + pings):  # the first one connects
         began_at = time.perf_counter()
-        replies = side.mesh.control.ping()
+        replies = side.mesh.control.ping(timeout=PING_S)
         times.append(time.perf_counter() - began_at)
         if replies.missing:
             raise MeshqError(f"ping: no reply from {', '.join(sorted(replies.missing))}")

@@ -52,7 +52,10 @@ def _row(line: Line, first: str, others: Sequence[str]) -> list[str]:
     row.append(_number(line.medians.get(first)))
     for name in others:
         ratio = line.ratios.get(name)
-        row += [_number(line.medians.get(name)), "-" if ratio is None else f"{ratio:.2f}"]
+        row += [
+            _number(line.medians.get(name)),
+            "-" if ratio is None else f"{ratio:.2{'f' if ratio >= 0.1 else 'g'}}",
+        ]
     return row
 
 

@@ -34,7 +34,7 @@ def test_all_parts_of_a_local_mesh_beside_the_pools(shell: Shell) -> None:
     assert rate["ratios"][POOL] == pytest.approx(rate["medians"][MESHQ] / rate["medians"][POOL])
     for name, part in told["parts"].items():
         for key, figure in part["figures"].items():
-            assert figure["medians"][MESHQ] > 0, (name, key)
+            assert figure["medians"][MESHQ] > 0 or key == "least_share", (name, key)
             assert set(figure["ratios"]) == ({EXECUTOR, POOL} if PARTS[name].compared else set()), (name, key)
     assert sum(told["parts"]["balance"]["shares"].values()) == pytest.approx(1.0)
     assert processes_of(told["mesh"]) == []
