@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "meshq"
 FLOORS = [
     {"config", "ids", "errors"},
     {"tasks"},
-    {"protocol"},
+    {"protocol", "bench"},
     {"core"},
     {"transport", "workers"},
     {"control"},

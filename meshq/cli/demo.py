@@ -13,8 +13,8 @@ from typing import Any
 import click
 
 from meshq.cli.demo_job import choose_files, leave_note, nap, survey
-from meshq.cli.demo_nodes import DemoFailed, DemoNodes, sealed_off
 from meshq.cli.demo_show import Bars, Show
+from meshq.cli.local_nodes import LocalFailed, LocalNodes, sealed_off
 from meshq.client.future import Future
 from meshq.client.mesh import Mesh
 from meshq.errors import MeshqError, TaskRevoked
@@ -51,22 +51,22 @@ def demo() -> None:
         with sealed_off(mesh_name) as directory:
             files = choose_files(LOCAL_S)
             if not files:
-                raise DemoFailed(
+                raise LocalFailed(
                     "this Python's standard library has no .py files here, so there is no job to show"
                 )
-            with DemoNodes(mesh_name, directory) as nodes:
+            with LocalNodes(mesh_name, directory, "meshq.cli.demo_job") as nodes:
                 results, mesh_s = _on_the_mesh(show, nodes, files)
             if nodes.left:
-                raise DemoFailed(f"processes were left behind, and have been killed: {nodes.left}")
+                raise LocalFailed(f"processes were left behind, and have been killed: {nodes.left}")
             _check_locally(show, files, results, mesh_s)
     except (MeshqError, TimeoutError) as error:
-        raise DemoFailed(f"{type(error).__name__}: {error}") from error
+        raise LocalFailed(f"{type(error).__name__}: {error}") from error
     show.say("The nodes have ended, and no process is left behind.")
     show.step(f"All is well, in {time.monotonic() - begun:.1f} s. Next:")
     show.say(NEXT.replace("\n", "\n  "))
 
 
-def _on_the_mesh(show: Show, nodes: DemoNodes, files: list[str]) -> tuple[list[dict[str, Any]], float]:
+def _on_the_mesh(show: Show, nodes: LocalNodes, files: list[str]) -> tuple[list[dict[str, Any]], float]:
     """Run the whole story but for the check; return the results and how long the job took."""
     show.step("1. Two nodes, which this program finds by mDNS: nobody is given an address")
     begun = time.monotonic()
@@ -85,7 +85,7 @@ def _on_the_mesh(show: Show, nodes: DemoNodes, files: list[str]) -> tuple[list[d
 # ---------------------------------------------------------------------- the job
 
 
-def _run_job(show: Show, nodes: DemoNodes, mesh: Mesh, files: list[str]) -> tuple[list[dict[str, Any]], float]:
+def _run_job(show: Show, nodes: LocalNodes, mesh: Mesh, files: list[str]) -> tuple[list[dict[str, Any]], float]:
     size = sum(map(os.path.getsize, files)) / 1e6
     show.step(f"2. A job: tokenise {len(files):,} files of the standard library ({size:.1f} MB)")
     milestones = {
@@ -110,19 +110,19 @@ def _run_job(show: Show, nodes: DemoNodes, mesh: Mesh, files: list[str]) -> tupl
     return results, took
 
 
-def _let_join(show: Show, nodes: DemoNodes) -> None:
+def _let_join(show: Show, nodes: LocalNodes) -> None:
     nodes.start("gamma")
     show.say("a third node, gamma, is started; it gets work as soon as it is there")
 
 
-def _kill_one(show: Show, nodes: DemoNodes, mesh: Mesh) -> None:
+def _kill_one(show: Show, nodes: LocalNodes, mesh: Mesh) -> None:
     pid = nodes.kill("beta")
     show.say(f"half-way: beta (pid {pid}) is killed by SIGKILL; what it had goes to the others", "yellow")
     replies = mesh.control.ping(["alpha", "beta"])
     answers = {name.partition("@")[0]: value for name, value in replies.by_node().items()}
     missing = {name.partition("@")[0]: reason for name, reason in replies.missing.items()}
     if answers.get("alpha", {}).get("ok") != "pong" or "beta" in answers:
-        raise DemoFailed(f"ping: alpha should answer, and beta should not: {replies}, missing: {replies.missing}")
+        raise LocalFailed(f"ping: alpha should answer, and beta should not: {replies}, missing: {replies.missing}")
     reason = missing.get("beta", "no longer on the mesh")
     show.say(f"ping: alpha (pid {answers['alpha']['pid']}) answers; beta is missing: {reason}")
 
@@ -130,11 +130,11 @@ def _kill_one(show: Show, nodes: DemoNodes, mesh: Mesh) -> None:
 def _check_complete(files: list[str], results: list[dict[str, Any]], shares: Counter[str]) -> None:
     counts = Counter(result["path"] for result in results)
     if missing := [path for path in files if not counts[path]]:
-        raise DemoFailed(f"{len(missing)} results are missing, such as that of {missing[0]}")
+        raise LocalFailed(f"{len(missing)} results are missing, such as that of {missing[0]}")
     if twice := [path for path, count in counts.items() if count > 1]:
-        raise DemoFailed(f"{len(twice)} results came more than once, such as that of {twice[0]}")
+        raise LocalFailed(f"{len(twice)} results came more than once, such as that of {twice[0]}")
     if idle := {"alpha", "beta"} - set(shares):
-        raise DemoFailed(f"these nodes did no part of the job: {', '.join(sorted(idle))}")
+        raise LocalFailed(f"these nodes did no part of the job: {', '.join(sorted(idle))}")
 
 
 # ---------------------------------------------------------------------- revoke
@@ -152,7 +152,7 @@ def _revoke(show: Show, mesh: Mesh) -> None:
     for future in [mesh.submit(nap, 0.0) for _ in naps]:
         future.result(REVOKE_TIMEOUT_S)  # whatever was waiting before these has had its turn
     if note.exists():
-        raise DemoFailed(f"a task that was revoked while it waited ran all the same: it wrote {note}")
+        raise LocalFailed(f"a task that was revoked while it waited ran all the same: it wrote {note}")
     show.say(f"{len(naps)} tasks kept all slots busy, and one waited: revoked, it never ran (TaskRevoked)")
     show.say(f"the {len(naps)}, which would have run for an hour, were ended too, and their slots serve again")
 
@@ -164,7 +164,7 @@ def _occupy(mesh: Mesh, slots: int) -> list[Future[float]]:
     while not all(future.running() for future in naps):
         if time.monotonic() > end_at:
             states = ", ".join(future.state for future in naps)
-            raise DemoFailed(f"not all of {slots} slots took a task within {REVOKE_TIMEOUT_S:.0f} s: {states}")
+            raise LocalFailed(f"not all of {slots} slots took a task within {REVOKE_TIMEOUT_S:.0f} s: {states}")
         time.sleep(0.01)
     return naps
 
@@ -173,7 +173,7 @@ def _expect_revoked(futures: list[Future[Any]]) -> None:
     for future in futures:
         error = future.exception(REVOKE_TIMEOUT_S)
         if not isinstance(error, TaskRevoked):
-            raise DemoFailed(f"a task should have been revoked, and ended otherwise: {error!r}")
+            raise LocalFailed(f"a task should have been revoked, and ended otherwise: {error!r}")
 
 
 # ---------------------------------------------------------------------- the check
@@ -190,7 +190,7 @@ def _check_locally(show: Show, files: list[str], results: list[dict[str, Any]], 
     took = time.monotonic() - begun
     for result in results:
         if {**result, "node_pid": 0} != {**expected[result["path"]], "node_pid": 0}:
-            raise DemoFailed(f"the mesh's result for {result['path']} is not the one computed here: {result}")
+            raise LocalFailed(f"the mesh's result for {result['path']} is not the one computed here: {result}")
     lines, tokens = (sum(result[key] for result in results) for key in ("lines", "tokens"))
     modules = Counter(module for result in results for module in result["imports"]).most_common(3)
     show.say(f"all {len(files):,} results are equal: {lines:,} lines, {tokens:,} tokens", "green")

@@ -20,6 +20,7 @@ _COMMANDS = {
     "call": Lazy("meshq.cli.call:call", "Run one task, and print its result."),
     "result": Lazy("meshq.cli.result:result", "Show what became of a task, whoever submitted it."),
     "ctl": Lazy("meshq.cli.ctl:ctl", "Steer the nodes: ping, inspect, revoke, purge, limits, drain."),
+    "bench": Lazy("meshq.cli.bench:bench", "Measure how fast it is, on your mesh or this machine alone."),
     "key": Lazy("meshq.cli.key:key", "Make or show the mesh key."),
     "config": Lazy("meshq.cli.config:config", "Show the settings, and where each comes from."),
     "completion": Lazy("meshq.cli.completion:completion", "Print what makes bash, zsh or fish complete all this."),
@@ -66,7 +67,8 @@ def _run(args: list[str]) -> int:
         return INTERRUPTED
     except click.ClickException as error:
         if as_json:
-            complain(error.format_message(), as_json, "UsageError")
+            kind = "UsageError" if isinstance(error, click.UsageError) else type(error).__name__
+            complain(error.format_message(), as_json, kind)
         else:
             error.show()
         return error.exit_code

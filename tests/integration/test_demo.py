@@ -17,7 +17,7 @@ import pytest
 
 from meshq import Mesh
 from meshq.cli.demo_job import choose_files, library_files, survey
-from meshq.cli.demo_nodes import DemoFailed, DemoNodes, sealed_off
+from meshq.cli.local_nodes import LocalFailed, LocalNodes, sealed_off
 
 LIMIT_S = 30.0
 """What the demo may take, on two CPUs that others use too."""
@@ -106,9 +106,9 @@ def test_a_node_that_cannot_start_is_explained(tmp_path: Path, monkeypatch: pyte
     name = f"demo-{uuid.uuid4().hex[:8]}"
     with sealed_off(name) as directory:
         (directory / "meshq.toml").write_text('bind = "203.0.113.1"\nkey = "mesh.key"\n')
-        with DemoNodes(name, directory) as nodes, Mesh() as mesh:
+        with LocalNodes(name, directory, "meshq.cli.demo_job") as nodes, Mesh() as mesh:
             nodes.start("alpha")
-            with pytest.raises(DemoFailed, match=r"alpha ended at its start(.|\n)*203\.0\.113\.1"):
+            with pytest.raises(LocalFailed, match=r"alpha ended at its start(.|\n)*203\.0\.113\.1"):
                 nodes.wait_seen(mesh, "alpha")
     assert os.environ["MESHQ_NO_NODES_TIMEOUT"] == "soon"
     assert "MESHQ_MESH" not in os.environ

@@ -1,4 +1,4 @@
-"""The demo's own little world: a directory, a mesh, a key, and node processes that never outlast it."""
+"""A little world of its own: a directory, a mesh, a key, and node processes that never outlast it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from meshq.client.mesh import Mesh
 from meshq.transport.keys import write_key
 
 SLOTS = 2
-"""Of each node: enough to show that a node runs several tasks at once, on two CPUs too."""
+"""Of each node, as a rule: enough to show that a node runs several tasks at once, on two CPUs too."""
 READY_S = 15.0
 """From a node's start until it is found; it takes one second where nothing else runs."""
 STOP_S = 4.0
@@ -29,28 +29,26 @@ _GONE_S = 3.0
 _POLL_S = 0.02
 
 
-class DemoFailed(click.ClickException):
-    """What the demo promises did not come true. Exit code 1."""
+class LocalFailed(click.ClickException):
+    """The nodes that were started here did not do what they are for. Exit code 1."""
 
 
 @contextlib.contextmanager
-def sealed_off(mesh: str) -> Iterator[Path]:
+def sealed_off(mesh: str, slots: int = SLOTS, secure: bool = True) -> Iterator[Path]:
     """Change to a new directory whose settings are the only ones that count; put all back at the end.
 
-    The key is made for this run: nobody else on this machine can submit to the nodes. A signal that would end
-    the process at once raises ``SystemExit`` instead, so that whoever has begun something can end it.
+    The key is made for this run: nobody else on this machine can submit to the nodes; without ``secure`` there is
+    none. A signal that would end the process at once raises ``SystemExit`` instead, so that whoever has begun
+    something can end it.
     """
     environment = dict(os.environ)
     with (
-        _ending_on_signals(),
-        tempfile.TemporaryDirectory(prefix="meshq-demo-", ignore_cleanup_errors=True) as name,
+        ending_on_signals(),
+        tempfile.TemporaryDirectory(prefix="meshq-local-", ignore_cleanup_errors=True) as name,
         _inside(name),
     ):
         here = Path(name).resolve()
-        write_key(here / "mesh.key")
-        settings = {"key": "mesh.key", "bind": "127.0.0.1", "state": "state", "log_level": "info"}
-        lines = [f'{key} = "{value}"\n' for key, value in settings.items()]
-        (here / "meshq.toml").write_text(f"{''.join(lines)}slots = {SLOTS}\n", encoding="utf-8")
+        (here / "meshq.toml").write_text(_settings(here, slots, secure), encoding="utf-8")
         try:
             for variable in [v for v in os.environ if v.startswith("MESHQ_")]:
                 del os.environ[variable]
@@ -59,6 +57,14 @@ def sealed_off(mesh: str) -> Iterator[Path]:
         finally:
             os.environ.clear()
             os.environ.update(environment)
+
+
+def _settings(here: Path, slots: int, secure: bool) -> str:
+    """Return what the settings file says, after a key was made if there is to be one."""
+    if secure:
+        write_key(here / "mesh.key")
+    key = 'key = "mesh.key"' if secure else "insecure = true"  # which leaves out the user's own key, too
+    return f'{key}\nbind = "127.0.0.1"\nstate = "state"\nlog_level = "info"\nslots = {slots}\n'
 
 
 @contextlib.contextmanager
@@ -76,7 +82,7 @@ def _inside(directory: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _ending_on_signals() -> Iterator[None]:
+def ending_on_signals() -> Iterator[None]:
     def end(number: int, frame: FrameType | None) -> NoReturn:
         raise SystemExit(128 + number)
 
@@ -91,16 +97,17 @@ def _ending_on_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-class DemoNodes:
-    """Starts nodes by name, kills one, and ends them all with the ``with`` block, whatever happens in it."""
+class LocalNodes:
+    """Starts nodes of a module by name, kills one, and ends them all with the ``with`` block, whatever happens."""
 
-    def __init__(self, mesh: str, directory: Path) -> None:
+    def __init__(self, mesh: str, directory: Path, module: str) -> None:
         self.names: dict[int, str] = {}
         """The pid of each node, also of those that have ended → its name."""
         self.left: list[int] = []
         """After the end: the processes that had not ended with their nodes, and were killed."""
         self._mesh = mesh
         self._directory = directory
+        self._module = module
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, *names: str) -> None:
@@ -108,21 +115,21 @@ class DemoNodes:
         for name in names:
             with self._log(name).open("wb") as log:
                 self._running[name] = subprocess.Popen(
-                    [sys.executable, "-m", "meshq", "node", "meshq.cli.demo_job", "--name", name],
-                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(),
-                    start_new_session=True,  # Ctrl-C in the terminal is for the demo
+                    [sys.executable, "-m", "meshq", "node", self._module, "--name", name],
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(),
+                    start_new_session=True,  # Ctrl-C in the terminal is for the command
                 )  # fmt: skip
             self.names[self._running[name].pid] = name
 
     def wait_seen(self, mesh: Mesh, *names: str) -> None:
-        """Wait until the mesh sees these nodes. Raises ``DemoFailed``, saying why it does not."""
+        """Wait until the mesh sees these nodes. Raises ``LocalFailed``, saying why it does not."""
         end_at = time.monotonic() + READY_S
         while missing := set(names) - {node.name for node in mesh.nodes()}:
             for name in names:
                 if self._running[name].poll() is not None:
-                    raise DemoFailed(f"node {name} ended at its start. Its log:\n{self._read_log(name)}")
+                    raise LocalFailed(f"node {name} ended at its start. Its log:\n{self._read_log(name)}")
             if time.monotonic() > end_at:
-                raise DemoFailed(self._explain_absence(mesh, min(missing)))
+                raise LocalFailed(self._explain_absence(mesh, min(missing)))
             time.sleep(_POLL_S)
 
     def kill(self, name: str) -> int:
@@ -157,7 +164,7 @@ class DemoNodes:
                 os.kill(pid, signal.SIGKILL)
         self.left = left
 
-    def __enter__(self) -> DemoNodes:
+    def __enter__(self) -> LocalNodes:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -183,8 +190,8 @@ class DemoNodes:
         )
 
 
-def _environment() -> dict[str, str]:
-    """Return the environment for a node, which must find this very meshq, also if it is not installed."""
+def environment() -> dict[str, str]:
+    """Return the environment for a process of ours, which must find this very meshq, installed or not."""
     root = Path(__file__).resolve().parents[2]
     if root.name in ("site-packages", "dist-packages"):
         return dict(os.environ)

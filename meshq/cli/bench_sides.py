@@ -1,0 +1,88 @@
+"""Who is timed by ``meshq bench``: the mesh, and the pools of the standard library, by the same few verbs."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from meshq import bench
+
+if TYPE_CHECKING:
+    from multiprocessing.pool import Pool
+
+    from meshq.client.mesh import Mesh
+
+MESHQ, EXECUTOR, POOL = "meshq", "ProcessPoolExecutor", "multiprocessing.Pool"
+
+Function = Callable[..., Any]
+
+
+class Side(NamedTuple):
+    """One of those that are timed. ``function`` makes one of ``meshq.bench`` what ``submit`` and ``map`` take."""
+
+    name: str
+    workers: int
+    function: Callable[[Function], Function]
+    submit: Callable[..., Any]
+    """Called with a function and its arguments; returns what ``read`` takes."""
+    read: Callable[[Any], Any]
+    map: Callable[[Function, Iterable[Any]], Iterable[Any]]
+    one_in: int = 1
+    """It is given one in so many of the items of a ``map``: with all it would take minutes."""
+    mesh: Mesh | None = None
+    flags: dict[str, Any] | None = None
+    """What a ``Mesh`` takes to join the same mesh from another process."""
+
+
+def mesh_side(mesh: Mesh, workers: int, flags: dict[str, Any]) -> Side:
+    """Return a mesh with so many slots as a side."""
+    from meshq.client.future import Future as TaskFuture
+
+    return Side(MESHQ, workers, bench.task_of, mesh.submit, TaskFuture.result, mesh.map, mesh=mesh, flags=flags)
+
+
+@contextlib.contextmanager
+def pools(workers: int) -> Iterator[list[Side]]:
+    """Start both pools with so many processes each, as a user would by default, and end them with the block.
+
+    To be entered before there are threads here, which a fork would not copy.
+    """
+    with contextlib.ExitStack() as stack, warnings.catch_warnings():
+        # The second of the two is forked beside the threads of the first, whose locks it never touches.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pool = multiprocessing.Pool(workers, _leave_signals_to_the_parent)
+        stack.callback(pool.join)
+        stack.callback(pool.terminate)
+        executor = ProcessPoolExecutor(workers, initializer=_leave_signals_to_the_parent)
+        stack.callback(executor.shutdown, cancel_futures=True)
+        sides = [_executor_side(executor, workers), _pool_side(pool, workers)]
+        for side in sides:
+            side.read(side.submit(bench.noop))
+        yield sides
+
+
+def _executor_side(executor: ProcessPoolExecutor, workers: int) -> Side:
+    # Its map sends each item on its own.
+    return Side(EXECUTOR, workers, _plain, executor.submit, Future.result, executor.map, one_in=20)
+
+
+def _pool_side(pool: Pool, workers: int) -> Side:
+    def submit(function: Function, *args: Any) -> Any:
+        return pool.apply_async(function, args)
+
+    return Side(POOL, workers, _plain, submit, lambda handle: handle.get(), pool.map)
+
+
+def _plain(function: Function) -> Function:
+    return function
+
+
+def _leave_signals_to_the_parent() -> None:
+    """Begin a pool's process: Ctrl-C is for who started it, which ends it by SIGTERM."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
