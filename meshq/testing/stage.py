@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from random import Random
 
@@ -81,7 +82,7 @@ class Stage:
 
         ``revoked`` are the ids, with seconds, that it refuses as it did in an earlier life.
         """
-        name = name or f"node{len(self.nodes) + 1}"
+        name = name or self._free_name("node", len(self.nodes))
         if not endpoint:
             self._last_port += 1
             endpoint = f"tcp://{name}:{self._last_port}"
@@ -97,7 +98,7 @@ class Stage:
 
     def add_client(self, name: str = "", no_nodes_timeout: float = 600.0) -> SimClient:
         """Start a client, which finds the nodes that are there."""
-        name = name or f"client{len(self.clients) + 1}"
+        name = name or self._free_name("client", len(self.clients))
         rng = self._rng_of(name)
         client = SimClient(self.agenda, self.network, self.ledger, rng, name, no_nodes_timeout)
         self.clients.append(client)
@@ -105,6 +106,11 @@ class Stage:
             if node.is_ready:
                 self._hint(node, client)
         return client
+
+    def _free_name(self, what: str, count: int) -> str:
+        """Return a name that no process has had: one that has may come back."""
+        taken = {process.name for process in (*self.nodes, *self.clients)}
+        return next(name for number in itertools.count(count + 1) if (name := f"{what}{number}") not in taken)
 
     def _rng_of(self, name: str) -> Random:
         """Return what a process draws from: its own, so that it is the same whoever else there is."""
