@@ -87,6 +87,15 @@ def test_errors(follow: Follow) -> None:
         assert re.fullmatch(pattern, line), printed
 
 
+def test_after_a_crash(follow: Follow) -> None:
+    """The second run gets the results of the first one's tasks, each of which has run once."""
+    printed, _ = follow("after_a_crash/encode.py")
+    first, dies, *again = printed.splitlines()
+    assert dies == "and now the power goes"
+    assert again[0] == first
+    assert [line.split(",")[0] for line in again] == ["Alien", "Brazil", "Casablanca"]
+
+
 def test_asyncio_client(follow: Follow) -> None:
     """Results are awaited while the event loop goes on, and a timeout of asyncio ends the waiting."""
     printed, _ = follow("asyncio_client/client.py")
@@ -157,6 +166,6 @@ def test_every_example_is_run() -> None:
     """Each script that says what to type is in a test of this module, and in the examples' table."""
     scripts = {str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.py") if commands_of(path)}
     here, table = Path(__file__).read_text(encoding="utf-8"), (EXAMPLES / "README.md").read_text(encoding="utf-8")
-    assert len(scripts) == 8
+    assert len(scripts) == 9
     assert not [script for script in scripts if f'follow("{script}")' not in here]
     assert not [script for script in scripts if f"({script})" not in table]

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 )
 @click.option("--allow-pickle", is_flag=True, default=None, help="Accept pickles from the holders of the key.")
 @click.option("--tag", "tags", metavar="TAG", multiple=True, help="What the node is good for. May be repeated.")
+@click.option("--hold", "hold_bytes", metavar="SIZE", help="What arguments and results may take up, such as 2GiB.")
 @click.option("--state", metavar="DIR", help="Where to keep what outlasts the node.")
+@click.option("--grace", metavar="SECONDS", help="How long a drain leaves runs alone. [default: to their end]")
 @click.option("--max-tasks-per-child", metavar="N", help="Replace a worker process after N tasks.")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS, case_sensitive=False), help="[default: info]")
 @click.option("--log-format", type=click.Choice(("text", "json")), help="[default: text]")
@@ -39,7 +41,8 @@ def node(**flags: Any) -> int:
 
     MODULE is imported from the current directory or from what is installed: `meshq node photos` runs the task
     functions of photos.py. The log goes to stderr. SIGTERM or Ctrl-C drains: what runs is finished, what waits
-    is handed back; a second one stops at once.
+    is handed back or goes to other nodes; with --grace, what takes longer is ended, and tried again elsewhere. A
+    second signal stops at once.
     """
     from meshq.config import load_settings
     from meshq.node.node import Node

@@ -31,6 +31,8 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 0.5
 
 _KINDS = {"state": str, "status": int, "serializer": str, "payload": bytes, "gone": bool}
 """The fields of an answer."""
+_MAY_KINDS = {"owner": bytes, "size": int, "left_out": bool}
+"""Those that only some have."""
 _RANKS: dict[str, int] = {
     UNKNOWN: 0, "PENDING": 1, "RETRY": 1, "QUEUED": 2, "STARTED": 3,
     "FAILURE": 4, "REVOKED": 4, "EXPIRED": 4, "LOST": 4, "DONE": 5,
@@ -59,6 +61,12 @@ class Report(NamedTuple):
     """Whether the value was asked for."""
     silent: str = ""
     """Who was asked and did not say, and why; for people."""
+    owner: bytes = b""
+    """What stands for its owner, where the node still holds it for that one."""
+    size: int = 0
+    """Where it is gone: what of it can be had in pieces, in bytes."""
+    left_out: bool = False
+    """Its value had no room in this answer, and is to be asked for again."""
 
     @property
     def has_ended(self) -> bool:
@@ -91,7 +99,7 @@ class Report(NamedTuple):
         if self.serializer == "pickle" != asked:
             raise RemoteProtocolError(
                 "the result is a pickle, which could run any code here: if you trust the nodes, "
-                "ask with AsyncResult(id, serializer='pickle')"
+                "ask with serializer='pickle'"
             )
         try:
             return decode(self.payload, self.serializer, asked or self.serializer)
@@ -113,7 +121,7 @@ def best(replies: Replies, task_id: bytes, value: bool) -> Report:
     silent = dict(replies.missing)
     for name, reply in replies.by_node().items():
         try:
-            report = _read(reply, task_id, value)
+            report = read_row(rows_of(reply), task_id, value)
         except RemoteProtocolError as error:
             silent[name] = str(error)
         else:
@@ -121,20 +129,26 @@ def best(replies: Replies, task_id: bytes, value: bool) -> Report:
     return found._replace(silent=", ".join(f"{name} ({why})" for name, why in silent.items()))
 
 
-def _read(reply: Any, task_id: bytes, value: bool) -> Report:
-    """Return what one node has said. Raises ``RemoteProtocolError``."""
+def rows_of(reply: Any) -> dict[Any, Any]:
+    """Return what one node has said, by task. Raises ``RemoteProtocolError``."""
     tasks = reply.get("ok") if isinstance(reply, dict) else None
     if not isinstance(tasks, dict):
         said = reply.get("error", reply) if isinstance(reply, dict) else reply
         raise RemoteProtocolError(str(said)[:200])
-    row = tasks.get(format_id(task_id))
+    return tasks
+
+
+def read_row(rows: dict[Any, Any], task_id: bytes, value: bool) -> Report:
+    """Return what one node has said of one task. Raises ``RemoteProtocolError``."""
+    row = rows.get(format_id(task_id))
     if row is None:
         return Report(with_value=value)
     if not isinstance(row, dict) or not all(isinstance(row.get(name), kind) for name, kind in _KINDS.items()):
         raise RemoteProtocolError("its answer is not understood")
+    more = {name: row[name] for name, kind in _MAY_KINDS.items() if isinstance(row.get(name), kind)}
     if row["state"] not in _RANKS:
         raise RemoteProtocolError(f"its answer is of a state {row['state']!r}")
-    report = Report(**{name: row[name] for name in _KINDS}, with_value=value)
+    report = Report(**{name: row[name] for name in _KINDS}, **more, with_value=value)
     return report._replace(state=str(STATE_OF_ENDING[report.ending])) if report.has_ended else report
 
 

@@ -23,6 +23,7 @@ from meshq.errors import MeshClosed, MeshqError, NoNodes
 from meshq.ids import format_id
 
 if TYPE_CHECKING:
+    from meshq.client.attaching import Attaching
     from meshq.client.controlling import MeshControl
     from meshq.control.control import Control
 
@@ -45,6 +46,8 @@ class BaseMesh:
         self._purges: dict[bytes, Callable[[int], None]] = {}
         self._control: Control | None = None
         self._control_port: MeshControl | None = None
+        self._attaching: Attaching | None = None
+        self._attach_lock = threading.Lock()
         self._runtime = Runtime(settings, self, role)
         self._withdrawals = Withdrawals(self._runtime.engine.withdraw, self._runtime.loop.post)
         atexit.register(self._at_exit)
@@ -58,12 +61,19 @@ class BaseMesh:
     def control(self) -> Control:
         """Control commands to the nodes: ``ping``, ``revoke``, ``broadcast``, ``inspect``…"""
         if self._control is None:
-            from meshq.client.controlling import MeshControl
             from meshq.control.control import Control
 
-            self._control_port = MeshControl(self._runtime, self.purge_owned)
-            self._control = Control(self._control_port)
+            self._control = Control(self.control_port)
         return self._control
+
+    @property
+    def control_port(self) -> MeshControl:
+        """The side of the mesh that gives commands. ``control`` is for programs."""
+        if self._control_port is None:
+            from meshq.client.controlling import MeshControl
+
+            self._control_port = MeshControl(self._runtime, self.purge_owned)
+        return self._control_port
 
     # ------------------------------------------------------------------ nodes
 
@@ -93,6 +103,10 @@ class BaseMesh:
         """Return the nodes that should be there, since they were announced or named, and do not answer."""
         return self._runtime.ask(self._runtime.engine.absent)
 
+    def has_nodes(self) -> bool:
+        """Whether any node is seen."""
+        return bool(self._runtime.ask(self._runtime.engine.nodes))
+
     def is_complete(self) -> bool:
         """Whether all nodes are seen that were announced, or are known to those that are seen."""
         return self._runtime.ask(self._runtime.is_complete)
@@ -110,6 +124,17 @@ class BaseMesh:
         return True
 
     # ------------------------------------------------------------------ what futures and results ask
+
+    def _open_attaching(self) -> Attaching:
+        """Return what follows the tasks of other processes; made when it is first needed."""
+        with self._attach_lock:
+            if self._attaching is None:
+                from meshq.client.attaching import Attaching
+
+                ask, runtime = self.control_port.ask_nodes, self._runtime
+                timeout = self._settings.no_nodes_timeout
+                self._attaching = Attaching(self, ask, runtime.loop, runtime.parts, timeout)
+            return self._attaching
 
     def withdraw(self, task_id: bytes, timeout: float) -> bool:
         """Withdraw a task unless it runs; return whether it was. For futures."""
@@ -162,8 +187,15 @@ class BaseMesh:
 
     def on_stopped(self) -> None:
         """Settle what nobody will hear of any more."""
-        self._books.abandon(MeshClosed("the mesh was closed before the end of this task was known"))
+        closed = MeshClosed("the mesh was closed before the end of this task was known")
+        self._books.abandon(closed)
+        if self._attaching is not None:
+            self._attaching.abandon(closed)
         self._withdrawals.end()
+        self._notify()
+
+    def on_attached_settled(self) -> None:
+        """Wake whoever waits for the end of attached tasks; from any thread."""
         self._notify()
 
     def _notify(self) -> None:
@@ -197,6 +229,8 @@ class BaseMesh:
         self._compare_sources()
         if self._control_port is not None:
             self._control_port.refresh()
+        if self._attaching is not None:
+            self._attaching.nodes_changed()
         self._notify()
 
     def _compare_sources(self) -> None:
@@ -212,6 +246,7 @@ class BaseMesh:
     def close(self, cancel: bool = False) -> None:
         """Wait for the tasks of this mesh, then leave it; with ``cancel`` withdraw what has not started.
 
+        Tasks that it has attached to are waited for as well; with ``cancel`` they are left to themselves.
         Detached tasks are waited for only until a node has accepted them, for at most 10 s; how many were not is
         said on stderr. Idempotent. A callback of a future can only close with ``cancel``.
         """
@@ -224,10 +259,14 @@ class BaseMesh:
                 return
             try:
                 if not cancel:
-                    self._wait(lambda: not self._books.attached(), None)
+                    self._wait(lambda: not self._unfinished(), None)
                     self._see_accepted()
             finally:
                 self._leave()
+
+    def _unfinished(self) -> int:
+        """Return how many tasks closing waits for: those of this process, and those that it has attached to."""
+        return self._books.attached() + (self._attaching.unfinished() if self._attaching is not None else 0)
 
     @property
     def closed(self) -> bool:

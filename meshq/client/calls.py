@@ -37,6 +37,9 @@ def make_future(
     if options is not PLAIN and options != PLAIN:
         task.tags = frozenset(options.tags)
         task.options = {**(task.options or {}), **_to_wire(options)} or None
+        if detached and options.tags:
+            # The node that accepts it may send it on.
+            task.options = {**(task.options or {}), "tags": list(options.tags)}
     return task
 
 
@@ -60,6 +63,8 @@ def _to_wire(options: TaskOptions) -> dict[str, Any]:
     for this call alone, and more than one set by a control command; None lifts one.
     """
     wire: dict[str, Any] = {key: getattr(options, key) for key in options.overrides}
+    if wire.pop("delivery", None) or options.delivery == "at-most-once":
+        wire["once"] = options.delivery == "at-most-once"
     if "retry_for" in wire:
         wire["retry_for"] = names_of_types(options.retry_for)
     if options.countdown:
@@ -68,8 +73,6 @@ def _to_wire(options: TaskOptions) -> dict[str, Any]:
         wire["expires"] = options.expires
     if options.priority is not None:
         wire["priority"] = options.priority
-    if options.delivery == "at-most-once":
-        wire["once"] = True
     if options.idempotency_key is not None:
         wire["key"] = True
     return wire

@@ -6,11 +6,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from meshq.client.asking import ASK_S
 from meshq.client.runtime import Runtime
+from meshq.control.giving import pack_arguments
 from meshq.control.lanes import ControlLanes, Reach
 from meshq.core.membership import Absent
 from meshq.core.owner import Revoked
 from meshq.errors import MeshqError
+from meshq.ids import new_id
 from meshq.protocol.messages import Command
 
 # A mesh this young may not have seen all its nodes yet: mDNS takes up to 100 ms for those that are there.
@@ -49,6 +52,21 @@ class MeshControl:
             )  # fmt: skip
 
         self._runtime.ask(begin)
+
+    def ask_nodes(
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        destination: list[str],
+        on_reply: Callable[[str, Any], None],
+        on_finish: Callable[[dict[str, str]], None],
+    ) -> None:
+        """Give a command to all nodes, or to those named, for ``ASK_S`` seconds; for the loop's thread."""
+        packed = pack_arguments(arguments)
+        command = Command(new_id(), self.client_id, name, packed, destination, "", True, ASK_S)
+        self._open().begin(
+            command, timeout=ASK_S, limit=None, gather=False, on_reply=on_reply, on_finish=on_finish
+        )
 
     def revoke_owned(self, tasks: list[bytes]) -> None:
         """Revoke those of the tasks that are this mesh's own."""

@@ -45,7 +45,8 @@ from meshq.core.presence import LINK_EVENTS
 from meshq.core.session import Goodbye, NodesChanged, SendLink, Session, SessionEffect
 from meshq.core.timers import earliest
 from meshq.ids import format_id
-from meshq.protocol.messages import Hello, HelloAck, Message, Rack, Relay
+from meshq.protocol.messages import Hello, HelloAck, Message, Rack, Relay, Result
+from meshq.protocol.payload import payload_size
 from meshq.transport.keys import MeshKey, fingerprint
 from meshq.transport.links import Links
 from meshq.transport.loop import Loop
@@ -57,6 +58,10 @@ PATIENCE_S = 0.05
 
 A message of their own would wake the node for nothing, just when the next task is on its way to it.
 """
+
+HURRY_BYTES = 256 * 1024
+"""Results from this size on are acknowledged at once: until then they take up the node's room for results, and
+with that used up it starts nothing more."""
 
 ALONE_S = 0.1
 """How long a node that knows no other must have been alone to be believed: it may have just been started."""
@@ -97,6 +102,8 @@ class Engine:
         self._inbox_posted = False
         self._left = False
         self._flush_at: float | None = None
+        self._in_a_hurry = False
+        """Whether acknowledgements go out at the end of this turn."""
         self._due: float | None = None
         self._changed_at = now
         self._effects: dict[type[Any], Callable[[Any], None]] = {
@@ -127,10 +134,10 @@ class Engine:
 
     def step(self) -> None:
         """Do what is due, and send what waits; to be called after each turn of the loop."""
-        all_links = False
+        all_links, self._in_a_hurry = self._in_a_hurry, False
         if self._due is not None and self._due <= (now := time.monotonic()):
             self._apply(self.session.tick(now))
-            all_links = self._flush_at is not None and self._flush_at <= now
+            all_links = all_links or (self._flush_at is not None and self._flush_at <= now)
         self._links.flush(all=all_links)
         if all_links:
             self._flush_at = None
@@ -204,9 +211,11 @@ class Engine:
     def _on_messages(self, link: int, messages: list[Message]) -> None:
         for message in messages:
             if type(message) is HelloAck:
-                self._links.address(link, message.node, message.incarnation)
+                self._links.address(link, message)
             elif type(message) is Relay:
                 self._take_inbox()  # a purge is to find what was submitted before it
+            elif type(message) is Result and type(message.payload) is list:
+                self._in_a_hurry = self._in_a_hurry or payload_size(message.payload) >= HURRY_BYTES
         self._apply(self.session.receive(link, messages, time.monotonic()))
 
     def _on_link_event(self, link: int, event: str, text: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from meshq.client.future import Future
 from meshq.core.pace import MAX_CREDIT
-from meshq.errors import ConfigError, EncodingError, RemoteProtocolError
+from meshq.errors import ConfigError, EncodingError, QueueFull, RemoteProtocolError
 from meshq.protocol.failures import load_failure
 from meshq.tasks import TaskOptions
 
@@ -92,9 +92,11 @@ class Mapping(Iterator[Any]):
             if self._chunk:
                 return self._item(*self._chunk.popleft())
             if not self._pending:
+                self._refill()  # for which there may have been no room
+            if not self._pending:
                 raise StopIteration
             future, count = self._next_future()
-            self._refill()
+            self._refill(in_hand=True)
             self._chunk.extend(self._values(future, count))
             return self._item(*self._chunk.popleft())
         except BaseException:
@@ -112,7 +114,8 @@ class Mapping(Iterator[Any]):
         if getattr(self, "_pending", None):
             self.close()
 
-    def _refill(self) -> None:
+    def _refill(self, *, in_hand: bool = False) -> None:
+        """Submit more, as far as there is room; ``in_hand``: one no longer pending may be unfinished."""
         while len(self._pending) < self._ahead:
             batch = tuple(itertools.islice(self._calls, self._chunksize))
             if not batch:
@@ -122,6 +125,11 @@ class Mapping(Iterator[Any]):
                     self._submit(batch[0], False) if self._chunksize == 1 else self._submit(batch, True),
                     len(batch),
                 )
+            except QueueFull:
+                if not (self._pending or in_hand):
+                    raise
+                self._calls = itertools.chain(batch, self._calls)  # when some are consumed there is room
+                return
             except EncodingError as error:
                 if not self._return_exceptions:
                     raise

@@ -20,6 +20,7 @@ from meshq.client.result import AsyncResult
 from meshq.client.runtime import client_settings
 from meshq.client.shipping import NO_KEY, Shipping
 from meshq.errors import ConfigError, NoNodes, QueueFull
+from meshq.ids import parse_task_id
 from meshq.tasks import SHIPPED, NamelessFunction, TaskFunction, function_name, normalise_name, shipped
 from meshq.tasks.options import PLAIN, TaskOptions
 
@@ -33,8 +34,9 @@ class Mesh(BaseMesh):
 
     ``name`` is the mesh's name, ``key`` the path of its key file, ``peers`` addresses (``tcp://host:port``) to
     try besides those found by mDNS; ``insecure`` allows nodes without a key on other hosts. What is not given
-    comes from ``MESHQ_*``, ``meshq.toml`` or the defaults. With ``block=False`` a submission that finds the
-    outbox full raises ``QueueFull`` instead of waiting for room. Safe to use from several threads. Raises
+    comes from ``MESHQ_*``, ``meshq.toml`` or the defaults. Unfinished tasks take up ``outbox_bytes`` at most, a
+    number or a text such as ``"256MiB"``; past that submissions wait for room, or raise ``QueueFull`` with
+    ``block=False``. One task of any size may always be submitted. Safe to use from several threads. Raises
     ``ConfigError``.
 
     As a context manager it waits for its futures on leaving; on an exception it withdraws what is queued.
@@ -47,11 +49,12 @@ class Mesh(BaseMesh):
         peers: Iterable[str] = (),
         *,
         insecure: bool | None = None,
+        outbox_bytes: int | str | None = None,
         block: bool = True,
         role: str = "client",
     ) -> None:
         given = peers if isinstance(peers, str) else tuple(peers)
-        super().__init__(client_settings(name, key, given, insecure), role)  # type: ignore[arg-type]
+        super().__init__(client_settings(name, key, given, insecure, outbox_bytes), role)  # type: ignore[arg-type]
         self._block = block
         self._deadlines = Deadlines(self._runtime.loop, self._runtime.parts)
         self._shipping = Shipping(self, self._wait, self._runtime.key is not None)
@@ -221,7 +224,9 @@ class Mesh(BaseMesh):
             return SHIPPED, shipped.call_settings, (function,)
 
     def _wait_for_room(self, size: int) -> None:
-        """Wait while the outbox is full."""
+        """Wait while the outbox is full; an empty one takes a task of any size."""
+        if not self._books.bytes:
+            return
         if not self._block:
             raise QueueFull(
                 f"the outbox holds {self._books.bytes} bytes of unfinished tasks, and takes "
@@ -239,6 +244,27 @@ class Mesh(BaseMesh):
     def result(self, task_id: str | uuid.UUID) -> AsyncResult[Any]:
         """Return the ``AsyncResult`` of a task by its id, whichever process has submitted it."""
         return AsyncResult(task_id, self)
+
+    def attach(self, task_id: str | bytes | uuid.UUID, *, serializer: str = "") -> Future[Any]:
+        """Return the future of a task that another process has submitted: one that ended, crashed, or still lives.
+
+        It ends as the task does; with ``ResultGone`` where no node knows the task for a second or two, or its
+        result is not kept; with ``TaskLost`` or ``WorkerLost`` where nobody is seen to try again what was lost
+        with its node or worker; with ``NoNodes`` where none answers. Of a task of this mesh it is its own future.
+
+        A result that is a pickle is loaded only with ``serializer="pickle"``. ``cancel`` revokes the task unless
+        it runs. While somebody waits for a task, nodes keep what its vanished client has left with them. Raises
+        ``ConfigError`` for what is no task id.
+        """
+        id = parse_task_id(task_id)
+        self._runtime.check_usable()
+        own = self._books.find(id)
+        if own is not None:
+            return own
+        future = self._open_attaching().attach(id, serializer)
+        if not self._runtime.is_usable:  # by another thread meanwhile, which may have looked before it was there
+            self.on_stopped()
+        return future
 
     def is_done(self, task_id: str | uuid.UUID) -> bool:
         """Return whether the task is DONE: it has returned. False for one that failed, and for an unknown one.

@@ -100,6 +100,6 @@ def explain_absence(
         for name, where in unsafe.items()
     ]
     said = "; ".join(reasons) or "none was announced, and none answered"
-    locked = unsafe or any(problem.code in KEY_PROBLEMS for problem in problems)
-    help = "" if locked else ". Start one with 'meshq node MODULE'"
+    said_how = unsafe or any(problem.code in KEY_PROBLEMS or problem.code == "version" for problem in problems)
+    help = "" if said_how else ". Start one with 'meshq node MODULE'"
     return f"no node of the mesh {mesh!r} was found: {said}{help}"

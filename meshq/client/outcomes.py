@@ -10,6 +10,7 @@ from meshq.errors import (
     MeshqError,
     NoNodes,
     RemoteProtocolError,
+    ResultGone,
     TaskExpired,
     TaskLost,
     TaskRevoked,
@@ -24,15 +25,22 @@ from meshq.protocol.payload import Payload, join_payload
 
 _MAX_TEXT = 1_000
 """Characters of what a node says became of a task: it may say anything."""
+_GAVE_WAY = (
+    "the task has ended, and its result has given way to others at its node while this process was out of reach: "
+    "let the node hold more (meshq node --hold SIZE)"
+)
 
 
 def decode(payload: Payload, encoding: str, asked: str) -> Any:
     """Return the value of a task that is DONE, which came in the serializer ``encoding``; raises what that raises.
 
+    Without a serializer the value did not come: ``ResultGone``.
     ``asked`` is the serializer of the call. A result in another one is refused, as it may be a pickle, which runs
     what it likes; but for msgpack, in which chunks come.
     """
     if encoding not in (asked, "msgpack"):
+        if not encoding:
+            raise ResultGone(_GAVE_WAY)
         raise RemoteProtocolError(f"a result came as {encoding!r}, and {asked!r} was asked for")
     return serializer(encoding).loads(payload)
 
@@ -40,6 +48,8 @@ def decode(payload: Payload, encoding: str, asked: str) -> Any:
 def error_of(task: OwnedTask, outcome: Outcome, explain: str = "") -> BaseException:
     """Return the exception of a task that is not DONE; ``explain`` says more of an unknown task or of no nodes."""
     if outcome.ending is Ending.FAILURE:
+        if not (outcome.payload or outcome.serializer):
+            return ResultGone(_GAVE_WAY)
         try:
             return load_failure(outcome.payload)
         except MeshqError as error:

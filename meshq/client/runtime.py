@@ -20,7 +20,7 @@ from meshq.core.membership import Candidate
 from meshq.core.timers import earliest
 from meshq.errors import ConfigError, MeshClosed, MeshqError
 from meshq.ids import new_id
-from meshq.protocol.messages import PROTOCOL_VERSION, Hello
+from meshq.protocol.messages import LOWEST_VERSION, PROTOCOL_VERSION, Hello
 from meshq.transport.context import make_context
 from meshq.transport.keys import MeshKey, load_key
 from meshq.transport.loop import Loop
@@ -44,7 +44,7 @@ def key_of(settings: Settings) -> MeshKey | None:
 def make_hello(mesh: str, role: str) -> Hello:
     """Return the greeting of a new client in this process, by which nodes know it from then on."""
     host, pid = socket.gethostname(), os.getpid()
-    return Hello(new_id(), new_id(), mesh, "work", role, PROTOCOL_VERSION, PROTOCOL_VERSION, host, pid)
+    return Hello(new_id(), new_id(), mesh, "work", role, LOWEST_VERSION, PROTOCOL_VERSION, host, pid)
 
 
 class LoopPart(Protocol):
@@ -213,7 +213,11 @@ def _nothing() -> None:
 
 
 def client_settings(
-    mesh: str | None, key: str | os.PathLike[str] | None, peers: tuple[str, ...], insecure: bool | None
+    mesh: str | None,
+    key: str | os.PathLike[str] | None,
+    peers: tuple[str, ...],
+    insecure: bool | None,
+    outbox_bytes: int | str | None = None,
 ) -> Settings:
     """Return the settings of a client that was given these arguments."""
     from meshq.config import load_settings
@@ -221,4 +225,4 @@ def client_settings(
     if isinstance(peers, str):
         raise ConfigError(f"peers must be a list of addresses, such as [{peers!r}], not a text")
     flags = {"mesh": mesh, "key": None if key is None else os.fspath(key), "peers": tuple(peers)}
-    return load_settings({**flags, "insecure": insecure}, given_as="argument")
+    return load_settings({**flags, "insecure": insecure, "outbox_bytes": outbox_bytes}, given_as="argument")

@@ -30,6 +30,9 @@ MAX_SLOTS = 1024
 MAX_PORT = 65534
 """The node also binds the port above the one that it is given."""
 
+_MOST_HOLD_BYTES = 1 << 30
+_CGROUP_LIMIT = "/sys/fs/cgroup/memory.max"
+
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
@@ -40,6 +43,24 @@ def cpu_count() -> int:
     except AttributeError:  # macOS and Windows
         count = os.cpu_count() or 1
     return min(count, MAX_SLOTS)
+
+
+def default_hold_bytes() -> int:
+    """Return what a node holds of attached work: 1 GiB, or a quarter of the memory where that is less."""
+    return min(_MOST_HOLD_BYTES, _memory_bytes() // 4)
+
+
+def _memory_bytes() -> int:
+    """Return how much memory this machine has, or the container that this process is in."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # not on Windows
+        return 4 * _MOST_HOLD_BYTES
+    try:
+        with open(_CGROUP_LIMIT) as file:
+            return min(memory, int(file.read()))
+    except (OSError, ValueError):  # no such file, or "max" in it: no limit
+        return memory
 
 
 def _by(read: Reader, flag: str = "") -> dict[str, Any]:
@@ -64,7 +85,10 @@ class Settings:
     allow: tuple[str, ...] = field(default=(), metadata=_by(several(read_allow)))
     allow_pickle: bool = field(default=False, metadata=_by(read_flag))
     tags: tuple[str, ...] = field(default=(), metadata=_by(several(read_name), "--tag"))
+    hold_bytes: int = field(default_factory=default_hold_bytes, metadata=_by(read_bytes, "--hold"))
     state: Path | None = field(default=None, metadata=_by(read_path))
+    grace: float | None = field(default=None, metadata=_by(read_seconds))
+    """How long a drain leaves what runs alone; None: as long as it takes."""
     max_tasks_per_child: int | None = field(default=None, metadata=_by(whole_number(1, 2**31)))
     log_level: str = field(default="info", metadata=_by(one_of(*LOG_LEVELS)))
     log_format: str = field(default="text", metadata=_by(one_of("text", "json")))

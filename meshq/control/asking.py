@@ -59,6 +59,15 @@ class NodeControl(Protocol):
 
     def find(self, task: bytes) -> TaskView | None: ...
     def result(self, task: bytes) -> Result | None: ...
+    def failed_try(self, task: bytes) -> Result | None:
+        """Return what an attempt said that asks for another one, until its owner has heard it."""
+
+    def owners(self, tasks: list[bytes]) -> dict[bytes, bytes]:
+        """Keep what is held of these tasks for longer; return what stands for the owner of each."""
+
+    def present(self, owners: list[bytes]) -> list[bytes]:
+        """Return which of these owners are within reach of the node."""
+
     def forget(self, task: bytes) -> bool: ...
     def pid(self, slot: int) -> int | None: ...
 

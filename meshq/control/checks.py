@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from meshq.config.settings import MAX_SLOTS
+from meshq.core.asked import OWNER_BYTES
 from meshq.errors import ConfigError
 from meshq.ids import parse_task_id
 from meshq.tasks.names import is_name
@@ -114,6 +115,29 @@ def check_ids(value: object) -> list[bytes]:
 def check_asked_ids(value: object) -> list[bytes]:
     """Return the task ids that one command asks for."""
     return _at_most(MAX_ASKED_IDS, task_ids(value))
+
+
+def check_task(value: object) -> bytes:
+    """Return the id of one task."""
+    return parse_task_id(value)  # type: ignore[arg-type]
+
+
+def check_offset(value: object) -> int:
+    """Return where in a payload to begin, in bytes."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ConfigError(f"{value!r} is no offset: give a number of bytes, 0 or more")
+    return value
+
+
+def check_owners(value: object) -> list[bytes]:
+    """Return what stands for the owners that one command asks for."""
+    if not isinstance(value, list) or len(value) > MAX_ASKED_IDS or not all(map(_is_owner, value)):
+        raise ConfigError(f"owners are a list of at most {MAX_ASKED_IDS} times {OWNER_BYTES} bytes")
+    return value
+
+
+def _is_owner(value: object) -> bool:
+    return isinstance(value, bytes) and len(value) == OWNER_BYTES
 
 
 def _at_most(limit: int, tasks: list[bytes]) -> list[bytes]:

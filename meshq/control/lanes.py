@@ -253,7 +253,7 @@ class ControlLanes:
             return
         for message in messages:
             if isinstance(message, HelloAck) and message.node == reach.node:
-                self._links.address(number, message.node, message.incarnation)
+                self._links.address(number, message)
                 self._up.add(message.node)
                 self._broken.discard(message.node)
                 self._tell_all(LaneUp(message.node))
@@ -319,7 +319,7 @@ def _is_meant(name: str, command: Command) -> bool:
 
 
 def _reason(absent: Absent) -> str:
-    return AUTHENTICATION_REFUSED if absent.code == "auth" else UNREACHABLE
+    return absent.text or (AUTHENTICATION_REFUSED if absent.code == "auth" else UNREACHABLE)
 
 
 def _control_endpoint(reach: Reach) -> str:

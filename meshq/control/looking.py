@@ -1,4 +1,4 @@
-"""The commands that look at a node, and change nothing."""
+"""The commands that look at a node, and change nothing, but for how long it keeps what they ask for."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ from collections.abc import Callable
 from typing import Any
 
 from meshq.control.asking import Ask, LimitsView, Verb
-from meshq.control.checks import check_asked_ids, check_flag
+from meshq.control.checks import check_asked_ids, check_flag, check_offset, check_owners, check_task
 from meshq.control.rows import MAX_ROWS, Rows, cut
 from meshq.control.steering import format_rate
 from meshq.core.owned import ENDING_OF_STATUS, STATE_OF_ENDING, Ending, TaskState
+from meshq.errors import ConfigError
 from meshq.ids import format_id
 from meshq.protocol.messages import Result, Status
-from meshq.protocol.payload import join_payload, payload_size
+from meshq.protocol.payload import join_payload, payload_size, slice_payload
 
 MAX_REVOKED_SHOWN = 10_000
 """As many ids as fit into one reply; a node remembers ten times as many."""
 MAX_VALUES_BYTES = 384 * 1024
-"""The room that one reply has for the values of tasks."""
+"""The room that one reply has for the values of tasks; a larger value is had in pieces of that size."""
 
 _STATE_OF_VIEW = {"active": TaskState.STARTED, "reserved": TaskState.QUEUED, "scheduled": TaskState.PENDING}
 _WITH_VALUE = (Status.OK, Status.FAILURE)
-_UNFINISHED = {"status": -1, "serializer": "", "payload": b"", "gone": False}
+_NO_STATUS = -1
 
 
 def _ping(ask: Ask) -> None:
@@ -54,6 +55,8 @@ def _query_task(ask: Ask, ids: list[bytes]) -> None:
     found: dict[str, list[Any]] = {}
     for task in ids:
         view, result = ask.node.find(task), ask.node.result(task)
+        if view is not None and view.elsewhere:
+            continue  # as with the lists, whoever has it says so
         if view is not None:
             found[format_id(task)] = [view.state, rows.row(view)]
         elif result is not None:
@@ -93,40 +96,60 @@ def _report(ask: Ask) -> None:
     ask.answer({"ok": ask.node.report()})
 
 
-def _result(ask: Ask, tasks: list[bytes], value: bool = True) -> None:
-    room = MAX_VALUES_BYTES
+def _result(ask: Ask, tasks: list[bytes], value: bool = True, owners: list[bytes] | None = None) -> None:
+    owner_of = ask.node.owners(tasks)
+    room = MAX_VALUES_BYTES if value else -1
     found: dict[str, dict[str, Any]] = {}
     for task in tasks:
-        view, result = ask.node.find(task), ask.node.result(task)
-        if view is not None:
-            state = TaskState.RETRY if view.reason == "retry" else _STATE_OF_VIEW[view.state]
-            found[format_id(task)] = {"state": str(state), **_UNFINISHED}
-        elif result is not None:
-            size = payload_size(result.payload) if value else 0
-            found[format_id(task)] = _ended(result, room if value else -1)
-            room -= size if size <= room else 0
-    ask.answer({"ok": found})
+        row = _row(ask, task, room)
+        if row is not None:
+            room -= len(row["payload"])
+            owner = {"owner": owner_of[task]} if task in owner_of else {}
+            found[format_id(task)] = row | owner
+    present = {"present": ask.node.present(owners)} if owners else {}
+    ask.answer({"ok": found, **present})
 
 
-def _ended(result: Result, room: int) -> dict[str, Any]:
-    """Return the end of a task, with its value where there is room for it.
+def _row(ask: Ask, task: bytes, room: int) -> dict[str, Any] | None:
+    """Return what is known of a task here."""
+    view = ask.node.find(task)
+    if view is not None:
+        state = TaskState.RETRY if view.reason == "retry" else _STATE_OF_VIEW[view.state]
+        return _said(state, _NO_STATUS)
+    result = ask.node.result(task)
+    if result is not None:
+        return _ended(result, _state(result), room)
+    failed = ask.node.failed_try(task)
+    return None if failed is None else _ended(failed, TaskState.RETRY, room)
 
-    ``gone``: its value is not to be had any more; ``left_out``: only in this reply.
+
+def _said(state: TaskState, status: int, serializer: str = "", payload: bytes = b"") -> dict[str, Any]:
+    return {"state": str(state), "status": status, "serializer": serializer, "payload": payload, "gone": False}
+
+
+def _ended(result: Result, state: TaskState, room: int) -> dict[str, Any]:
+    """Return the end of a task, or of a try, with its value where there is room for it.
+
+    ``gone``: its value is not to be had this way; then ``size`` is that of one to be had in pieces. ``left_out``:
+    there is no room for it in this reply.
     """
-    fits = payload_size(result.payload) <= room
-    said = {
-        "state": str(_state(result)),
-        "status": int(result.status),
-        "serializer": result.serializer,
-        "payload": join_payload(result.payload) if fits else b"",
-        "gone": _is_gone(result),
-    }
-    return said if fits or room < 0 or said["gone"] else {**said, "left_out": True}
+    size = payload_size(result.payload)
+    if result.status in _WITH_VALUE and not result.serializer:
+        return _said(state, int(result.status)) | {"gone": True}
+    if size <= room:
+        return _said(state, int(result.status), result.serializer, join_payload(result.payload))
+    said = _said(state, int(result.status), result.serializer)
+    if size > MAX_VALUES_BYTES:
+        return said | {"gone": True, "size": size}
+    return said | ({"left_out": True} if room >= 0 else {})
 
 
-def _is_gone(result: Result) -> bool:
-    too_large = payload_size(result.payload) > MAX_VALUES_BYTES
-    return too_large or (result.status in _WITH_VALUE and not result.serializer)
+def _result_piece(ask: Ask, task: bytes, offset: int) -> None:
+    result = ask.node.result(task) or ask.node.failed_try(task)
+    if result is None:
+        raise ConfigError(f"no result of task {format_id(task)} is here")
+    piece = slice_payload(result.payload, offset, MAX_VALUES_BYTES)
+    ask.answer({"ok": piece, "size": payload_size(result.payload), "attempt": result.attempt})
 
 
 def _state(result: Result) -> TaskState:
@@ -145,6 +168,7 @@ LOOKING: dict[str, Verb] = {
     "revoked": Verb(_revoked),
     "conf": Verb(_conf),
     "report": Verb(_report),
-    "result": Verb(_result, {"tasks": check_asked_ids}, {"value": check_flag}),
+    "result": Verb(_result, {"tasks": check_asked_ids}, {"value": check_flag, "owners": check_owners}),
+    "result_piece": Verb(_result_piece, {"task": check_task, "offset": check_offset}),
 }
 """The commands of this module, by name."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Collection
+from enum import Enum
 from math import inf
 from typing import NamedTuple
 
+from meshq.core.budget import SMALL_BYTES, large_size
 from meshq.core.owned import OwnedTask
 from meshq.core.pace import window
 from meshq.core.schedule import is_delayed
@@ -24,6 +26,20 @@ ASKING_EACH = 8 * 1024
 """One with no arguments counts as well: some 500 may be on their way."""
 
 
+_NO_HOP = 1e-6
+"""How much less busy another node must be, so that a task goes there."""
+
+
+class Bond(Enum):
+    """What a node is to an owner."""
+
+    NONE = "none"
+    HOME = "home"
+    """The owner is that node's own."""
+    PEER = "peer"
+    """The owner is another node's."""
+
+
 class NodeJoined(NamedTuple):
     """Event: a node has answered HELLO, or answered it anew with other contents."""
 
@@ -35,6 +51,9 @@ class NodeJoined(NamedTuple):
     serializers: Collection[str]
     tags: Collection[str]
     draining: bool = False
+    once: Collection[str] = ()
+    """Those of the functions that are declared, there, to run at most once."""
+    bond: Bond = Bond.NONE
 
 
 class NodeAccount:
@@ -46,6 +65,8 @@ class NodeAccount:
         """Attempts that count against the credit: all in flight but the detached and the parked."""
         self.used_of: defaultdict[str, int] = defaultdict(int)
         """The same, by function; it is the owner's own calls that make it grow."""
+        self.used_bytes = 0
+        """What the arguments of these take up, small ones left out."""
         self.parked = 0
         """Attempts that the node has set aside, or will when they get there."""
         self.asking = 0
@@ -62,6 +83,8 @@ class NodeAccount:
         """Until when no delayed tasks go there."""
         self.detached_until = -inf
         """Until when no detached ones do."""
+        self.ended_at = -inf
+        """When it last sent results."""
         self.lost_at: float | None = None
         self.drains_since: float | None = None
         """When it was first seen to take nothing new, while it does."""
@@ -72,14 +95,17 @@ class NodeAccount:
         """Take over what a new HELLO-ACK says."""
         self.incarnation = joined.incarnation
         self.name = joined.name
+        self.is_home, self.is_peer = joined.bond is Bond.HOME, joined.bond is Bond.PEER
         self.slots = max(1, joined.slots)
         self.functions = set(joined.functions)
+        self.once = frozenset(joined.once)
         self.serializers = set(joined.serializers)
         self.tags = frozenset(joined.tags)
         self.draining = joined.draining
         if not joined.draining:
             self.drains_since = None
         self.cap = 2 * self.slots
+        self.cap_bytes = 0
         self.sequence = -1
         self.others = 0
         self.suspect = False
@@ -95,12 +121,24 @@ class NodeAccount:
         return work.function in self.functions and work.serializer in self.serializers and work.tags <= self.tags
 
     def room(self, function: str, mean_s: float | None) -> int:
-        """Return how many more attempts of a function with this mean may go there."""
+        """Return how many more attempts of a function with this mean may go there.
+
+        A peer whose slots are busy for others gets nothing, as nothing is gained by a swap.
+        """
+        if self.is_peer and self.others >= self.slots:
+            return 0
         return min(self.cap - self.used, window(self.slots, mean_s) - self.used_of[function])
 
     def load(self) -> float:
-        """Return the unfinished attempts there per slot: the lower, the sooner it gets to a new one."""
-        return (len(self.in_flight) + self.others) / self.slots
+        """Return the unfinished attempts there per slot: the lower, the sooner it gets to a new one.
+
+        Of the node whose own owner this is, what is parked does not count, and less than nothing while it has a
+        free slot; with its slots taken it is still preferred to another one that is no less busy.
+        """
+        if not self.is_home:
+            return (len(self.in_flight) + self.others) / self.slots
+        waiting = len(self.in_flight) - self.parked + self.others
+        return -1.0 if waiting < self.slots else waiting / self.slots - _NO_HOP
 
     def put(self, task: OwnedTask) -> None:
         """Book a task as in flight there; one that is ``parked`` takes no credit."""
@@ -113,6 +151,9 @@ class NodeAccount:
         else:
             self.used += 1
             self.used_of[task.function] += 1
+            payload = task.payload
+            if type(payload) is not bytes or len(payload) > SMALL_BYTES:
+                self.used_bytes += large_size(payload)
 
     def take(self, task: OwnedTask) -> None:
         """Book a task as no longer there."""
@@ -124,6 +165,8 @@ class NodeAccount:
         elif not task.detached:
             self.used -= 1
             self.used_of[task.function] -= 1
+            if self.used_bytes:
+                self.used_bytes -= large_size(task.payload)
 
     def let_go(self, task: OwnedTask) -> None:
         """Take a task back from the node, to be sent out anew."""
@@ -150,12 +193,19 @@ class NodeAccount:
             self.parked += 1
             self.used -= 1
             self.used_of[task.function] -= 1
+            self.used_bytes -= large_size(task.payload)
 
     def unpark(self, task: OwnedTask) -> None:
         """Book an attempt that was parked as one that waits for a slot, or runs."""
         self._leave_parking(task)
         self.used += 1
         self.used_of[task.function] += 1
+        self.used_bytes += large_size(task.payload)
+
+    def has_room_for(self, task: OwnedTask) -> bool:
+        """Whether the node takes the arguments of one more attempt; of the first, whatever their size."""
+        size = large_size(task.payload) if self.cap_bytes and self.used_bytes else 0
+        return not size or self.used_bytes + size <= self.cap_bytes
 
     def _leave_parking(self, task: OwnedTask) -> None:
         task.parked = False

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from meshq.core.accounts import NodeAccount
+from meshq.core.events import Send
 from meshq.core.losses import Losses
 from meshq.core.owned import OwnedTask, TaskState
+from meshq.core.owning import OwnerEffect
 from meshq.core.schedule import is_delayed
-from meshq.protocol.messages import Accepted, Credit, Draining, Nack, Parked, Retrying, Started
+from meshq.protocol.messages import Accepted, Credit, Draining, Nack, Parked, Rack, Retrying, Started
 
 Handler = Callable[[NodeAccount, Any, float], None]
 
 
 class Answers:
-    """Keeps the books of nodes and tasks by what the nodes say. News of an attempt that is over are ignored."""
+    """Keeps the books of nodes and tasks by what the nodes say. News of an attempt that is over are ignored.
 
-    def __init__(self, losses: Losses) -> None:
+    ``effects`` is where the owner gathers what it asks for.
+    """
+
+    def __init__(self, tasks: Mapping[bytes, OwnedTask], losses: Losses, effects: list[OwnerEffect]) -> None:
+        self._tasks = tasks
         self._losses = losses
+        self._effects = effects
+        self._given_back: dict[bytes, tuple[bytes, int]] = {}
+        """Task → the node that gave it back, with the attempt it was there: to be told once another has it."""
         self.handlers: dict[type[Any], Handler] = {
             Accepted: self._on_accepted,
             Parked: self._on_parked,
@@ -34,6 +43,9 @@ class Answers:
         if task is None:
             return
         node.accept(task)
+        if self._given_back and task.id in self._given_back:
+            giver, attempt = self._given_back.pop(task.id)
+            self._effects.append(Send(giver, [Rack(task.id, attempt)]))
         if task.parked:
             node.unpark(task)
         waits = task.state is TaskState.PENDING or task.state is TaskState.RETRY
@@ -61,28 +73,48 @@ class Answers:
     def _on_retrying(self, node: NodeAccount, message: Retrying, now: float) -> None:
         task = _under_way(node, message)
         if task is not None and task.detached:
+            # Should the task come back, who gets it next goes on from here.
             task.state = TaskState.RETRY
+            task.retries += 1
+            task.due_at = now + message.seconds
 
     def _on_nack(self, node: NodeAccount, message: Nack, now: float) -> None:
         task = _under_way(node, message)
+        if message.reason == "draining":
+            self._on_given_back(node, message)
         if task is None:
             return
-        if message.reason == "full":
-            node.refuse(task, now)
+        if message.reason == "draining":
+            node.draining = True
         elif message.reason == "parked":
             node.pause(task, now)
         elif message.reason == "unknown-task":
             node.functions.discard(task.function)
         elif message.reason == "serializer":
             node.serializers.discard(task.serializer)
-        else:
-            node.draining = True
+        else:  # full, or a reason of nodes to come, which may be over in a while as well
+            node.refuse(task, now)
         self._losses.wait_again(node, [task], now)
+
+    def _on_given_back(self, node: NodeAccount, message: Nack) -> None:
+        """Say that a detached task is in good hands, or note to say so once another node has it.
+
+        The node that drains has owned it, and does so still should this owner go before.
+        """
+        task = self._tasks.get(message.task)
+        if task is None or (task.detached and task.accepted and task.node != node.node):
+            self._given_back.pop(message.task, None)
+            self._effects.append(Send(node.node, [Rack(message.task, message.attempt)]))
+        elif task.detached:
+            if len(self._given_back) > 2 * len(self._tasks):  # some have ended, and their nodes too
+                self._given_back = {key: of for key, of in self._given_back.items() if key in self._tasks}
+            self._given_back[task.id] = node.node, message.attempt
 
     def _on_credit(self, node: NodeAccount, message: Credit, now: float) -> None:
         if message.sequence > node.sequence:
             node.sequence = message.sequence
             node.cap = message.cap
+            node.cap_bytes = max(0, message.cap_bytes)
             node.others = max(0, message.others)
 
     def _on_draining(self, node: NodeAccount, message: Draining, now: float) -> None:

@@ -48,7 +48,7 @@ class LaneUp(NamedTuple):
 
 
 class LaneProblem(NamedTuple):
-    """Event: the node's control lane is down: ``UNREACHABLE`` or ``AUTHENTICATION_REFUSED``."""
+    """Event: the node's control lane is down: ``UNREACHABLE``, ``AUTHENTICATION_REFUSED``, or another reason."""
 
     node: bytes
     reason: str

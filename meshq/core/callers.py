@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from meshq.protocol.messages import PROTOCOL_VERSION, Hello, Refused
+from meshq.protocol.messages import Hello, Refused
+from meshq.protocol.versions import agreed, refuse_client
 
 LANES = ("work", "control")
 """What a connection may be for: one that names lanes of its own would make a caller of each."""
@@ -102,8 +103,8 @@ class Callers:
     def _refusal(self, user: str, hello: Hello) -> Refused | None:
         if hello.mesh != self._mesh:
             return Refused("mesh", f"this node is of the mesh {self._mesh!r}, not {hello.mesh!r}")
-        if not hello.lowest <= PROTOCOL_VERSION <= hello.highest:
-            return Refused("version", f"this node speaks version {PROTOCOL_VERSION} of the wire")
+        if agreed(hello) is None:
+            return refuse_client(hello.lowest, hello.highest)
         if hello.lane not in LANES:
             return Refused("lane", f"this node knows the lanes {' and '.join(LANES)}, not {hello.lane!r}")
         known = self._secrets.get((user, hello.client))

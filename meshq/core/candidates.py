@@ -44,12 +44,14 @@ class Absent(NamedTuple):
     """A node that should be there and does not answer.
 
     ``node`` is its id, or what stands for it where that is not known; ``name`` is NAME@HOST, or whatever it goes
-    by. ``code`` is that of its last problem, "" while it is dialled for the first time.
+    by. ``code`` is that of its last problem, "" while it is dialled for the first time. ``text`` says why it will
+    not answer, where that is known: it is there, and speaks no version of the wire that is spoken here.
     """
 
     node: bytes
     name: str
     code: str
+    text: str = ""
 
 
 class Dial(NamedTuple):

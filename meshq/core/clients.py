@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from meshq.core.asked import last_wanted_at
 from meshq.core.credits import REFRESH_S, Credits
 from meshq.core.dispatch import Dispatch
 from meshq.core.endings import Endings
+from meshq.core.entrusting import DRAINS
 from meshq.core.events import Send
-from meshq.core.held import ClientAccount, HeldState
+from meshq.core.held import NODE, ClientAccount, HeldState
 from meshq.core.holding import ClientGreeted, ClientUnreachable, HolderEffect
 from meshq.core.parking import Parking
-from meshq.core.relaying import NODE
 from meshq.core.reporting import Reports
 from meshq.core.timers import earliest
 from meshq.protocol.messages import Draining, Nack, Refused
 
 QUEUE_LEASE_S = 900.0
 RESULT_LEASE_S = 3600.0
-"""What a client that vanished without BYE leaves behind: its queue for 15 min, its results for an hour."""
+"""What a client that vanished without BYE leaves behind: its queue for 15 min, its results for an hour.
+
+Counted from when it was last heard, or somebody last asked for one of its tasks.
+"""
 _LEASE_CHECK_S = 5.0
 MAX_CLIENTS = 10_000
-DRAINS = "draining", "the node finishes what it has and takes nothing new"
 _LAPSED = "full", f"dropped, since nothing was heard of the client for {QUEUE_LEASE_S:g} s"
 
 
@@ -42,11 +45,12 @@ class Clients:
     ) -> None:
         self.accounts: dict[bytes, ClientAccount] = {}
         self._own_client = own_client
-        self._credits = Credits(slots)
+        self._credits = Credits(slots, reports.budget)
         self._dispatch = dispatch
         self._parking = parking
         self._reports = reports
         self._endings = endings
+        self._budget = reports.budget
         self._effects = effects
         self._why_dropped = _LAPSED
         self._refresh_at: float | None = None
@@ -87,7 +91,8 @@ class Clients:
             client = self.accounts[event.client] = ClientAccount(event.client, now)
             if self._lease_at is None:
                 self._lease_at = now + _LEASE_CHECK_S
-        client.connected, client.leaving = True, False
+        client.leaving = False
+        self._budget.regain(client)
         client.role, client.label = event.role, event.label
         self.grant(client, force=True)
         self.heard(client, now)
@@ -105,20 +110,21 @@ class Clients:
             if not (client.connected or client.unfinished or client.client == self._own_client)
         ]
         if absent:
-            self._close(min(absent, key=lambda client: client.heard_at), now)
+            self._close(min(absent, key=last_wanted_at), now)
         return bool(absent)
 
     def _close(self, client: ClientAccount, now: float) -> None:
         """Forget a client; its results are kept as those of one that has left."""
         for held in client.unacknowledged.values():
             self._endings.keep(held, now)
+        self._budget.close(client)
         del self.accounts[client.client]
 
     def on_unreachable(self, event: ClientUnreachable, now: float) -> None:
         """Say nothing to the client until it greets again."""
         client = self.accounts.get(event.client)
         if client is not None:
-            client.connected = False
+            self._budget.lose(client)
 
     def heard(self, client: ClientAccount, now: float) -> None:
         """Take note of a sign of life."""
@@ -130,7 +136,7 @@ class Clients:
 
     def grant(self, client: ClientAccount, *, force: bool = False) -> None:
         """Tell the client its credit where that has changed, or in any case."""
-        if client.connected and not client.leaving and client.role != NODE:
+        if client.connected and not client.leaving:
             credit = self._credits.update(client, force=force)
             if credit is not None:
                 self._reports.say(client, credit)
@@ -151,22 +157,27 @@ class Clients:
     def drain(self) -> None:
         """Hand back what waits, and tell the clients that nothing new is taken."""
         self._why_dropped = DRAINS
+        self.clear()
         for client in self.accounts.values():
-            if client.client == self._own_client:
-                continue  # what was entrusted to this node is its own, and is finished here
-            self._drop_queue(client)
-            self._hand_back(client)
-            self._reports.say(client, Draining())
+            if client.client != self._own_client:
+                self._reports.say(client, Draining())
+
+    def clear(self) -> None:
+        """Hand back what waits, but for what this node's own owner has sent here."""
+        for client in self.accounts.values():
+            if client.client != self._own_client:
+                self._drop_queue(client)
+                self._hand_back(client)
 
     def _end_leases(self, now: float) -> None:
         for client in list(self.accounts.values()):
             if client.client == self._own_client:
                 continue
             left = client.leaving and not client.held
-            last_at = max(client.heard_at, client.ended_at)
-            if left or (now > last_at + RESULT_LEASE_S and client.unfinished == 0):
+            wanted_at = last_wanted_at(client)
+            if left or (now > max(wanted_at, client.ended_at) + RESULT_LEASE_S and client.unfinished == 0):
                 self._close(client, now)
-            elif now > client.heard_at + QUEUE_LEASE_S:
+            elif now > wanted_at + QUEUE_LEASE_S:
                 self._drop_queue(client)
 
     def _drop_queue(self, client: ClientAccount) -> None:

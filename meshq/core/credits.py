@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from meshq.core.held import ClientAccount
+from meshq.core.budget import Budget
+from meshq.core.held import NODE, ClientAccount
 from meshq.core.pace import window
 from meshq.protocol.messages import Credit
 
@@ -20,7 +21,8 @@ REFRESH_S = 0.05
 class Credits:
     """Works out what each client may send, and what is worth telling it."""
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, budget: Budget | None = None) -> None:
+        self._budget = budget or Budget()
         self._slots = slots
         self._active = 1
         self._to_run = 0
@@ -33,7 +35,7 @@ class Credits:
         """Count the clients that have work here, and the work."""
         active = total = 0
         for client in clients:
-            client.surveyed = client.to_run
+            client.surveyed = 0 if client.stalled else client.to_run  # nothing more of it is started
             active += client.surveyed > 0
             total += client.surveyed
         self._active, self._to_run = max(1, active), total
@@ -43,11 +45,15 @@ class Credits:
         cap = max(self._slots + 1, window(self._slots, client.mean_s) // self._active)
         # Both of the same moment: what the client has done since says nothing about the others.
         others = self._to_run - client.surveyed
-        if not force and _close(cap, client.cap) and _close(others + self._slots, client.others + self._slots):
+        cap_bytes = self._budget.leave(self._active)
+        is_known = _close(cap, client.cap) and _close(others + self._slots, client.others + self._slots)
+        if client.role == NODE and (others < self._slots) != (client.others < self._slots):
+            is_known = False  # nodes send each other work only where it finds a slot idle
+        if not force and is_known and _close(cap_bytes, client.cap_bytes):
             return None
-        client.cap, client.others = cap, others
+        client.cap, client.cap_bytes, client.others = cap, cap_bytes, others
         client.sequence += 1
-        return Credit(client.sequence, cap, others)
+        return Credit(client.sequence, cap, others, cap_bytes)
 
 
 def _close(new: int, old: int) -> bool:

@@ -30,7 +30,9 @@ class Dispatch:
         self.alarms: Timers[Held] = Timers()
         """When an attempt that waits, queued or parked, is to be looked at: its time comes, or is over."""
         self._ring: deque[ClientAccount] = deque()
-        """The clients that have attempts queued; each gives one in turn."""
+        """The clients that have attempts queued and are not stalled; each gives one in turn."""
+        self._stalled: dict[ClientAccount, None] = {}
+        """Those that are passed over, in an order that does not depend on chance."""
         self._last: ClientAccount | None = None
         """The client that gave one last."""
         self._runs: dict[int, Held] = {}
@@ -42,7 +44,9 @@ class Dispatch:
         client = held.client
         queue = client.queue
         if not queue:
-            if len(self._ring) == 1 and self._ring[0] is self._last:
+            if client.stalled:
+                pass
+            elif len(self._ring) == 1 and self._ring[0] is self._last:
                 self._ring.appendleft(client)  # the other has just had its turn
             else:
                 self._ring.append(client)
@@ -59,7 +63,7 @@ class Dispatch:
     def queue_first(self, helds: list[Held]) -> None:
         """Put attempts that had been given to a worker back at the front, in their order."""
         for held in reversed(helds):
-            if not held.client.queue:
+            if not (held.client.queue or held.client.stalled):
                 self._ring.appendleft(held.client)
             held.state = HeldState.QUEUED
             held.client.line(held.priority).appendleft(held)
@@ -67,8 +71,7 @@ class Dispatch:
     def unqueue(self, held: Held) -> None:
         """Take a queued attempt out of its queue."""
         held.client.unqueue(held)
-        if not held.client.queue:
-            self._ring.remove(held.client)
+        self._leave_if_done(held.client)
         self._no_longer_queued(held)
 
     def clear(self, client: ClientAccount) -> list[Held]:
@@ -79,17 +82,35 @@ class Dispatch:
         """Take all queued attempts that a function's rate limit holds for out, and return them."""
         return [
             held
-            for client in list(self._ring)
+            for client in [*self._ring, *self._stalled]
             for held in self._sift(client, lambda held: _is_limited_by(function, held))
         ]
 
     def _sift(self, client: ClientAccount, is_wanted: Callable[[Held], bool]) -> list[Held]:
         helds = client.sift(is_wanted)
-        if not client.queue:
-            self._ring.remove(client)
+        self._leave_if_done(client)
         for held in helds:
             self._no_longer_queued(held)
         return helds
+
+    def _leave_if_done(self, client: ClientAccount) -> None:
+        """Let a client whose last queued attempt was taken out take no more turns."""
+        if not (client.queue or client.stalled):
+            self._ring.remove(client)
+
+    def pause(self, client: ClientAccount) -> None:
+        """Start nothing more of a client; it is passed over, at no cost to the others."""
+        client.stalled = True
+        self._stalled[client] = None
+        if client.queue:
+            self._ring.remove(client)
+
+    def resume(self, client: ClientAccount) -> None:
+        """Let a client that was passed over take turns again."""
+        client.stalled = False
+        self._stalled.pop(client, None)
+        if client.queue:
+            self._ring.append(client)
 
     def _no_longer_queued(self, held: Held) -> None:
         if held.terms is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshq.core.held import ClientAccount, Held, HeldState
+from meshq.core.held import NODE, ClientAccount, Held, HeldState
 from meshq.core.kept import Kept
 from meshq.core.reporting import Reports
 from meshq.core.tombs import Tombs
@@ -22,6 +22,7 @@ class Endings:
         """Attempts that were not taken. A copy of one must not be either: the next may be under way elsewhere."""
         self._kept = kept
         self._reports = reports
+        self._budget = reports.budget
 
     def end(self, held: Held, status: int, serializer: str, payload: Payload, seconds: float, now: float) -> None:
         """End an attempt; where its client has left, nobody is told, and the result is kept for whoever asks."""
@@ -38,7 +39,7 @@ class Endings:
 
     def keep(self, held: Held, now: float) -> None:
         """Keep an attempt's result, if it is one of its task, for whoever asks from now on."""
-        if held.result is not None and held.result.status != Status.RETRY:
+        if held.result is not None and not asks_for_more(held):
             self._kept.put(held.result, now)
 
     def is_over(self, task: bytes, now: float) -> bool:
@@ -54,6 +55,8 @@ class Endings:
     def drop(self, held: Held) -> None:
         """Let go of an attempt, which may come again."""
         held.state = HeldState.DONE
+        if held.booked:
+            self._budget.release(held)
         del held.client.held[held.task]
         held.client.unacknowledged.pop(held.task, None)
 
@@ -67,6 +70,20 @@ class Endings:
         held = client.unacknowledged.get(message.task)
         # That of an earlier attempt comes from before this one was sent; its own is still to come.
         if held is not None and held.attempt == message.attempt:
+            if held.booked:
+                self._budget.release(held)
             del client.unacknowledged[message.task], client.held[message.task]
             self.tombs.bury(client.client, message.task, message.attempt)
             self.keep(held, now)
+
+
+def asks_for_more(held: Held) -> bool:
+    """Whether an attempt has ended, and its task perhaps not: its owner, or the node that is this, tries it again.
+
+    Where that node has given it up, it says so itself.
+    """
+    if held.result is None:
+        return False
+    if held.result.status == Status.WORKER_LOST:
+        return held.client.role == NODE and not held.detached
+    return held.result.status == Status.RETRY

@@ -50,7 +50,9 @@ class Entry:
 
     def as_absent(self) -> Absent:
         """Return it as who is missed."""
-        return Absent(self.node or _id_of(self.candidate.instance), self.name or self.candidate.label, self.code)
+        text = self.problem.text if self.problem and self.problem.code == "version" else ""
+        node = self.node or _id_of(self.candidate.instance)
+        return Absent(node, self.name or self.candidate.label, self.code, text)
 
 
 @dataclass(slots=True)

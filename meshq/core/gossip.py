@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from meshq.core.held import ClientAccount
+from meshq.core.held import NODE, ClientAccount
 from meshq.core.holding import RevocationsHeard
-from meshq.core.relaying import NODE, Relaying, revoked_pages
+from meshq.core.relaying import Relaying, revoked_pages
 from meshq.core.reporting import Reports
 from meshq.core.withdrawals import Withdrawals
 from meshq.ids import ID_BYTES

@@ -12,6 +12,9 @@ from meshq.core.terms import DEFAULT_PRIORITY, Terms, known_options, read_terms
 from meshq.protocol.messages import Result, Status
 from meshq.protocol.payload import Payload, payload_size
 
+NODE = "node"
+"""The role of a client that is a node: the owner of the tasks that are entrusted to it."""
+
 
 class HeldState(IntEnum):
     """Where a held attempt is."""
@@ -36,6 +39,12 @@ class Intent(IntEnum):
     REVOKE = 3
     TIME_LIMIT = 4
     """Not called back: its worker is being killed, as it has run for too long."""
+    CUT = 5
+    """Nor this: its worker is being killed, as the node is to end."""
+    HAND_BACK = 6
+    """Of an entrusted task: its client is to have it again."""
+    HAND_OVER = 7
+    """Of an entrusted task: a peer is to own it."""
 
 
 GOES_ON = frozenset({int(Status.WORKER_LOST), int(Status.RETRY)})
@@ -47,6 +56,7 @@ class Held:
 
     __slots__ = (
         "attempt",
+        "booked",
         "client",
         "detached",
         "expected_s",
@@ -103,6 +113,8 @@ class Held:
         self.sent_at = 0.0
         self.tries = 0
         self.size = payload_size(payload) if detached else 0
+        self.booked = 0
+        """The bytes that stand in the node's budget: above 0 its arguments', below 0 its result's."""
 
     def _read(self, options: dict[str, Any]) -> None:
         self.options = options = known_options(options)
@@ -152,16 +164,22 @@ class ClientAccount:
         """How many of ``held`` are ENTRUSTED."""
         self.parked = self.parked_bytes = 0
         """How many of ``held`` are PARKED, and what their arguments take up."""
+        self.arguments = self.results = 0
+        """What stands in the node's budget for it, in bytes."""
+        self.stalled = False
+        """Whether nothing more of it is started, as it leaves too many bytes of results unacknowledged."""
         self.mean_s: float | None = None
         """Moving average of the seconds that this client's runs take."""
         self.sequence = 0
-        self.cap = 0
+        self.cap = self.cap_bytes = 0
         self.others = 0
         self.surveyed = 0
         """``to_run`` when the work of all clients was last counted."""
         self.connected = True
         self.leaving = False
         self.heard_at = now
+        self.asked_at = now
+        """When somebody last asked for one of its tasks."""
         self.ended_at = now
         """When an attempt last came to its end."""
 

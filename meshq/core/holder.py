@@ -13,11 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from meshq.core.clients import DRAINS, Clients
+from meshq.core.asked import Asked
+from meshq.core.budget import SMALL_BYTES, Budget, large_size
+from meshq.core.clients import Clients
 from meshq.core.dead import DeadLetters
 from meshq.core.dispatch import Dispatch, is_to_blame
+from meshq.core.draining import Draining
 from meshq.core.endings import Endings
-from meshq.core.entrusting import Entrusting
+from meshq.core.entrusting import DRAINS, Entrusting
 from meshq.core.events import Received
 from meshq.core.gossip import Gossip
 from meshq.core.held import ClientAccount, Held, HeldState, Intent
@@ -27,10 +30,12 @@ from meshq.core.holding import (
     DrainAsked,
     Drained,
     EntrustedDone,
+    EntrustedHandedOver,
     EntrustedRetrying,
     EntrustedStarted,
     EntrustedWithdrawn,
     FunctionsKnown,
+    GraceOver,
     HolderEffect,
     HolderEvent,
     PurgeAsked,
@@ -46,7 +51,7 @@ from meshq.core.pace import MAX_CREDIT
 from meshq.core.parking import Parking
 from meshq.core.purging import Purging
 from meshq.core.relaying import Relaying
-from meshq.core.reporting import SILENT_S, Reports
+from meshq.core.reporting import Reports
 from meshq.core.resizing import Resizing
 from meshq.core.survey import Survey
 from meshq.core.timers import earliest
@@ -76,13 +81,17 @@ _MAX_KEPT = 2 * MAX_CREDIT
 
 
 class Holder:
-    """The machine; see the module's rules. ``own_client`` is the id that this node's own owner goes by."""
+    """The machine; see the module's rules. ``own_client`` is the id that this node's own owner goes by.
 
-    def __init__(self, slots: int, own_client: bytes = b"") -> None:
+    ``hold_bytes`` is what attached work may take up here, 0 for no limit.
+    """
+
+    def __init__(self, slots: int, own_client: bytes = b"", hold_bytes: int = 0) -> None:
         self._own_client = own_client
         self._effects: list[HolderEffect] = []
         self._dispatch = Dispatch(slots)
-        self._reports = Reports()
+        self.budget = Budget(hold_bytes, self._dispatch.pause, self._dispatch.resume)
+        self._reports = Reports(self.budget)
         self._kept = Kept()
         self._endings = Endings(self._reports, self._kept)
         self._parking = Parking(self._dispatch, self._reports, self._endings, self._effects)
@@ -105,6 +114,7 @@ class Holder:
         self.survey = Survey(
             self._accounts, own_client, self._dispatch, self._parking, self._kept, self._entrusting
         )
+        self.asked = Asked(self._accounts, own_client)
         self.dead = DeadLetters()
         self._tombs, self._refused = self._endings.tombs, self._endings.refused
         self._recalls = self._withdrawals.recalls
@@ -112,7 +122,11 @@ class Holder:
         self._functions: frozenset[str] = frozenset()
         self._serializers: frozenset[str] = frozenset()
         self._aliases: Mapping[str, str] = {}
-        self._draining = self._drained = False
+        self._drain = Draining(
+            self._accounts, own_client, self._dispatch, self._clients, self._withdrawals, self._reports,
+            self._endings, self._entrusting, self._effects,
+        )  # fmt: skip
+        self._drained = False
         self._events = self._event_handlers()
         self._messages = self._message_handlers()
 
@@ -126,8 +140,10 @@ class Holder:
             EntrustedRetrying: self._entrusting.on_retrying,
             EntrustedDone: self._entrusting.on_done,
             EntrustedWithdrawn: self._entrusting.on_withdrawn,
+            EntrustedHandedOver: self._entrusting.on_handed_over,
             RevokeAsked: self._withdrawals.on_revoke,
             DrainAsked: self._on_drain,
+            GraceOver: self._drain.on_grace_over,
             RevocationsHeard: self._gossip.on_heard,
             PurgeAsked: self._purging.on_asked,
             RateLimitSet: self._parking.on_rate_limit_set,
@@ -144,7 +160,7 @@ class Holder:
             Rack: self._endings.on_rack,
             Withdraw: self._withdrawals.on_withdraw,
             Ping: self._on_ping,
-            Bye: self._withdrawals.on_bye,
+            Bye: self._drain.on_bye,
             Relayed: self._purging.on_relayed,
             RevokedDigest: self._gossip.on_digest,
             RevokedIds: self._gossip.on_ids,
@@ -168,6 +184,7 @@ class Holder:
         self._limits.tick(now)
         self._purging.tick(now)
         self._recalls.tick(now)
+        self._drain.tick(now)
         self._clients.tick(now)
         self._parking.tick(now)  # the last one: what the others dropped from the queue has left its tokens
         return self._finish(now)
@@ -177,7 +194,7 @@ class Holder:
         return earliest(
             self._reports.next_deadline(), self._dispatch.next_deadline(), self._clients.next_deadline(),
             self._parking.next_deadline(), self._limits.next_deadline(), self._purging.next_deadline(),
-            self._recalls.next_deadline(),
+            self._recalls.next_deadline(), self._drain.due,
         )  # fmt: skip
 
     def counts(self) -> dict[str, int]:
@@ -220,7 +237,7 @@ class Holder:
         self._limits.watch(now)
         effects = [*self._effects, *starts, *self._reports.flush(), *self._recalls.answered()]
         self._effects.clear()
-        if self._draining and not self._drained and self._is_idle(now):
+        if self._drain.has_begun and not self._drained and self._drain.is_over(now):
             self._drained = True
             effects.append(Drained())
         return effects
@@ -251,7 +268,7 @@ class Holder:
         held = client.held.get(message.task)
         if held is not None and held.is_followed_by(message.attempt):
             self._endings.forget(held)
-        elif held is not None:
+        elif held is not None and not self._is_now_detached(held, message):
             self._on_submit_again(held, message, now)
             return
         if client.leaving:
@@ -260,15 +277,22 @@ class Holder:
             # A late copy, whose owner takes no notice of this; or a new task of an old id, which then comes anew.
             self._reports.say(client, Withdrawn(message.task, message.attempt, "unknown"))
             return
-        reason = self._refusal(client, message)
+        payload = message.payload
+        is_large = type(payload) is not bytes or len(payload) > SMALL_BYTES
+        reason = self._refusal(client, message, is_large)
         if reason:
-            self._refused.bury(client.client, message.task, message.attempt)
-            self._reports.say(client, Nack(message.task, message.attempt, *reason))
+            passed_on = reason is DRAINS and self._entrusting.has_passed_on(client, message.task)
+            answer = Accepted(*message[:2]) if passed_on else Nack(message.task, message.attempt, *reason)
+            if not passed_on:
+                self._refused.bury(client.client, message.task, message.attempt)
+            self._reports.say(client, answer)
             return
         if message.function in self._aliases:
             message = message._replace(function=self._aliases[message.function])
         held = Held(client, *message)
         client.held[message.task] = held
+        if is_large and not message.detached:
+            self.budget.take(held, large_size(payload))
         if held.terms is not None:
             self._limits.notice(held.terms)
         if self._revocations.contains(message.task, now):
@@ -288,16 +312,26 @@ class Holder:
         held.renumber(message.attempt)
         if held.state is HeldState.DONE:
             self._reports.send_result(held, now)
-        else:
+        elif held.state is HeldState.ENTRUSTED:
+            self._entrusting.answer_again(held, now)
+        elif not message.detached:  # else what runs stays its owner's, until it ends or is given back
             held.reported = False
             if held.state is HeldState.PARKED:
                 self._parking.report(held, now)
             else:
                 self._reports.say(held.client, Accepted(held.task, held.attempt))
 
-    def _refusal(self, client: ClientAccount, message: Submit) -> tuple[str, str] | None:
-        """Return why the attempt is not taken: a code, and words."""
-        if self._draining and client.client != self._own_client:
+    def _is_now_detached(self, held: Held, message: Submit) -> bool:
+        """Whether an attempt that waits here for its owner comes anew, to be this node's own: it then makes room.
+
+        So it is where a node that drains hands a task over which it has sent here before, and could not call back.
+        """
+        is_new = message.detached and not held.detached and message.attempt > held.attempt
+        return is_new and self._withdrawals.let_go(held)
+
+    def _refusal(self, client: ClientAccount, message: Submit, is_large: bool) -> tuple[str, str] | None:
+        """Return why the attempt is not taken, whose arguments may be large: a code, and words."""
+        if self._drain.has_begun and client.client != self._own_client:
             return DRAINS
         if message.function not in self._functions:
             return "unknown-task", f"the node does not offer {message.function}"
@@ -310,6 +344,9 @@ class Holder:
             return "full", f"detached tasks take up {self._entrusting.bytes} bytes here"
         if self._refused and self._refused.covers(client.client, message.task, message.attempt):
             return "full", "the node did not take this attempt before"
+        if is_large and not message.detached:
+            why = self.budget.refusal(client, large_size(message.payload))
+            return ("full", why) if why else None
         return None
 
     # ------------------------------------------------------------------ workers
@@ -353,7 +390,9 @@ class Holder:
         signalled, slot.signalled = slot.signalled, 0
         again: list[Held] = []
         for held in self._dispatch.vacate(event.slot):
-            if _may_have_run(held, event) or (
+            if held.intent is Intent.CUT:
+                self._drain.end_cut(held, event, now)
+            elif _may_have_run(held, event) or (
                 held.run == event.started and is_to_blame(held.run, signalled, event)
             ):
                 self._end_with_worker(held, event, now)
@@ -377,19 +416,12 @@ class Holder:
     # ------------------------------------------------------------------ drain
 
     def _on_drain(self, event: DrainAsked, now: float) -> None:
-        self._draining = True
-        self._clients.drain()
+        self._messages[Rack] = self._on_rack_while_draining
+        self._drain.on_asked(event, now)
 
-    def _is_idle(self, now: float) -> bool:
-        """Whether nothing is left to run, or to be acknowledged by a client that is there to do so."""
-        return not self._dispatch.running() and not any(
-            client.queue or client.unfinished or (client.unacknowledged and self._is_there(client, now))
-            for client in self._accounts.values()
-        )
-
-    def _is_there(self, client: ClientAccount, now: float) -> bool:
-        recently = now < client.heard_at + SILENT_S or client.client == self._own_client
-        return client.connected and recently
+    def _on_rack_while_draining(self, client: ClientAccount, message: Rack, now: float) -> None:
+        self._endings.on_rack(client, message, now)
+        self._entrusting.on_rack(client, message)
 
 
 def _may_have_run(held: Held, event: WorkerGone) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from meshq.core.events import Received, Send
@@ -74,6 +74,13 @@ class EntrustedWithdrawn(NamedTuple):
     withdrawn: bool
 
 
+class EntrustedHandedOver(NamedTuple):
+    """Event: a peer owns an entrusted task from now on."""
+
+    client: bytes
+    task: bytes
+
+
 class RevokeAsked(NamedTuple):
     """Event: refuse these tasks from now on. ``signal`` is the number to end running ones with, 0 to let them run.
 
@@ -131,6 +138,12 @@ class DrainAsked(NamedTuple):
     """Event: finish what runs, hand back what waits, take nothing new."""
 
 
+class GraceOver(NamedTuple):
+    """Event: the drain has taken long enough: end what runs, but for the tasks that no peer could run."""
+
+    stranded: Collection[bytes]
+
+
 HolderEvent: TypeAlias = (
     Received
     | ClientGreeted
@@ -140,8 +153,10 @@ HolderEvent: TypeAlias = (
     | EntrustedRetrying
     | EntrustedDone
     | EntrustedWithdrawn
+    | EntrustedHandedOver
     | RevokeAsked
     | DrainAsked
+    | GraceOver
     | RevocationsHeard
     | PurgeAsked
     | RateLimitSet
@@ -191,6 +206,15 @@ class Disown(NamedTuple):
 
     client: bytes
     task: bytes
+
+
+class HandOver(NamedTuple):
+    """Effect: let peers own these entrusted tasks, whose clients are gone, if any can.
+
+    Answered with ``EntrustedHandedOver`` for each that a peer has accepted; the others go on here.
+    """
+
+    tasks: list[bytes]
 
 
 class RevokeAnswered(NamedTuple):
@@ -259,6 +283,7 @@ HolderEffect: TypeAlias = (
     | StopWorker
     | Entrust
     | Disown
+    | HandOver
     | RevokeAnswered
     | RevocationsAdded
     | PurgeAnswered

@@ -35,6 +35,8 @@ class Losses:
         self._patience = patience
         self._settle = settle
         self._effects = effects
+        self.on_taken_back: Callable[[OwnedTask, float], None] | None = None
+        """Called with each task that is to be sent out anew, while it is in no node's account."""
 
     def on_joined(self, event: NodeJoined, now: float) -> None:
         """Take a node in, or what it says anew; one that was restarted has lost everything."""
@@ -111,6 +113,8 @@ class Losses:
                 continue
             node.let_go(task)
             task.state = TaskState.RETRY if task.deaths or task.retries else TaskState.PENDING
+            if self.on_taken_back is not None:
+                self.on_taken_back(task, now)
             again.append(task)
         self._router.wait_first(again, now)
 

@@ -19,10 +19,12 @@ from meshq.core.answers import Answers, Handler
 from meshq.core.candidates import Rng
 from meshq.core.discarding import Discarding
 from meshq.core.events import Received, Send
+from meshq.core.handing_over import HandingOver
 from meshq.core.losses import MAX_DEATHS, Losses
 from meshq.core.overtaking import PATIENCE_S
 from meshq.core.owned import ENDING_OF_STATUS, STATE_OF_ENDING, Ending, Outcome, OwnedTask, TaskState
 from meshq.core.owning import (
+    HandOverAsked,
     Leaving,
     NodeLost,
     NodeReturned,
@@ -43,11 +45,23 @@ from meshq.core.patience import Patience
 from meshq.core.reconciling import Reconciling
 from meshq.core.retries import Retries
 from meshq.core.routing import Router
-from meshq.core.schedule import Schedule, submission
+from meshq.core.schedule import Schedule, submission, take_over_once
 from meshq.core.terms import DEFAULT_PRIORITY
 from meshq.core.timers import earliest
 from meshq.core.wanted_back import WantedBack
-from meshq.protocol.messages import Bye, Message, Rack, Relay, Result, Status, Withdraw, Withdrawn
+from meshq.protocol.messages import (
+    Accepted,
+    Bye,
+    Message,
+    Nack,
+    Rack,
+    Relay,
+    Result,
+    Started,
+    Status,
+    Withdraw,
+    Withdrawn,
+)
 from meshq.protocol.payload import join_payload
 
 __all__ = [
@@ -82,6 +96,7 @@ class Owner:
         self._wanted_back = WantedBack(
             self._tasks, self._nodes, self._losses, self._discarding, self._settle, self._effects
         )
+        self._handing_over: HandingOver | None = None
         self._events: dict[type[Any], Callable[[Any, float], None]] = {
             Submitted: self._on_submitted,
             Received: self._on_received,
@@ -92,10 +107,11 @@ class Owner:
             WithdrawAsked: self._wanted_back.on_withdraw_asked,
             Revoked: self._wanted_back.on_revoked,
             PurgeAsked: self._discarding.on_asked,
+            HandOverAsked: self._on_hand_over_asked,
             Leaving: self._on_leaving,
         }
         self._messages: dict[type[Any], Handler] = {
-            **Answers(self._losses).handlers,
+            **Answers(self._tasks, self._losses, self._effects).handlers,
             Withdrawn: self._wanted_back.on_withdrawn,
             Relay: self._on_relay,
         }
@@ -128,6 +144,10 @@ class Owner:
             retries.next_deadline(),
         )  # fmt: skip
 
+    def find(self, task: bytes) -> OwnedTask | None:
+        """Return a task that has not ended."""
+        return self._tasks.get(task)
+
     # ------------------------------------------------------------------ submit and route
 
     def _on_submitted(self, event: Submitted, now: float) -> None:
@@ -145,6 +165,8 @@ class Owner:
     def _route(self, now: float) -> None:
         sends: dict[bytes, list[Message]] = {}
         for node, task in self._router.assign(self._nodes.values(), now):
+            if node.once and task.function in node.once:
+                take_over_once(task)
             task.attempt += 1
             task.node = node.node
             task.accepted = False
@@ -187,6 +209,7 @@ class Owner:
                 if handler is not None:
                     handler(node, message, now)
         if racks:
+            node.ended_at = now
             self._means.fold()
             self._effects.append(Send(event.peer, racks))
 
@@ -225,9 +248,19 @@ class Owner:
         elif message.name == "purge":
             self._discarding.on_relayed(node, message, now)
 
-    # ------------------------------------------------------------------ leave
+    # ------------------------------------------------------------------ hand over, and leave
+
+    def _on_hand_over_asked(self, event: HandOverAsked, now: float) -> None:
+        if self._handing_over is None:
+            self._handing_over = HandingOver(
+                self._tasks, self._nodes, self._router, self._losses, self._retries, self._release, self._effects
+            )
+            for kind in (Accepted, Started):
+                self._messages[kind] = self._handing_over.overhear(self._messages[kind])
+        self._handing_over.on_asked(event, now)
 
     def _on_leaving(self, event: Leaving, now: float) -> None:
+        self._messages.pop(Nack, None)  # what was entrusted is the nodes' to see to from now on
         for task in list(self._tasks.values()):
             if not (task.detached and task.accepted):
                 self._settle(task, Outcome(Ending.CANCELLED))
@@ -246,6 +279,8 @@ class Owner:
                 self._resend(node, now)
         if self._router.is_empty:
             self._wanted_back.rebalance(now)
+        if self._handing_over is not None:
+            self._handing_over.review(now)
         due = [self._patience.review(queue, now) for queue in self._router.waiting()]
         self._next_tick = min([now + _TICK_S, *due]) if self._tasks else None
 
@@ -268,6 +303,21 @@ class Owner:
             self._effects.append(Send(node.node, again))
 
     # ------------------------------------------------------------------ endings
+
+    def stranded(self, own: bytes) -> frozenset[bytes]:
+        """Return the tasks that no node other than ``own`` could run now."""
+        others = [node for node in self._nodes.values() if node.usable and node.node != own]
+        return frozenset(
+            task.id for task in self._tasks.values() if not any(node.can_run(task) for node in others)
+        )
+
+    def _release(self, task: OwnedTask) -> None:
+        """Let go of a task that its node owns from now on."""
+        del self._tasks[task.id]
+        self._nodes[task.node or b""].take(task)
+        task.node = b""
+        self._discarding.spare(task)
+        self._schedule.timers.cancel(task.id)
 
     def _settle(self, task: OwnedTask, outcome: Outcome) -> None:
         del self._tasks[task.id]

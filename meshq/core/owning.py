@@ -53,6 +53,16 @@ class PurgeAsked(NamedTuple):
     command: bytes
 
 
+class HandOverAsked(NamedTuple):
+    """Event: these tasks are to be entrusted to nodes other than ``own``, as far as they have not started.
+
+    Answered with ``HandedOver`` for each as it comes to that; what starts, or ends, before is settled as ever.
+    """
+
+    tasks: list[bytes]
+    own: bytes
+
+
 class Leaving(NamedTuple):
     """Event: the owner goes; every unsettled task but the entrusted ones is cancelled."""
 
@@ -67,6 +77,7 @@ OwnerEvent: TypeAlias = (
     | WithdrawAsked
     | Revoked
     | PurgeAsked
+    | HandOverAsked
     | Leaving
 )
 
@@ -98,4 +109,10 @@ class RetryPlanned(NamedTuple):
     seconds: float
 
 
-OwnerEffect: TypeAlias = Send | Settle | WithdrawAnswered | PurgeAnswered | RetryPlanned
+class HandedOver(NamedTuple):
+    """Effect: other nodes own these tasks from now on; nothing more is heard of them here."""
+
+    tasks: list[OwnedTask]
+
+
+OwnerEffect: TypeAlias = Send | Settle | WithdrawAnswered | PurgeAnswered | RetryPlanned | HandedOver

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from math import inf
 from typing import Any, NamedTuple
 
+from meshq.core.budget import large_size
 from meshq.core.dispatch import Dispatch
 from meshq.core.endings import Endings
 from meshq.core.held import ClientAccount, Held, HeldState
@@ -27,8 +28,8 @@ from meshq.protocol.payload import payload_size
 
 MAX_PARKED = 10_000
 MAX_PARKED_BYTES = 64 * 1024**2
-"""Of arguments, of all clients together. What was taken before may still come here when these are used up: a rate
-limit that is set holds back what was queued."""
+"""Of arguments, of all clients together, or a sixteenth of the node's budget where that is less. What was taken
+before may still come here when these are used up: a rate limit that is set holds back what was queued."""
 COUNTDOWN_SHARE = 0.75
 """Of both, for what waits for its time. The threat: clients that leave ten thousand tasks for tomorrow, while
 another's function with a limit, which has to be parked for moments, comes to a stand."""
@@ -55,6 +56,8 @@ class Parking:
         self._dispatch = dispatch
         self._alarms = dispatch.alarms
         self._reports = reports
+        self._budget = reports.budget
+        self._most_bytes = min(MAX_PARKED_BYTES, self._budget.total // 16)
         self._endings = endings
         self._effects = effects
         self._rates = Rates()
@@ -139,7 +142,7 @@ class Parking:
     def _has_its_share(self, client: ClientAccount, terms: Terms) -> bool:
         """Whether nothing more of the client's is to be parked for this reason; see the module's rule."""
         share = COUNTDOWN_SHARE if terms.bucket is None else 1.0
-        left, bytes_left = share * MAX_PARKED - self.count, share * MAX_PARKED_BYTES - self.bytes
+        left, bytes_left = share * MAX_PARKED - self.count, share * self._most_bytes - self.bytes
         return client.parked >= left or client.parked_bytes >= bytes_left
 
     def _refuse(self, held: Held) -> None:
@@ -154,6 +157,8 @@ class Parking:
 
     def _park(self, held: Held, terms: Terms, now: float) -> None:
         held.state = HeldState.PARKED
+        if held.booked:
+            self._budget.release(held)  # the parked have a budget of their own
         size = payload_size(held.payload)
         held.client.parked += 1
         held.client.parked_bytes += size
@@ -178,6 +183,7 @@ class Parking:
     def _queue(self, held: Held) -> None:
         """Let a parked attempt on, which is in no bucket any more."""
         self._leaves(held)
+        self._budget.take(held, large_size(held.payload))
         held.state = HeldState.QUEUED
         if terms_of(held).overtaken:
             self._dispatch.queue_ahead(held)

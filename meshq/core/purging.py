@@ -2,6 +2,8 @@
 
 The node tells its clients; each withdraws what it owns, and says how many that were. A node counts only what
 it holds for owners that are absent, or do not answer in time; what this node owns itself, its own owner counts.
+What it holds for other nodes it discards too: these get the command themselves, and count what they withdraw
+before that, but nothing that has come back as discarded.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from typing import Any
 
 from meshq.core.dispatch import Dispatch
 from meshq.core.endings import Endings
-from meshq.core.held import ClientAccount, Held
+from meshq.core.held import NODE, ClientAccount, Held
 from meshq.core.holding import HolderEffect, PurgeAnswered, PurgeAsked
 from meshq.core.parking import Parking
 from meshq.core.relaying import Relaying
@@ -99,7 +101,9 @@ class Purging:
         own = sum(
             self._discard(client, now)
             for client in self._clients.values()
-            if client.client in purge.silent or not (client.connected or client.client == self._own_client)
+            if client.client in purge.silent
+            or client.role == NODE
+            or not (client.connected or client.client == self._own_client)
         )
         labels = [client.label for client in purge.silent.values() if client.connected and not client.leaving]
         for token in purge.tokens:

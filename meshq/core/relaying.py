@@ -10,13 +10,12 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from meshq.core.held import ClientAccount
+from meshq.core.held import NODE, ClientAccount
 from meshq.core.holding import HolderEffect, RevocationsAdded
 from meshq.core.reporting import Reports
 from meshq.ids import ID_BYTES
 from meshq.protocol.messages import Message, Relay, RevokedIds
 
-NODE = "node"
 _OWNERS = frozenset({"client", "controller"})
 PAGE = 2_000
 """How many ids go into one message, of some 60 KB: what is urgent gets in between."""

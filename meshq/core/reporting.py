@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
+from meshq.core.budget import SMALL_BYTES, Budget, large_size
 from meshq.core.events import Send
 from meshq.core.held import ClientAccount, Held, HeldState
 from meshq.core.timers import earliest
@@ -23,7 +24,8 @@ SILENT_S = 5.0
 class Reports:
     """Gathers the messages to clients, one SEND each, and sees to what must be said again."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget | None = None) -> None:
+        self.budget = budget or Budget()
         self._out: dict[bytes, list[Message]] = {}
         self._fresh: deque[tuple[float, list[Held]]] = deque()
         self._resend_at: float | None = None
@@ -62,6 +64,10 @@ class Reports:
         held.payload = b""
         held.result = Result(held.task, held.attempt, status, serializer, payload, seconds)
         held.client.unacknowledged[held.task] = held
+        if held.booked:
+            self.budget.release(held)
+        if type(payload) is not bytes or len(payload) > SMALL_BYTES:
+            self.budget.keep(held, large_size(payload))
         self.send_result(held, now)
 
     def send_result(self, held: Held, now: float) -> None:

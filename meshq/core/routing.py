@@ -1,12 +1,13 @@
 """Which waiting task goes to which node, and when.
 
 Rules. A task goes only to a node that offers its function, with its serializer and tags. Work goes to the
-node that will get to it soonest: the one with the fewest unfinished attempts per slot. A node gets no more
-than its credit allows, and no more of a function than keeps its slots busy for some 10 ms. Where functions
-compete for credit, the one that got nothing is served before those that got some. Detached tasks are entrusted
-beyond credit: the node that takes one owns it from then on. Delayed tasks go beyond credit too, for the nodes to
-park; either kind as many at a time as a node answers, and one at a time to a node that had no room. Of tasks with
-different priorities the highest go first; all the rest holds among those of one priority.
+node that will get to it soonest: the one with the fewest unfinished attempts per slot. A node's own owner
+prefers that node, and sends its peers only what would find their slots idle. A node gets no more than its credit
+allows, and no more of a function than keeps its slots busy for some 10 ms. Where functions compete for credit,
+the one that got nothing is served before those that got some. Detached tasks are entrusted beyond credit: the node
+that takes one owns it from then on. Delayed tasks go beyond credit too, for the nodes to park; either kind as many
+at a time as a node answers, and one at a time to a node that had no room. Of tasks with different priorities the
+highest go first; all the rest holds among those of one priority.
 """
 
 from __future__ import annotations
@@ -14,12 +15,17 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from meshq.core.accounts import NodeAccount, WaitingQueue
 from meshq.core.owned import OwnedTask
 from meshq.core.pace import Means
 from meshq.core.schedule import is_delayed
+
+HOP_S = 0.0002
+"""Runs that take less are not worth a hop: to send one, and its result back, costs both nodes about as much."""
+BLOCKED_S = 0.05
+"""A node that has ended nothing for so long may well be held up by long runs; then they are."""
 
 _Key = tuple[str, str, frozenset[str], bool, int]
 
@@ -49,6 +55,15 @@ class Router:
         for task in reversed(tasks):
             self._queue_of(task, now).tasks.appendleft(task)
 
+    def take_out(self, tasks: Collection[bytes]) -> list[OwnedTask]:
+        """Take those of the tasks that wait here out, and return them."""
+        taken: list[OwnedTask] = []
+        for queue in self.waiting():
+            waiting = [task for task in queue.tasks if task.node is None]
+            queue.tasks = deque(task for task in waiting if task.id not in tasks)
+            taken += (task for task in waiting if task.id in tasks)
+        return taken
+
     def waiting(self) -> Iterator[WaitingQueue]:
         """Yield the queues that hold tasks."""
         return iter([*itertools.chain.from_iterable(self._rings.values()), *self._delayed.values()])
@@ -76,7 +91,7 @@ class Router:
                 ]
                 if candidates:
                     queue.hoped_at = now
-                    yield from self._serve(queue, candidates)
+                    yield from self._serve(queue, candidates, now)
                 if queue.head() is None:
                     del self._queues[_key(queue)]
                 elif len(queue.tasks) < waiting:
@@ -86,9 +101,11 @@ class Router:
             ring.extend(served)
 
     def _serve(
-        self, queue: WaitingQueue, candidates: list[NodeAccount]
+        self, queue: WaitingQueue, candidates: list[NodeAccount], now: float
     ) -> Iterator[tuple[NodeAccount, OwnedTask]]:
         mean = self._means.get(queue.function)
+        if mean is not None and mean < HOP_S:
+            candidates = _at_home(candidates, now)
         if len(candidates) == 1:
             yield from self._serve_one(queue, candidates[0], mean)
             return
@@ -98,10 +115,14 @@ class Router:
         while heap and (task := queue.head()) is not None:
             load, index = heap[0]
             node = candidates[index]
-            if node.may_ask(task) if queue.detached else node.room(queue.function, mean) > 0:
+            if (
+                node.may_ask(task)
+                if queue.detached
+                else node.room(queue.function, mean) > 0 and node.has_room_for(task)
+            ):
                 queue.tasks.popleft()
                 yield node, task
-                heapq.heapreplace(heap, (load + 1.0 / node.slots, index))
+                heapq.heapreplace(heap, (node.load() if node.is_home else load + 1.0 / node.slots, index))
             else:
                 heapq.heappop(heap)
 
@@ -111,7 +132,10 @@ class Router:
     ) -> Iterator[tuple[NodeAccount, OwnedTask]]:
         room = node.room(queue.function, mean)
         while (queue.detached or room > 0) and (task := queue.head()) is not None:
-            if queue.detached and not node.may_ask(task):
+            if queue.detached:
+                if not node.may_ask(task):
+                    return
+            elif node.used_bytes and not node.has_room_for(task):
                 return
             queue.tasks.popleft()
             room -= 1
@@ -121,6 +145,8 @@ class Router:
         """Yield the delayed tasks that can go; those whose time has come meanwhile wait with the others."""
         for key, queue in list(self._delayed.items()):
             candidates = [node for node in nodes if node.delayed_until <= now and node.can_run(queue)]
+            # They wait as well here as anywhere.
+            candidates = [node for node in candidates if node.is_home] or candidates
             heap = [(node.load(), index) for index, node in enumerate(candidates)]
             heapq.heapify(heap)
             while (task := queue.head()) is not None:
@@ -154,6 +180,11 @@ class Router:
             ring = self._rings[priority] = deque()
             self._rings = dict(sorted(self._rings.items(), reverse=True))
         return ring
+
+
+def _at_home(candidates: list[NodeAccount], now: float) -> list[NodeAccount]:
+    """Return the node alone whose own owner this is, if it is one of these and gets on."""
+    return [node for node in candidates if node.is_home and now < node.ended_at + BLOCKED_S] or candidates
 
 
 def _key(work: WaitingQueue | OwnedTask) -> _Key:

@@ -46,6 +46,13 @@ class Schedule:
                 self._settle(task, Outcome(Ending.EXPIRED, text=task.story()))
 
 
+def take_over_once(task: OwnedTask) -> None:
+    """Let a task run at most once, as its node's function declares, unless the call itself says how it is run."""
+    if task.options is None or "once" not in task.options:
+        task.once = True
+        task.options = {**(task.options or {}), "once": True}
+
+
 def is_delayed(task: OwnedTask, now: float) -> bool:
     """Whether the task may not start yet."""
     return task.due_at is not None and task.due_at > now
@@ -61,9 +68,17 @@ def submission(task: OwnedTask, now: float) -> Submit:
     options = task.options
     if task.due_at is not None or task.expires_at is not None:
         options = _left(task, now)
-    if task.retries:
-        options = {**(options or {}), "retries": task.retries}
+    if task.retries or task.deaths:
+        options = _with_history(task, options)
     return Submit(task.id, task.attempt, task.function, task.serializer, task.payload, task.detached, options)
+
+
+def _with_history(task: OwnedTask, options: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Add what has become of it so far: the worker shows its tries, who takes it over goes on counting."""
+    history = {"retries": task.retries} if task.retries else {}
+    if task.detached and task.deaths:
+        history["deaths"] = len(task.deaths)
+    return {**(options or {}), **history} if history else options
 
 
 def _left(task: OwnedTask, now: float) -> dict[str, Any]:

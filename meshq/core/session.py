@@ -1,7 +1,8 @@
 """A client's two machines as one: membership says who is there, the owner decides what goes where.
 
 The shell speaks of links, the owner of nodes; the session translates, so that the simulator and the real
-client are wired by the same code.
+client are wired by the same code. The client that a node is itself has that node at hand: it is reached over the
+link ``HOME``, which nobody dials and membership knows nothing of.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from math import inf
 from typing import NamedTuple, TypeAlias
 
-from meshq.core.accounts import NodeJoined
+from meshq.core.accounts import Bond, NodeJoined
 from meshq.core.events import Received, Send
 from meshq.core.membership import (
     Beat,
@@ -41,11 +42,15 @@ from meshq.core.owner import (
     Settle,
     WithdrawAnswered,
 )
+from meshq.core.owning import HandedOver
 from meshq.core.timers import earliest
 from meshq.protocol.messages import ByeAck, Draining, HelloAck, Message, Ping, Pong, Refused
 
 HEARD_S = 0.1
 """How often a link's traffic is told to membership as a sign of life: often enough for its verdicts."""
+
+HOME = 0
+"""The link to the node whose own client this is; those that are dialled count from 1."""
 
 _OF_THE_NODE = frozenset({HelloAck, Refused, ByeAck, Draining, Pong})
 """Messages in which a node speaks of itself; all others are the owner's."""
@@ -65,7 +70,12 @@ class Goodbye(NamedTuple):
 
 
 class NodesChanged(NamedTuple):
-    """Effect: a node has come or gone, or says something else of itself."""
+    """Effect: a node has come or gone, or says something else of itself.
+
+    ``returned`` is the one that had been silent and was heard again, if it is that.
+    """
+
+    returned: bytes | None = None
 
 
 SessionEffect: TypeAlias = (
@@ -77,19 +87,24 @@ SessionEffect: TypeAlias = (
     | WithdrawAnswered
     | PurgeAnswered
     | RetryPlanned
+    | HandedOver
     | Goodbye
     | NodesChanged
 )
 
 
 class Session:
-    """Membership and owner of one client. Every call returns effects, to be applied in order."""
+    """Membership and owner of one client. Every call returns effects, to be applied in order.
 
-    def __init__(self, membership: Membership, owner: Owner) -> None:
+    ``home`` is the id of the node whose own client this is, b"" of any other client.
+    """
+
+    def __init__(self, membership: Membership, owner: Owner, home: bytes = b"") -> None:
         self.membership = membership
         self.owner = owner
-        self._link_of_node: dict[bytes, int] = {}
-        self._node_of_link: dict[int, bytes] = {}
+        self.home = home
+        self._link_of_node: dict[bytes, int] = {home: HOME} if home else {}
+        self._node_of_link: dict[int, bytes] = {HOME: home} if home else {}
         self._heard_at: dict[int, float] = {}
         self._membership_due: float | None = None
         self._is_stale = True
@@ -99,8 +114,27 @@ class Session:
         """Take an event of a link or a candidate."""
         return self._apply(self.membership.handle(event, now), now)
 
+    def join_home(self, ack: HelloAck, now: float) -> list[SessionEffect]:
+        """Take in what the node says of itself whose own client this is."""
+        return self.handle(joined(ack, Bond.HOME), now)
+
+    def node_of(self, link: int) -> bytes | None:
+        """Return the node that answers over a link."""
+        return self._node_of_link.get(link)
+
+    def linked(self) -> list[bytes]:
+        """Return the nodes that answer over links that were dialled, those that came up first first."""
+        return [node for node in self._link_of_node if node != self.home]
+
+    def say(self, node: bytes, messages: list[Message]) -> list[SessionEffect]:
+        """Tell a node something that is not the owner's, if it answers."""
+        link = self._link_of_node.get(node)
+        return [] if link is None else [SendLink(link, messages)]
+
     def receive(self, link: int, messages: list[Message], now: float) -> list[SessionEffect]:
         """Take the messages of a link, in their order."""
+        if link == HOME:
+            return self.handle(Received(self.home, messages), now)
         effects: list[SessionEffect] = []
         if now - self._heard_at.get(link, -inf) >= HEARD_S:
             self._heard_at[link] = now
@@ -166,22 +200,28 @@ class Session:
     def _tell_owner(
         self, verdict: NodeUp | NodeChanged | NodeSuspect | NodeBack | NodeDead, now: float
     ) -> list[SessionEffect]:
+        if self.home and verdict.node_id == self.home:
+            return [NodesChanged()]  # it was found at an address of its own, which whoever dialled it will give up
         event: OwnerEvent
         match verdict:
             case NodeUp(node, _, link, ack):
                 self._link_of_node[node] = link
                 self._node_of_link[link] = node
-                event = joined(ack)
+                event = joined(ack, self._bond)
             case NodeChanged(node, ack):
-                event = joined(ack)
+                event = joined(ack, self._bond)
             case NodeSuspect(node):
                 event = NodeSuspected(node)
             case NodeBack(node):
-                event = NodeReturned(node)
+                return [NodesChanged(node), *self.handle(NodeReturned(node), now)]
             case _:
                 self._node_of_link.pop(self._link_of_node.pop(verdict.node_id), None)
                 event = NodeLost(*verdict)
         return [NodesChanged(), *self.handle(event, now)]
+
+    @property
+    def _bond(self) -> Bond:
+        return Bond.PEER if self.home else Bond.NONE
 
     def _send(self, effects: list[OwnerEffect]) -> list[SessionEffect]:
         out: list[SessionEffect] = []
@@ -193,9 +233,10 @@ class Session:
         return out
 
 
-def joined(ack: HelloAck) -> NodeJoined:
+def joined(ack: HelloAck, bond: Bond = Bond.NONE) -> NodeJoined:
     """Return what a HELLO-ACK means to the owner."""
     name = f"{ack.name}@{ack.host}"
     return NodeJoined(
-        ack.node, ack.incarnation, name, ack.slots, ack.functions, ack.serializers, ack.tags, ack.draining
-    )
+        ack.node, ack.incarnation, name, ack.slots, ack.functions, ack.serializers, ack.tags, ack.draining,
+        ack.once, bond,
+    )  # fmt: skip

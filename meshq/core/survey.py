@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
+from meshq.core.asked import is_there
 from meshq.core.dispatch import Dispatch
+from meshq.core.endings import asks_for_more
 from meshq.core.entrusting import Entrusting
 from meshq.core.held import ClientAccount, Held, HeldState
 from meshq.core.kept import Kept
@@ -39,6 +41,8 @@ class TaskView(NamedTuple):
     reason: str = ""
     """Why a scheduled one waits: ``countdown``, ``rate limit`` or ``retry``."""
     priority: int = 5
+    elsewhere: bool = False
+    """Whether a detached one is at another node just now, which has more to say of it."""
 
 
 class Survey:
@@ -63,6 +67,8 @@ class Survey:
         self._parking = parking
         self._kept = kept
         self._retry_at = entrusting.retry_at
+        self.is_elsewhere: Callable[[bytes], bool] = lambda _: False
+        """Tells whether our own owner has sent a task to another node; whoever runs that owner sets this."""
 
     def active(self, now: float) -> Iterator[TaskView]:
         """Yield what runs: the head of each slot."""
@@ -81,9 +87,8 @@ class Survey:
         for client in self._clients.values():
             for held in client.queued():
                 yield self._view(held, "reserved", labels)
-        own = self._of_own()
         for held in self._entrusted().values():
-            if not _is_unfinished(own.get(held.task)) and held not in self._retry_at:
+            if self._waits_at_own(held) and held not in self._retry_at:
                 yield self._view(held, "reserved", labels)
 
     def scheduled(self, now: float) -> Iterator[TaskView]:
@@ -91,9 +96,8 @@ class Survey:
         labels = self._labels()
         for held, seconds, reason in self._parking.parked(now):
             yield self._view(held, "scheduled", labels, seconds, reason)
-        own = self._of_own()
         for held, at in self._retry_at.items():
-            if not _is_unfinished(own.get(held.task)):
+            if self._waits_at_own(held):
                 yield self._view(held, "scheduled", labels, max(0.0, at - now), "retry")
 
     def find(self, task: bytes, now: float) -> TaskView | None:
@@ -110,9 +114,18 @@ class Survey:
         for client in self._clients.values():
             held = client.unacknowledged.get(task)
             # What this node's own owner is told, it makes a result for the client of, or tries again.
-            if held is not None and client.client != self._own_client and not _asks_for_more(held):
+            if held is not None and client.client != self._own_client and not asks_for_more(held):
                 return held.result
         return self._kept.find(task, now)
+
+    def failed_try(self, task: bytes) -> Result | None:
+        """Return what an attempt said that asks for another one, until its owner has acknowledged that."""
+        for client in self._clients.values():
+            held = client.unacknowledged.get(task)
+            result = None if held is None else held.result
+            if result is not None and client.client != self._own_client and result.status == Status.RETRY:
+                return result
+        return None
 
     def value_of(self, held: Held, now: float) -> Result | None:
         """Return the value that another task with the key of this one has had here, if it is kept and fits."""
@@ -120,11 +133,15 @@ class Survey:
         fits = known is not None and known.status == Status.OK and known.serializer in (held.serializer, CHUNKS)
         return known if fits else None
 
-    def detached(self, now: float) -> tuple[int, float]:
-        """Return how many detached tasks this node has to see to, and in how many seconds the last may start."""
-        tasks = self._entrusted().values()
-        starts = [held.terms.start_at for held in tasks if held.terms is not None]
-        return len(tasks), max([now, *starts]) - now
+    def left_behind(self, stranded: Collection[bytes], now: float) -> tuple[int, float]:
+        """Return how many of these detached tasks have no client here, and the seconds until the last starts."""
+        helds = [
+            held
+            for task, held in self._entrusted().items()
+            if task in stranded and not any(task in c.held and is_there(c, now) for c in self._others())
+        ]
+        starts = [held.terms.start_at for held in helds if held.terms is not None]
+        return len(helds), max([now, *starts]) - now
 
     def _view_of(self, held: Held, labels: dict[bytes, str], now: float) -> TaskView:
         if held.state is HeldState.PARKED:
@@ -146,13 +163,17 @@ class Survey:
             held.task, held.attempt, held.function, held.serializer, held.payload, state, seconds,
             held.slot if held.state is HeldState.RUNNING else None,
             labels.get(held.task, label) if is_own else label,
-            reason, held.priority,
+            reason, held.priority, held.state is HeldState.ENTRUSTED and self.is_elsewhere(held.task),
         )  # fmt: skip
 
-    def _of_own(self) -> Mapping[bytes, Held]:
-        """Return what this node's own owner has here."""
+    def _waits_at_own(self, held: Held) -> bool:
+        """Whether our own owner has a detached task, and no node."""
         own = self._clients.get(self._own_client)
-        return own.held if own is not None else {}
+        is_here = own is not None and _is_unfinished(own.held.get(held.task))
+        return not (is_here or self.is_elsewhere(held.task))
+
+    def _others(self) -> Iterator[ClientAccount]:
+        return (client for client in self._clients.values() if client.client != self._own_client)
 
     def _entrusted(self) -> dict[bytes, Held]:
         """Return the detached tasks; one to which several clients gave the same id runs once, for the first."""
@@ -170,7 +191,3 @@ class Survey:
 
 def _is_unfinished(held: Held | None) -> bool:
     return held is not None and held.state is not HeldState.DONE
-
-
-def _asks_for_more(held: Held) -> bool:
-    return held.result is not None and held.result.status == Status.RETRY

@@ -7,7 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from meshq.errors import ConfigError
-from meshq.tasks.options import MAX_TYPES, PRIORITIES, parse_rate
+from meshq.tasks.options import MAX_TAGS, MAX_TYPES, PRIORITIES, parse_rate
 
 if TYPE_CHECKING:
     from meshq.core.rates import Bucket
@@ -27,13 +27,15 @@ _FOR_THE_WORKER = {
     "retry_jitter",
     "retries",
 }
-_KNOWN = _ACT_HERE | _FOR_THE_WORKER
+_KNOWN = _ACT_HERE | _FOR_THE_WORKER | {"deaths", "tags"}
 _PLAIN = frozenset({int, float, bool, type(None)})
 _LONGEST_TEXT = 64
 """Characters of a rate. The threat: a peer that sends a megabyte of options, which no budget counts, with a call.
 """
 _LONGEST_NAME = 250
-"""Characters of the name of an exception's type, for the same reason."""
+"""Characters of a tag, or of the name of an exception's type, for the same reason."""
+_LISTS = {"retry_for": MAX_TYPES, "tags": MAX_TAGS}
+"""The options that are lists of names, with how many these may be."""
 
 
 class Terms:
@@ -102,8 +104,9 @@ def known_options(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_small(key: str, value: Any) -> bool:
-    if key == "retry_for" and type(value) is list:
-        return len(value) <= MAX_TYPES and all(type(n) is str and len(n) <= _LONGEST_NAME for n in value)
+    if key in _LISTS:
+        is_short = type(value) is list and len(value) <= _LISTS[key]
+        return is_short and all(type(name) is str and len(name) <= _LONGEST_NAME for name in value)
     return type(value) in _PLAIN or (type(value) is str and len(value) <= _LONGEST_TEXT)
 
 

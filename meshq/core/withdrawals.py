@@ -6,7 +6,7 @@ started it already. Each run has one *intent*, why it is wanted back; the most s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from meshq.core.dispatch import Dispatch
@@ -24,7 +24,7 @@ from meshq.core.work import WorkerRecalled
 from meshq.ids import ID_BYTES
 from meshq.protocol.messages import Bye, ByeAck, Holding, Status, Withdraw, Withdrawn
 
-_GOES_AGAIN = frozenset({Intent.REBALANCE, Intent.TIME_LIMIT})
+_GOES_AGAIN = frozenset({Intent.REBALANCE, Intent.TIME_LIMIT, Intent.CUT})
 """Of one given back with these intents nobody wants that it does not run: it was not what took too long."""
 _BOTH = frozenset({Intent.WITHDRAW, Intent.REVOKE})
 
@@ -53,6 +53,8 @@ class Withdrawals:
         self._entrusting = entrusting
         self._relaying = relaying
         self._effects = effects
+        self.on_given_back: Callable[[Held], None] | None = None
+        """Called with what no worker has started, once this node is to start nothing any more."""
         self._outdone: dict[int, int] = {}
         """Run → attempt, where its client waits to hear of a withdrawal that a revoke has outdone."""
 
@@ -65,6 +67,9 @@ class Withdrawals:
             self._endings.forget(held)
             held = None
         if held is None:
+            if self._entrusting.has_passed_on(client, message.task):
+                self._reports.say(client, Withdrawn(message.task, message.attempt, "running"))
+                return
             # Should the SUBMIT still be on its way, it comes too late.
             self._endings.tombs.bury(client.client, message.task, message.attempt)
             self._reports.say(client, Withdrawn(message.task, message.attempt, "unknown"))
@@ -72,8 +77,7 @@ class Withdrawals:
         if message.attempt < held.attempt:
             return
         held.renumber(message.attempt)
-        if self._take_out(held):
-            self._endings.forget(held)
+        if self.let_go(held):
             self._reports.say(client, Withdrawn(message.task, message.attempt, "dropped"))
         elif held.state is HeldState.RUNNING:
             self._call_back(held, Intent.WITHDRAW)
@@ -147,6 +151,13 @@ class Withdrawals:
             revoke.note(held.task, "dropped" if is_dropped else "finished")
         # An entrusted one stands here a second time too, as an attempt of this node's own owner.
 
+    def let_go(self, held: Held) -> bool:
+        """Forget an attempt that waits here; return False where it does not wait."""
+        waits = self._take_out(held)
+        if waits:
+            self._endings.forget(held)
+        return waits
+
     def _take_out(self, held: Held) -> bool:
         """Take an attempt out of where it waits; False where it does not wait here."""
         if held.state is HeldState.QUEUED:
@@ -188,7 +199,7 @@ class Withdrawals:
 
     def _on_refused(self, held: Held) -> None:
         """The run had started already."""
-        if held.intent is Intent.TIME_LIMIT:
+        if held.intent is Intent.TIME_LIMIT or held.intent is Intent.CUT:
             return  # it ends with its worker
         if held.intent is not Intent.REVOKE:
             self.settle(held, "running")
@@ -235,6 +246,8 @@ class Withdrawals:
                 self._endings.forget(held)
             elif is_revoked:
                 self._endings.end(held, Status.REVOKED, "", b"", 0.0, now)
+            elif self.on_given_back is not None:
+                self.on_given_back(held)
             elif not self._parking.take(held, now):
                 again.append(held)
         self._dispatch.queue_first(again)

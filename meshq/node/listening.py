@@ -12,8 +12,9 @@ from meshq.control.lanes import TOPIC_ALL, topic_of
 from meshq.core.callers import Caller, Callers
 from meshq.errors import ConfigError, RemoteProtocolError
 from meshq.protocol.envelope import Header, decode
-from meshq.protocol.messages import Command, Hello, HelloAck, Message, Refused
+from meshq.protocol.messages import PROTOCOL_VERSION, Command, Hello, HelloAck, Message, Refused
 from meshq.protocol.parts import Joiner
+from meshq.protocol.versions import agreed
 from meshq.transport.addresses import is_loopback, reachable_addresses
 from meshq.transport.auth import Authenticator
 from meshq.transport.discovery import Candidate, mesh_hash
@@ -82,6 +83,7 @@ class Listening:
             Header(identity.node, b"", identity.incarnation),
             self._on_gone,
             lambda route: self._callers.who(route) is not None,
+            settings.hold_bytes // 4,
         )
         self._early: dict[bytes, tuple[str, Hello]] = {}
         """Greetings that came before the node was ready, by route."""
@@ -140,7 +142,7 @@ class Listening:
         """Tell those who are connected, and whoever greets from now on, how many slots there are."""
         self.ack = self.ack._replace(slots=slots)
         for route in self._callers.answered("work"):
-            self._routes.send(route, [self.ack])
+            self._routes.send(route, [self.ack._replace(version=self._routes.version(route))])
 
     def drain(self) -> None:
         """Say in greetings that nothing new is taken; the node stays announced, so that it can be found."""
@@ -190,7 +192,12 @@ class Listening:
     def flush(self) -> bool:
         """Send what waits; return whether something still does."""
         self._routes.flush(self._sockets)
-        return self._routes.blocked
+        return self.retry_at is not None
+
+    @property
+    def retry_at(self) -> float | None:
+        """When ``flush`` is due for what the sockets did not take, None where that is nothing."""
+        return self._routes.retry_at
 
     def forget(self, client: bytes) -> None:
         """Forget a client that has left, and its connections as soon as what it is told has been sent."""
@@ -209,9 +216,6 @@ class Listening:
         incoming = self._routes.decode(route, frames)
         if incoming is None:
             return
-        if incoming.unknown:
-            text = f"verbs {incoming.unknown} are not known to version {self.ack.version} of the wire"
-            self._routes.send(route, [Refused("verb", text)])
         first = incoming.messages[0] if incoming.messages else None
         if type(first) is Hello:
             self._greet(route, user, first)
@@ -246,7 +250,10 @@ class Listening:
             log.info("refused a client on %s: %s", hello.host, refusal.text)
             self._routes.send(route, [refusal])
             return
-        self._routes.send(route, [self.ack])
+        version = agreed(hello)
+        assert version is not None  # else it was refused
+        self._routes.speak(route, version)
+        self._routes.send(route, [self.ack._replace(version=version)])
         if hello.lane == "work":
             self._labels[hello.client] = hello.role, _label(hello)
             self._on_greeted(hello.client, *self._labels[hello.client])
@@ -282,5 +289,6 @@ def identity(settings: Settings, name: str, host: str, key: MeshKey | None, node
         serializers.append("pickle")
     incarnation = int.from_bytes(os.urandom(7), "big") + 1
     return HelloAck(
-        node, incarnation, 1, name, host, settings.slots, {}, serializers, list(settings.tags), [], key is not None
-    )
+        node, incarnation, PROTOCOL_VERSION, name, host, settings.slots, {}, serializers, list(settings.tags), [],
+        key is not None,
+    )  # fmt: skip

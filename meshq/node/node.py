@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import random
 import socket
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from meshq.client.runtime import key_of
+from meshq.client.runtime import key_of, make_hello
 from meshq.config import Settings, state_dir
 from meshq.control.asking import Answer
 from meshq.core.events import Received, Send
@@ -22,6 +23,8 @@ from meshq.core.holding import (
     Drained,
     Entrust,
     FunctionsKnown,
+    GraceOver,
+    HandOver,
     HolderEvent,
     KillWorker,
     PurgeAnswered,
@@ -36,7 +39,7 @@ from meshq.core.holding import (
     StartWorker,
     StopWorker,
 )
-from meshq.core.session import joined
+from meshq.core.session import HOME
 from meshq.core.timers import earliest
 from meshq.core.work import WorkerEvent, WorkerGone, WorkerReady
 from meshq.errors import ConfigError
@@ -48,21 +51,22 @@ from meshq.node.helper import Helper
 from meshq.node.listening import Listening, identity
 from meshq.node.naming import NameClaim
 from meshq.node.peering import AGREE_S, Peering
+from meshq.node.peers import make_session
 from meshq.node.remembering import Remembering
 from meshq.node.restarts import Restarts
-from meshq.node.sayings import say_ready, say_what_it_waits_for
+from meshq.node.sayings import say_ready, say_that_grace_is_over, say_what_it_waits_for
 from meshq.node.steering import Steering
 from meshq.protocol.messages import Bye, Message
 from meshq.transport.addresses import endpoint
 from meshq.transport.context import make_context
+from meshq.transport.keys import fingerprint
 from meshq.transport.loop import Loop
+from meshq.transport.routes import RETRY_S
 from meshq.workers.pool import Pool, WorkerSpec
 
 log = logging.getLogger("meshq.node")
 task_log = logging.getLogger("meshq.task")
 
-RETRY_FULL_S = 0.01
-"""How soon a route that was full is tried again: a ROUTER does not tell which of its peers has room."""
 _FAREWELL_S = 0.3
 """How long results on their way out are given at the end."""
 _GOODBYE_S = 0.1
@@ -84,6 +88,8 @@ class Node:
         self._drain_asked = self._drained = False
         self._leaving = False
         """Whether it is to end once it is drained."""
+        self._grace_at: float | None = None
+        """When what runs has had its time, while it drains."""
         self._failure: str | None = None
         self._inbox: deque[HolderEvent] = deque()
         self._due: float | None = None
@@ -95,14 +101,18 @@ class Node:
         self._loop = Loop()
         self._context = make_context()
         self._listening = self._listen()
-        own_client = new_id()
-        self._holder = Holder(settings.slots, own_client)
+        hello = make_hello(settings.mesh, "node")
+        self._holder = Holder(settings.slots, hello.client, settings.hold_bytes)
         self._remembering = self._remember()
+        own_key = "" if self._key is None else fingerprint(self._key)
+        session = make_session(self.ack.node, own_key, time.monotonic(), random.Random())
+        self._entrusted = Entrusted(hello.client, session, self._inbox.append)
+        self._holder.survey.is_elsewhere = self._entrusted.is_elsewhere
         self._peering = Peering(
-            self._loop, self._context, settings, self._key, self.ack, self._listening.address, self._holder,
+            self._loop, self._context, settings, self._key, hello, self.ack, self._listening.address,
+            self._entrusted, self._holder,
             refuse=self._refuse, on_known=self._listening.name_peers, on_air=self._listening.go_on_air,
         )  # fmt: skip
-        self._entrusted = Entrusted(own_client, time.monotonic(), self._inbox.append)
         spec = WorkerSpec(
             settings.modules, settings.allow, node=self.name, max_tasks=settings.max_tasks_per_child or 0,
             env=task_environment(settings, self._listening.host, self._listening.port),
@@ -124,6 +134,7 @@ class Node:
             StopWorker: self._stop_worker,
             Entrust: lambda effect: self._entrusted.take_over(effect, time.monotonic()),
             Disown: lambda effect: self._entrusted.withdraw(effect.task, time.monotonic()),
+            HandOver: lambda effect: self._entrusted.hand_over(effect.tasks, time.monotonic()),
             RevokeAnswered: lambda effect: effect.token(effect.outcome),
             RevocationsAdded: self._on_revocations,
             PurgeAnswered: lambda effect: effect.token(effect),
@@ -208,7 +219,7 @@ class Node:
             raise ConfigError(f"{self.name} is {doing}: it cannot be given another number of slots now")
         self.ack = self.ack._replace(slots=slots)
         self._listening.resize(slots)
-        self._entrusted.join(joined(self.ack), time.monotonic())
+        self._entrusted.join(self.ack, time.monotonic())
         self._inbox.append(ResizeAsked(slots))
 
     def user_command(self, name: str, arguments: dict[str, Any], seconds: float, answer: Answer) -> None:
@@ -224,23 +235,23 @@ class Node:
             self._tick(time.monotonic())
         if self._open_by is not None:
             self._open_if_agreed(time.monotonic())
-        if self._peering.is_touched:
+        if self._peering.peers.touched:
             self._peering.step()
-        blocked = self._listening.flush()
+        self._listening.flush()
         self._due = due = earliest(
             self._holder.next_deadline(), self._entrusted.next_deadline(), self._restarts.next_deadline(),
-            self._helper.next_deadline(), self._peering.due, self._open_by,
+            self._helper.next_deadline(), self._peering.due, self._open_by, self._grace_at,
+            self._listening.retry_at,
         )  # fmt: skip
-        if due is None:
-            return RETRY_FULL_S if blocked else None
-        wait = max(0.0, due - time.monotonic())
-        return min(RETRY_FULL_S, wait) if blocked else wait
+        return None if due is None else max(0.0, due - time.monotonic())
 
     def _tick(self, now: float) -> None:
         """Let the machines do what is due; one that is not yet due takes no harm."""
         self._entrusted.tick(now)
         self._restarts.tick(now)
         self._helper.tick(now)
+        if self._grace_at is not None and self._grace_at <= now:
+            self._end_grace()
         self._apply(self._holder.tick(now))
         self._run_inbox()
         self._peering.step()
@@ -258,7 +269,7 @@ class Node:
 
     def _send(self, effect: Send) -> None:
         if effect.peer == self._entrusted.client:
-            self._entrusted.receive(self.ack.node, effect.messages, time.monotonic())
+            self._entrusted.receive(HOME, effect.messages, time.monotonic())
         elif not self._listening.send(effect.peer, effect.messages):
             self._inbox.append(ClientUnreachable(effect.peer))  # it has left, and no connection is there to break
 
@@ -287,7 +298,7 @@ class Node:
     def _on_revocations(self, effect: RevocationsAdded) -> None:
         self._remembering.add(effect.ids)
         self._entrusted.revoke([task for task, _ in effect.ids], time.monotonic())
-        self._peering.tell(effect.ids)
+        self._peering.peers.tell(effect.ids, time.monotonic())
 
     # ------------------------------------------------------------------ workers
 
@@ -321,13 +332,15 @@ class Node:
     def _become_ready(self, event: WorkerReady) -> None:
         aliases = {alias: info.name for info in event.functions for alias in info.aliases}
         functions = {name: info.source_hash for info in event.functions for name in (info.name, *info.aliases)}
-        self.ack = self.ack._replace(functions=functions, aliases=aliases)
+        careful = [info for info in event.functions if info.options.get("delivery") == "at-most-once"]
+        once = [name for info in careful for name in (info.name, *info.aliases)]
+        self.ack = self.ack._replace(functions=functions, aliases=aliases, once=once)
         options = {info.name: info.options for info in event.functions if info.options}
         self._helper.offer(frozenset(event.commands))
         self._inbox.append(FunctionsKnown(frozenset(functions), frozenset(self.ack.serializers), options, aliases))
         self._inbox.append(ClientGreeted(self._entrusted.client))
         self._run_inbox()
-        self._entrusted.join(joined(self.ack), time.monotonic())
+        self._entrusted.join(self.ack, time.monotonic())
         self._open_by = time.monotonic() + AGREE_S
 
     def _open_if_agreed(self, now: float) -> None:
@@ -336,7 +349,7 @@ class Node:
             return
         self._open_by = None
         self._listening.open(self.ack)
-        self._peering.opened(now)
+        self._peering.peers.opened(now)
         count = len(self.ack.functions) - len(self.ack.aliases)
         say_ready(self.name, self.settings, count, self.address, self._listening.host, self._key is not None)
         if self._on_ready is not None:
@@ -355,12 +368,25 @@ class Node:
             self._drain_asked = True
             self.ack = self.ack._replace(draining=True)
             self._listening.drain()
-            log.info("draining: finishing what runs, taking nothing new", extra={"node": self.name})
             self._inbox.append(DrainAsked())
-        say_what_it_waits_for(self.name, *self._holder.survey.detached(time.monotonic()), self._leaving)
+            if self.settings.grace is not None:
+                self._grace_at = time.monotonic() + self.settings.grace
+            self._run_inbox()
+        count, seconds = self._left_behind()
+        say_what_it_waits_for(self.name, self._holder.counts()["running"], count, seconds, self._leaving)
+
+    def _left_behind(self) -> tuple[int, float]:
+        """Return how many detached tasks only this node can see to, and in how many seconds the last may start."""
+        return self._holder.survey.left_behind(self._entrusted.stranded(), time.monotonic())
+
+    def _end_grace(self) -> None:
+        self._grace_at = None
+        say_that_grace_is_over(self.name, self.settings.grace or 0.0, self._left_behind()[0])
+        self._inbox.append(GraceOver(self._entrusted.stranded()))
 
     def _on_drained(self) -> None:
         self._drained = True
+        self._grace_at = None
         if self._leaving:
             self._end()
 
@@ -372,9 +398,9 @@ class Node:
         now = time.monotonic()
         self._peering.leave()
         while time.monotonic() < now + _FAREWELL_S and self._listening.flush():
-            self._loop.turn(RETRY_FULL_S)
-        while time.monotonic() < now + _GOODBYE_S and self._peering.is_leaving:
-            self._loop.turn(RETRY_FULL_S)
+            self._loop.turn(RETRY_S)
+        while time.monotonic() < now + _GOODBYE_S and self._peering.peers.is_leaving:
+            self._loop.turn(RETRY_S)
 
     def _close(self) -> None:
         self._pool.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from math import inf
 from typing import NamedTuple
 
 from meshq.core.membership import Candidate
@@ -113,6 +114,6 @@ class PeerChoice:
         spares = [
             instance
             for instance in self.known
-            if instance not in self.chosen and now - self._failed_at.get(instance, -AGAIN_S) >= AGAIN_S
+            if instance not in self.chosen and now - self._failed_at.get(instance, -inf) >= AGAIN_S
         ]
         return self._rng.choice(spares) if spares else None

@@ -29,13 +29,23 @@ def say_ready(name: str, settings: Settings, functions: int, address: str, host:
         log.warning("--insecure: anybody who reaches %s can run this node's functions", address)
 
 
-def say_what_it_waits_for(name: str, count: int, seconds: float, leaving: bool) -> None:
-    """Tell whoever drains the node of the tasks that it cannot hand back: the last may be for tomorrow."""
-    if not count:
-        return
-    tasks = "1 detached task" if count == 1 else f"{count} detached tasks"
-    end = "a second signal, or" if leaving else "'meshq ctl shutdown', and then"
-    log.warning(
-        "waiting for %s, as nobody else has them; the last may start in %.0f s. To end it at once, and "
-        "lose them: %s 'meshq ctl shutdown' again", tasks, seconds, end, extra={"node": name},
-    )  # fmt: skip
+def say_what_it_waits_for(name: str, runs: int, count: int, seconds: float, leaving: bool) -> None:
+    """Tell whoever drains the node of ``count`` tasks that are left to it: the last may be for tomorrow."""
+    log.info("draining: taking nothing new, finishing %s", _count(runs, "run"), extra={"node": name})
+    if count:
+        end = "a second signal, or" if leaving else "'meshq ctl shutdown', and then"
+        log.warning(
+            "waiting for %s, as no other node can take them now; the last may start in %.0f s. To end it at once, "
+            "and lose them: %s 'meshq ctl shutdown' again",
+            _count(count, "detached task"), seconds, end, extra={"node": name},
+        )  # fmt: skip
+
+
+def say_that_grace_is_over(name: str, seconds: float, count: int) -> None:
+    """Tell whoever drains the node that runs are ended now, but for the tasks that are left to it."""
+    left = f", but for {_count(count, 'detached task')} that no other node can take" if count else ""
+    log.warning("%g s of grace are over: ending what still runs%s", seconds, left, extra={"node": name})
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

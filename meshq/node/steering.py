@@ -83,6 +83,7 @@ class Steering:
             "secured": ack.secured,
             "draining": self._node.is_draining,
             "counts": counts,
+            "held_bytes": self._holder.budget.figures(),
             "clients": counts["clients"],
             "peers": self._node.peers,
             "totals": status.totals(*self._holder.totals()),
@@ -129,6 +130,18 @@ class Steering:
     def result(self, task: bytes) -> Result | None:
         """Return the result of a task that has finished, as far as it is kept."""
         return self._holder.survey.result(task, time.monotonic())
+
+    def failed_try(self, task: bytes) -> Result | None:
+        """Return what an attempt said that asks for another one, until its owner has heard it."""
+        return self._holder.survey.failed_try(task)
+
+    def owners(self, tasks: list[bytes]) -> dict[bytes, bytes]:
+        """Keep what is held of these tasks for longer; return what stands for the owner of each."""
+        return self._holder.asked.owners(tasks, time.monotonic())
+
+    def present(self, owners: list[bytes]) -> list[bytes]:
+        """Return which of these owners are within reach of the node."""
+        return self._holder.asked.present(owners, time.monotonic())
 
     def forget(self, task: bytes) -> bool:
         """Let go of the result that is kept of a task; tell whether there was one."""

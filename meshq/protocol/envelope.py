@@ -16,6 +16,7 @@ import msgpack
 
 from meshq.errors import LocalProtocolError, RemoteProtocolError
 from meshq.protocol.messages import (
+    GREETING_VERSION,
     PROTOCOL_VERSION,
     VERB_OF_MESSAGE,
     Message,
@@ -29,7 +30,10 @@ from meshq.protocol.parts import INLINE_BYTES, PIECE_BYTES, Joiner, cut
 from meshq.protocol.payload import Buffer, Payload, join_payload, payload_size
 from meshq.protocol.readers import READER_OF_VERB
 
-MAGIC = b"meshq" + bytes([PROTOCOL_VERSION])
+MAGIC_OF_VERSION = {
+    version: b"meshq" + bytes([version]) for version in range(GREETING_VERSION, PROTOCOL_VERSION + 1)
+}
+MAGIC = MAGIC_OF_VERSION[PROTOCOL_VERSION]
 MAX_HEADER_BYTES = 64 * 1024
 MAX_BATCH_BYTES = 1024 * 1024
 MAX_PIECES = 64
@@ -40,6 +44,7 @@ MAX_BATCH_MESSAGES = 512
 """A batch is closed here too, so that the other side is at work on the first while the next is packed."""
 
 Frames = list[Buffer]
+_Key = tuple[type[Any], bytes, int]
 
 
 class Header(NamedTuple):
@@ -67,7 +72,11 @@ class Waiting(NamedTuple):
 
 
 class UnsupportedVersion(RemoteProtocolError):
-    """The other side speaks another version of the wire."""
+    """A message is of a version of the wire that is not spoken here."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(f"version {version} of the wire is not known here, where it is {PROTOCOL_VERSION}")
+        self.version = version
 
 
 def encode_header(header: Header) -> bytes:
@@ -91,13 +100,17 @@ class Outbox:
     """What waits to be sent over one connection, and its packing into as few messages as possible.
 
     Small messages keep their order among themselves. One with a large payload follows its pieces, and small
-    ones may overtake it.
+    ones may overtake it. While it waits, a copy of it is dropped: whoever sends again what is not answered in time
+    must not make a slow connection slower.
     """
 
     def __init__(self, header: Header) -> None:
+        self._magic = MAGIC_OF_VERSION[GREETING_VERSION]
         self._header = encode_header(header)
         self._small: deque[Message] = deque()
-        self._large: deque[Iterator[Message]] = deque()
+        self._large: deque[tuple[_Key, Iterator[Message]]] = deque()
+        self._waiting: set[_Key] = set()
+        """The keys of ``_large``."""
         self._large_bytes = 0
         self._transfers = 0
         self._packer = msgpack.Packer(use_bin_type=True)
@@ -120,9 +133,12 @@ class Outbox:
         """Return the message with its payload inline, or None where it will follow in pieces."""
         if payload_size(payload) <= INLINE_BYTES:
             return message._replace(payload=join_payload(payload))
-        self._transfers += 1
-        self._large_bytes += payload_size(payload)
-        self._large.append(self._pieces(self._transfers, message, payload))
+        key = type(message), message.task, message.attempt
+        if key not in self._waiting:
+            self._waiting.add(key)
+            self._transfers += 1
+            self._large_bytes += payload_size(payload)
+            self._large.append((key, self._pieces(self._transfers, message, payload)))
         return None
 
     @staticmethod
@@ -140,6 +156,10 @@ class Outbox:
         """Put this header on every message from now on."""
         self._header = encode_header(header)
 
+    def speak(self, version: int) -> None:
+        """Send what follows in the version that was agreed; one that is not spoken here never was."""
+        self._magic = MAGIC_OF_VERSION.get(version, self._magic)
+
     def take(self) -> Frames | None:
         """Return the frames of the next message to send, or None where nothing waits."""
         if not self._small and not self._large:
@@ -147,7 +167,7 @@ class Outbox:
         batch = self._next_small()
         parts: list[Message] = []
         pieces = self._next_pieces(parts) if self._large else ()
-        return [MAGIC, self._header, self._pack(batch, parts), *pieces]
+        return [self._magic, self._header, self._pack(batch, parts), *pieces]
 
     def _next_small(self) -> list[Message]:
         small, room = self._small, _FULL_BATCH_BYTES
@@ -166,9 +186,11 @@ class Outbox:
         pieces: list[Buffer] = []
         size = 0
         while self._large and len(pieces) < MAX_PIECES and size < PIECE_BYTES:
-            message = next(self._large[0], None)
+            key, following = self._large[0]
+            message = next(following, None)
             if message is None:
                 self._large.popleft()
+                self._waiting.discard(key)
             else:
                 batch.append(message)
                 if type(message) is Part:
@@ -265,8 +287,10 @@ def _read_payloads(
 
 
 def _check_magic(magic: bytes) -> None:
+    if magic in MAGIC_OF_VERSION.values():
+        return
     if magic[:-1] == MAGIC[:-1]:
-        raise UnsupportedVersion(f"version {magic[-1]} of the wire is not spoken here, only {PROTOCOL_VERSION}")
+        raise UnsupportedVersion(magic[-1])
     raise RemoteProtocolError(f"a message that begins with {magic[:16]!r} is not one of meshq's")
 
 

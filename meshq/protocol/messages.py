@@ -13,9 +13,16 @@ from typing import Any, NamedTuple, TypeAlias
 from meshq.protocol.payload import Buffer, Payload
 
 PROTOCOL_VERSION = 1
-"""The version spoken here; HELLO carries the lowest and highest that a side can speak."""
+"""The highest version spoken here. HELLO carries the lowest and highest that a client can speak, and the node
+answers with the highest that both can."""
+LOWEST_VERSION = 1
+"""The lowest version spoken here."""
+GREETING_VERSION = 1
+"""Before a version is agreed, and to all nodes at once, what is said goes in frames of this one, for ever. HELLO
+and REFUSED keep their shapes, so that any two peers can at least say that they do not understand each other."""
 
 _NO_ALIASES: dict[str, str] = {}
+_NO_NAMES: list[str] = []
 
 
 class Status(IntEnum):
@@ -56,6 +63,7 @@ class HelloAck(NamedTuple):
     node: bytes
     incarnation: int
     version: int
+    """The version of the wire that is spoken on this connection from now on, both ways."""
     name: str
     host: str
     slots: int
@@ -71,12 +79,14 @@ class HelloAck(NamedTuple):
     """Where the node's SUB socket listens for control broadcasts, on the host of this connection."""
     aliases: dict[str, str] = _NO_ALIASES
     """Those of ``functions`` that are other names of some → the names of these."""
+    once: list[str] = _NO_NAMES
+    """Those of ``functions`` that are declared to run at most once, for owners that know no more than the name."""
 
 
 class Refused(NamedTuple):
     """Either way: a message was not taken.
 
-    ``code`` is one of ``mesh``, ``version``, ``owner``, ``stale``, ``verb``, ``full``.
+    ``code`` is one of ``mesh``, ``version``, ``lane``, ``owner``, ``stale``, ``verb``, ``full``.
     """
 
     code: str
@@ -125,7 +135,10 @@ class Result(NamedTuple):
 
 
 class Rack(NamedTuple):
-    """Client → node: the result has arrived; forget it."""
+    """Client → node: the result has arrived; forget it.
+
+    After NACK(draining) of a detached task that the node had accepted: another node has the task; forget it.
+    """
 
     task: bytes
     attempt: int
@@ -143,7 +156,7 @@ class Parked(NamedTuple):
 
 
 class Nack(NamedTuple):
-    """Node → client: the attempt is not taken.
+    """Node → client: the attempt is not taken, or, by a node that drains, given back.
 
     ``reason`` is one of ``full``, ``draining``, ``unknown-task``, ``serializer``, ``parked`` (no more may be
     parked there).
@@ -176,12 +189,14 @@ class Withdrawn(NamedTuple):
 class Credit(NamedTuple):
     """Node → client: leave for ``cap`` unsettled attempts; the highest ``sequence`` counts.
 
-    ``others`` is how many attempts of other clients the node holds: how busy it is, besides.
+    ``others`` is how many attempts of other clients the node holds: how busy it is, besides. ``cap_bytes`` is what
+    the arguments of those attempts may take up together, 0 for any size; a first one may always come.
     """
 
     sequence: int
     cap: int
     others: int = 0
+    cap_bytes: int = 0
 
 
 class Ping(NamedTuple):

@@ -27,6 +27,18 @@ def join_payload(payload: Payload) -> bytes:
     return payload
 
 
+def slice_payload(payload: Payload, offset: int, size: int) -> bytes:
+    """Return the ``size`` bytes from ``offset`` on, or as many as there are."""
+    parts: list[memoryview] = []
+    for buffer in payload if isinstance(payload, list) else [payload]:
+        view = memoryview(buffer).cast("B") if len(buffer) else memoryview(b"")
+        if offset < view.nbytes and size > 0:
+            parts.append(view[offset : offset + size])
+            size -= parts[-1].nbytes
+        offset = max(0, offset - view.nbytes)
+    return b"".join(parts)
+
+
 def cut_payload(payload: Payload, limit: int) -> Iterator[Buffer]:
     """Yield the payload in pieces of at most ``limit`` bytes, without copying it."""
     for buffer in payload if isinstance(payload, list) else [payload]:

@@ -10,7 +10,6 @@ import reprlib
 import types
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import repeat
 from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from meshq.errors import RemoteProtocolError
@@ -82,7 +81,7 @@ class Reader:
             try:
                 columns = list(zip(*items, strict=True))
             except ValueError:  # of several widths: a peer does not send such, but it is not wrong
-                columns = []
+                return list(map(self._read, items))
             if len(columns) >= self._required and all(map(_fits, self._columns, columns)):
                 return self._from(items, columns)
         return [self._read(item) for item in items]
@@ -92,8 +91,9 @@ class Reader:
         width = len(self._columns)
         if len(columns) == width:
             return list(map(self._make, items))
-        columns += [repeat(default) for default in self._defaults[len(columns) :]]  # type: ignore[misc]
-        return list(map(self._make, zip(*columns[:width], strict=False)))
+        # So many, and not for ever: where all fields are optional there may be no column besides.
+        columns += [(default,) * len(items) for default in self._defaults[len(columns) :]]
+        return list(map(self._make, zip(*columns[:width], strict=True)))
 
     def _read(self, item: Any) -> Message:
         if type(item) is not list:

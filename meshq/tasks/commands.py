@@ -16,8 +16,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 BUILT_IN = frozenset(
     {
         "active", "conf", "dead", "drain", "forget", "ping", "pool_resize", "purge", "query_task", "rate_limit",
-        "registered", "report", "reserved", "result", "revoke", "revoked", "scheduled", "shutdown", "stats",
-        "time_limit",
+        "registered", "report", "reserved", "result", "result_piece", "revoke", "revoked", "scheduled", "shutdown",
+        "stats", "time_limit",
     }
 )  # fmt: skip
 """The names of the commands that every node has."""

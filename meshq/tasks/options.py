@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 DELIVERIES = ("at-least-once", "at-most-once")
 PRIORITIES = range(10)
+MAX_TAGS = 16
+"""As many as a call may ask its node for."""
 MAX_TYPES = 16
 """Types in ``retry_for``: they travel with calls that have them otherwise than the function."""
 LONGEST_KEY = 1_000
@@ -55,7 +57,7 @@ _PER_CALL = ("countdown", "task_id", "idempotency_key")
 _NOT_SENT = ("name", "bind", "task_id", "idempotency_key", "overrides")
 _KNOWN_TO_NODES = (
     "soft_time_limit", "time_limit", "rate_limit", "ignore_result",
-    "max_retries", "retry_for", "retry_backoff", "retry_jitter",
+    "max_retries", "retry_for", "retry_backoff", "retry_jitter", "delivery",
 )  # fmt: skip
 """What nodes know of a function themselves, so that calls need to say it only where they differ."""
 
@@ -130,7 +132,7 @@ class TaskOptions(NamedTuple):
             key
             for key in _KNOWN_TO_NODES
             if (value := getattr(self, key)) != getattr(declared, key)
-            or (key in given and value != getattr(PLAIN, key))
+            or (key in given and (value != getattr(PLAIN, key) or key == "delivery"))
         )
         return self._replace(overrides=tuple(theirs))
 
@@ -238,6 +240,8 @@ def _exceptions(value: Any) -> tuple[type[Exception], ...]:
 def _tags(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list | tuple | set | frozenset) or not all(isinstance(t, str) and t for t in value):
         raise ValueError('a set of strings, such as {"gpu"}')
+    if len(set(value)) > MAX_TAGS:
+        raise ValueError(f"at most {MAX_TAGS} strings")
     return tuple(sorted(set(value)))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from meshq.core.accounts import weight_of
+from meshq.core.budget import large_size
 from meshq.core.held import ClientAccount, HeldState
 from meshq.core.holder import Holder
 from meshq.core.owner import Owner
@@ -27,6 +28,8 @@ def owner_faults(owner: Owner) -> Iterator[str]:
         in_flight += len(account.in_flight)
         if account.used != len(counted) or account.used != sum(account.used_of.values()):
             yield f"{account.name}: {account.used} in use, {len(counted)} in flight, {dict(account.used_of)}"
+        if account.used_bytes != sum(large_size(task.payload) for task in counted):
+            yield f"{account.name}: {account.used_bytes} bytes of arguments in the books, which is wrong"
         if account.parked != len(parked):
             yield f"{account.name}: {account.parked} parked, of {len(parked)}"
         asking = [
@@ -48,7 +51,7 @@ def holder_faults(holder: Holder) -> Iterator[str]:
     """Yield what does not add up in a holder's books."""
     dispatch = holder._dispatch
     ringed = list(dispatch._ring)
-    queueing = [client for client in holder._accounts.values() if client.queue]
+    queueing = [client for client in holder._accounts.values() if client.queue and not client.stalled]
     if len(ringed) != len(queueing) or set(map(id, ringed)) != set(map(id, queueing)):
         yield f"{len(queueing)} clients have attempts queued, and {len(ringed)} take turns"
     placed = {run: held for slot in dispatch.slots for run, held in slot.runs.items()}
@@ -59,8 +62,31 @@ def holder_faults(holder: Holder) -> Iterator[str]:
         yield from _client_faults(client)
         entrusted = [held for held in client.held.values() if held.state is HeldState.ENTRUSTED]
         size += sum(held.size + 1024 for held in entrusted)
+    yield from budget_faults(holder)
     if size != holder._entrusting.bytes:
         yield f"{size} bytes entrusted, {holder._entrusting.bytes} in the books"
+
+
+def budget_faults(holder: Holder) -> Iterator[str]:
+    """Yield what of a node's budget is not what it holds."""
+    budget, clients = holder.budget, holder._accounts.values()
+    for client in clients:
+        apart = HeldState.PARKED, HeldState.ENTRUSTED  # these have budgets of their own
+        weighed = [held for held in client.held.values() if held.state not in apart]
+        done = [held for held in weighed if held.state is HeldState.DONE and held.result is not None]
+        arguments = sum(large_size(held.payload) for held in weighed if held.state is not HeldState.DONE)
+        results = sum(large_size(held.result.payload) for held in done if held.result is not None)
+        if (arguments, results) != (client.arguments, client.results):
+            yield f"{arguments} + {results} bytes are held, {client.arguments} + {client.results} in the books"
+        if client.stalled != (client in holder._dispatch._stalled):
+            yield f"client {client.client.hex()[:8]}: stalled is {client.stalled}, and the turns say otherwise"
+    sums = (
+        sum(client.arguments for client in clients),
+        sum(client.results for client in clients if client.connected),
+        sum(client.results for client in clients if not client.connected),
+    )
+    if sums != (budget.arguments, budget.results, budget.absent_results):
+        yield f"{sums} bytes are held, {budget.arguments, budget.results, budget.absent_results} in the books"
 
 
 def _client_faults(client: ClientAccount) -> Iterator[str]:

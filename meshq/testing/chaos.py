@@ -107,6 +107,7 @@ class Chaos:
             mesh.leave(client)
         mesh.quiet(within=1.0)
         if self.seed % _LEASES_EVERY == 0:
+            mesh.part()
             mesh.run(_LEASES_S)
             mesh.gone.clear()
             mesh.left.clear()

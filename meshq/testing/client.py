@@ -34,11 +34,10 @@ from meshq.core.session import Goodbye, NodesChanged, SendLink, Session, Session
 from meshq.ids import keyed_task_id
 from meshq.protocol.messages import Hello, HelloAck, Message, Relay, Relayed, Withdrawn
 from meshq.testing.agenda import Agenda
-from meshq.testing.lane import SimLane
 from meshq.testing.ledger import Ledger
+from meshq.testing.links import LinkOwner, SimLinks
 from meshq.testing.network import Network
 from meshq.testing.node import MESH
-from meshq.testing.process import Process
 
 
 class _WatchedOwner(Owner):
@@ -86,7 +85,7 @@ class _WatchedOwner(Owner):
         return sum(task.detached and not task.accepted for task in self._tasks.values())
 
 
-class SimClient(Process):
+class SimClient(LinkOwner):
     """One client, from its start to its end."""
 
     def __init__(
@@ -100,7 +99,6 @@ class SimClient(Process):
     ) -> None:
         super().__init__(agenda, name, f"tcp://{name}")
         self.rng = rng
-        self._network = network
         self._ledger = ledger
         self.leaving = False
         self.unsettled = 0
@@ -115,7 +113,7 @@ class SimClient(Process):
             lambda tasks: ledger.moved(self, tasks),
         )
         self.session = Session(Membership(MembershipSettings(), rng), self.owner)
-        self._lanes: dict[int, SimLane] = {}
+        self._links = SimLinks(self, network, ledger, self.hello, rng)
         self.goodbyes: set[bytes] = set()
         self._effects: dict[type[Any], Callable[[Any], None]] = {
             SendLink: self._send,
@@ -123,9 +121,9 @@ class SimClient(Process):
             WithdrawAnswered: lambda effect: ledger.withdrawn(self, effect.task, effect.withdrawn),
             PurgeAnswered: lambda effect: ledger.promises.relayed(name, [Relayed(*effect)]),
             RetryPlanned: lambda effect: ledger.retry_planned(self, *effect),
-            Dial: self._dial,
-            Hangup: lambda effect: self._hang_up(effect.link),
-            Greet: self._greet,
+            Dial: lambda effect: self._links.dial(effect.link, effect.endpoint),
+            Hangup: lambda effect: self._links.hang_up(effect.link),
+            Greet: lambda effect: self._links.greet(effect.link),
             Goodbye: lambda effect: self.goodbyes.add(effect.node),
             NodesChanged: lambda _: None,
         }
@@ -216,34 +214,26 @@ class SimClient(Process):
         due = self.session.next_deadline()
         if due is not None and due <= self.agenda.now:
             self._apply(self.session.tick(self.agenda.now))
-        for lane in self._lanes.values():
-            self.flush(lane)
+        self._links.flush()
 
     def end(self) -> None:
         """Be no more."""
         super().end()
-        for lane in self._lanes.values():
-            lane.closed = True
+        self._links.close()
 
     def notice(self, event: Any) -> None:
         """Take in an event of a link or a candidate."""
         self._apply(self.session.notice(event, self.agenda.now))
 
-    def receive(self, lane: SimLane, messages: list[Message]) -> None:
+    def receive(self, link: int, messages: list[Message]) -> None:
         """Take the messages of a link."""
         for message in messages:
             if type(message) is HelloAck:
-                lane.address(message.node, message.incarnation)
+                self._links.address(link, message)
             elif type(message) is Relay and message.name == "purge":
                 self._ledger.purge_asked(self)
         self._ledger.heard(self.name, messages)
-        self._apply(self.session.receive(lane.number, messages, self.agenda.now))
-
-    def flush(self, lane: SimLane) -> None:
-        """Send what waits on a lane, if it is connected."""
-        if lane.waiting and lane.connection is not None:
-            waiting, lane.waiting = lane.waiting, []
-            self._network.send_up(lane.connection, lane.header, waiting)
+        self._apply(self.session.receive(link, messages, self.agenda.now))
 
     def _apply(self, effects: list[SessionEffect]) -> None:
         for effect in effects:
@@ -257,25 +247,6 @@ class SimClient(Process):
         self._apply(self.session.handle(Submitted(tasks), self.agenda.now))
 
     def _send(self, effect: SendLink) -> None:
-        lane = self._lanes.get(effect.link)
-        if lane is not None:
-            self._ledger.said(self.name, effect.messages)
-            self._ledger.promises.sent(self.name, effect.messages)
-            self._ledger.promises.relayed(self.name, effect.messages)
-            lane.add(effect.messages)
-
-    def _dial(self, effect: Dial) -> None:
-        lane = self._lanes[effect.link] = SimLane(effect.link, effect.endpoint, self)
-        self._network.dial(lane)
-
-    def _hang_up(self, link: int) -> None:
-        lane = self._lanes.pop(link, None)
-        if lane is not None:
-            lane.closed = True
-            if lane.connection is not None:
-                self._network.hang_up(lane.connection)
-
-    def _greet(self, effect: Greet) -> None:
-        lane = self._lanes.get(effect.link)
-        if lane is not None:
-            lane.greet()
+        self._ledger.promises.sent(self.name, effect.messages)
+        self._ledger.promises.relayed(self.name, effect.messages)
+        self._links.send(effect.link, effect.messages)

@@ -31,7 +31,8 @@ _LARGE_BYTES = 40_000
 _MOST_TASKS, _MOST_NODES = 400, 5
 
 WEIGHTS = {
-    "crash": 3, "kill_worker": 3, "freeze": 2, "freeze_client": 1, "lag": 1, "stall": 0.5, "cut": 4, "heal": 3,
+    "crash": 3, "kill_worker": 3, "freeze": 2, "freeze_client": 1, "lag": 1, "stall": 0.5, "cut": 4,
+    "cut_peers": 1.5, "heal": 3,
     "break": 4, "drain": 1, "crash_client": 0.5, "leave": 0.5, "withdraw": 2, "revoke": 2, "revoke_unheard": 0.5,
     "join": 1, "submit": 3, "purge": 0.4, "limit": 0.7, "resize": 2,
 }  # fmt: skip
@@ -181,7 +182,7 @@ class Deeds:
     def _drain(self) -> None:
         node = self._node()
         if node is not None:
-            self.mesh.drain(node)
+            self.mesh.drain(node, self.rng.choice([None, None, 0.3]))
 
     # ------------------------------------------------------------------ faults of both
 
@@ -236,6 +237,11 @@ class Deeds:
                 self.mesh.cut(node, client, both=False)
             else:
                 self.mesh.cut(client, node, both=False)
+
+    def _cut_peers(self) -> None:
+        one, other = self._node(), self._node()
+        if one is not None and other is not None and one is not other:
+            self.mesh.cut(one, other, both=self.rng.random() < 0.7)
 
     def _heal(self) -> None:
         self.mesh.heal()

@@ -2,53 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from meshq.core.membership import LinkDown, LinkRefused, LinkUp
 from meshq.protocol.envelope import Header, Incoming
-from meshq.protocol.messages import Message
+from meshq.protocol.messages import Hello, Message
 from meshq.testing.connection import Connection
 
 if TYPE_CHECKING:
-    from meshq.testing.client import SimClient
+    from meshq.testing.links import LinkOwner
 
 
 class SimLane:
-    """A link of a client, as the transport has it."""
+    """A link of a client, as the transport has it; ``on_up`` is called with it when it is connected."""
 
-    def __init__(self, number: int, endpoint: str, owner: SimClient) -> None:
+    def __init__(
+        self, number: int, endpoint: str, hello: Hello, owner: LinkOwner, on_up: Callable[[SimLane], None]
+    ) -> None:
         self.number = number
         self.endpoint = endpoint
         self.owner = owner
+        self._hello = hello
+        self._on_up = on_up
         self.closed = False
         self.connection: Connection | None = None
         self.waiting: list[Message] = []
         self.early: list[Message] | None = []
         """What waits for HELLO to be answered."""
-        self.header = Header(owner.hello.client)
+        self.header = Header(hello.client)
         self._known = self.header
 
     def greet(self) -> None:
         """Begin a connection anew, with HELLO."""
-        self.header = Header(self.owner.hello.client)
-        self.waiting, self.early = [self.owner.hello], []
+        self.header = Header(self._hello.client)
+        self.waiting, self.early = [self._hello], []
 
     def address(self, node: bytes, incarnation: int) -> None:
         """Address what is sent from now on; what was meant for another process is dropped."""
-        self.header = Header(self.owner.hello.client, node, incarnation)
+        self.header = Header(self._hello.client, node, incarnation)
         if self.early and self.header == self._known:
             self.waiting += self.early
         self.early, self._known = None, self.header
 
-    def add(self, messages: list[Message]) -> None:
+    def add(self, messages: Sequence[Message]) -> None:
         """Queue messages."""
         (self.waiting if self.early is None else self.early).extend(messages)
 
     def on_up(self, connection: Connection) -> None:
-        """The connection is made; now and then what had waited gets through before the client knows."""
+        """The connection is made."""
         self.connection = connection
-        if self.owner.rng.random() < 0.02:
-            self.owner.flush(self)
+        self._on_up(self)
         self.owner.notice(LinkUp(self.number))
 
     def on_down(self, connection: Connection) -> None:
@@ -64,4 +68,4 @@ class SimLane:
 
     def on_packet(self, incoming: Incoming) -> None:
         """Messages have come."""
-        self.owner.receive(self, incoming.messages)
+        self.owner.receive(self.number, incoming.messages)

@@ -84,10 +84,10 @@ class SimMesh(Stage):
         self.ledger.fault(f"the connections of {process.name} break")
         self.network.break_all(process)
 
-    def drain(self, node: SimNode) -> None:
-        """Have a node finish what it runs, hand back the rest, and end."""
-        self.ledger.fault(f"{node.name} drains")
-        node.post(node.drain)
+    def drain(self, node: SimNode, grace: float | None = None) -> None:
+        """Have a node finish what it runs, in ``grace`` seconds, hand back the rest, and end."""
+        self.ledger.fault(f"{node.name} drains{'' if grace is None else f', with {grace:g} s of grace'}")
+        node.post(lambda: node.drain(grace))
 
     def crash_client(self, client: SimClient) -> None:
         """End a client without a word."""
@@ -111,6 +111,12 @@ class SimMesh(Stage):
                 self.ledger.fail(f"{client.name} has left, and still has attempts queued")
             (self.left if heard else self.gone).add(client_id)
             self._end_client(client)
+
+    def part(self) -> None:
+        """Have all nodes leave each other, so that hours pass without their heartbeats, which take as long."""
+        for node in self.living_nodes():
+            self.gone.add(node.hello.client)
+            node.post(node.part)
 
     # ------------------------------------------------------------------ control
 

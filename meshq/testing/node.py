@@ -1,9 +1,9 @@
-"""A simulated node: the real holder, callers and owner of detached tasks, without sockets and processes."""
+"""A simulated node: the real holder, callers, peers and owner of detached tasks, without sockets and processes."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -18,10 +18,13 @@ from meshq.core.holding import (
     Drained,
     Entrust,
     FunctionsKnown,
+    GraceOver,
+    HandOver,
     HolderEvent,
     KillWorker,
     RateLimitSet,
     RecallRuns,
+    RevocationsAdded,
     RevocationsHeard,
     SignalWorker,
     SoftLimit,
@@ -29,18 +32,20 @@ from meshq.core.holding import (
     StartWorker,
     StopWorker,
 )
-from meshq.core.session import joined
+from meshq.core.membership import Candidate, CandidateDropped
+from meshq.core.session import HOME
 from meshq.core.timers import earliest
 from meshq.core.work import WorkerEvent, WorkerGone, WorkerReady
 from meshq.node.entrusted import Entrusted
+from meshq.node.peers import Peers, make_session
 from meshq.node.restarts import Restarts
 from meshq.protocol.envelope import Header, Incoming
 from meshq.protocol.messages import Bye, Hello, HelloAck, Message, Refused, Submit
 from meshq.testing.agenda import Agenda
 from meshq.testing.connection import Connection
 from meshq.testing.ledger import Ledger
+from meshq.testing.links import LinkOwner, SimLinks
 from meshq.testing.network import Network
-from meshq.testing.process import Process
 from meshq.testing.runs import SimRuns
 from meshq.testing.slots import SimFunction, SimWorkers
 from meshq.testing.steering import SimSteering
@@ -48,7 +53,7 @@ from meshq.testing.steering import SimSteering
 MESH = "sim"
 
 
-class SimNode(Process):
+class SimNode(LinkOwner):
     """One life of a node; a restart makes another."""
 
     def __init__(
@@ -76,13 +81,18 @@ class SimNode(Process):
         self._ledger = ledger
         self._on_ready = on_ready
         self._on_drained = on_drained
-        node_id, own_client = rng.randbytes(16), rng.randbytes(16)
+        node_id = rng.randbytes(16)
+        self.hello = Hello(rng.randbytes(16), rng.randbytes(16), MESH, "work", "node", 1, 1, name)
         self.ack = HelloAck(
             node_id, rng.getrandbits(56) + 1, 1, name, self.host, slots, {}, ["msgpack"], [], [], False
         )
-        self.holder = Holder(slots, own_client)
+        self.holder = Holder(slots, self.hello.client)
         self._inbox: deque[HolderEvent] = deque()
-        self.entrusted = Entrusted(own_client, self.agenda.now, self._inbox.append, rng)
+        session = make_session(node_id, "", self.agenda.now, rng)
+        self.entrusted = Entrusted(self.hello.client, session, self._inbox.append)
+        self.holder.survey.is_elsewhere = self.entrusted.is_elsewhere
+        self._links = SimLinks(self, network, ledger, self.hello, rng)
+        self.peers = Peers(self.entrusted, node_id, self._links, self.holder, rng, self._refuse)
         self._callers = Callers(MESH)
         self._connections: dict[bytes, Connection] = {}
         self._out: dict[bytes, list[Message]] = {}
@@ -103,8 +113,10 @@ class SimNode(Process):
             KillWorker: lambda effect: self.workers.kill(effect.slot),
             StartWorker: lambda effect: self._restarts.add(effect.slot),
             StopWorker: self._stop_worker,
+            HandOver: lambda effect: self.entrusted.hand_over(effect.tasks, self.agenda.now),
             **self.steering.effects,
-            Drained: lambda _: on_drained(self),
+            RevocationsAdded: self._on_revocations,
+            Drained: lambda _: self._on_drain_over(),
         }
         # Hosts have several addresses as a rule; here they are ports.
         self.endpoints = (endpoint, f"{endpoint}0")
@@ -115,12 +127,14 @@ class SimNode(Process):
 
     # ------------------------------------------------------------------ the node's face
 
-    def drain(self) -> None:
-        """Finish what runs, hand back what waits; then the node ends."""
+    def drain(self, grace: float | None = None) -> None:
+        """Finish what runs, for ``grace`` seconds at most, hand back what waits; then the node ends."""
         if not self.draining:
             self.draining = True
             self.ack = self.ack._replace(draining=True)
             self._inbox.append(DrainAsked())
+            if grace is not None:
+                self.post_later(grace, lambda: self._inbox.append(GraceOver(self.entrusted.stranded())))
 
     def resize(self, slots: int) -> None:
         """Say to all clients that it has so many slots."""
@@ -128,7 +142,7 @@ class SimNode(Process):
         self.ack = self.ack._replace(slots=slots)
         for route in self._callers.answered("work"):
             self._answer(route, self.ack)
-        self.entrusted.join(joined(self.ack), self.agenda.now)
+        self.entrusted.join(self.ack, self.agenda.now)
 
     def held(self) -> list[bytes]:
         """Return the tasks that the node has, the ended ones too."""
@@ -138,14 +152,55 @@ class SimNode(Process):
         """Be no more, and the workers neither."""
         super().end()
         self.workers.close()
+        self._links.close()
+
+    # ------------------------------------------------------------------ its peers
+
+    def see(self, candidate: Candidate) -> None:
+        """Take in a hint of a node."""
+        self.peers.see(candidate, self.agenda.now)
+
+    def lose(self, instance: str) -> None:
+        """Take in that a hint was withdrawn."""
+        self.peers.lose(instance, self.agenda.now)
+
+    def part(self) -> None:
+        """Leave its peers, and look for no others."""
+        self.peers.leave(self.agenda.now)
+        for instance in self.peers.choice.chosen:
+            self.notice(CandidateDropped(instance))
+        self.peers.choice.chosen.clear()
+        self.peers.choice.known.clear()
+
+    def notice(self, event: Any) -> None:
+        """Take in an event of a link to a peer."""
+        self.peers.notice(event, self.agenda.now)
+
+    def receive(self, link: int, messages: list[Message]) -> None:
+        """Take the messages of a peer."""
+        self._ledger.heard(self.name, messages)
+        self.peers.receive(link, messages, self.agenda.now)
+
+    def _refuse(self, ids: Sequence[Sequence[Any]]) -> None:
+        self._inbox.append(RevocationsHeard(ids))
+        self._run_inbox()
+
+    def _on_revocations(self, effect: RevocationsAdded) -> None:
+        self.entrusted.revoke([task for task, _ in effect.ids], self.agenda.now)
+        self.peers.tell(effect.ids, self.agenda.now)
+
+    def _on_drain_over(self) -> None:
+        self.peers.leave(self.agenda.now)
+        self._on_drained(self)
 
     # ------------------------------------------------------------------ one turn
 
     def next_deadline(self) -> float | None:
         """Return when ``step`` has something to do."""
         return earliest(
-            self.holder.next_deadline(), self.entrusted.next_deadline(), self._restarts.next_deadline()
-        )
+            self.holder.next_deadline(), self.entrusted.next_deadline(), self._restarts.next_deadline(),
+            self.peers.next_deadline(),
+        )  # fmt: skip
 
     def step(self) -> None:
         """Deal with the inbox, tick what is due, send what waits."""
@@ -159,6 +214,10 @@ class SimNode(Process):
                 else:
                     machine.tick(now)
                 self._run_inbox()
+        due = self.peers.next_deadline()
+        if self.peers.touched or (due is not None and due <= now):
+            self.peers.tick(now)
+        self._links.flush()
         self._flush()
 
     def _run_inbox(self) -> None:
@@ -176,7 +235,7 @@ class SimNode(Process):
 
     def _send(self, effect: Send) -> None:
         if effect.peer == self.entrusted.client:
-            self.entrusted.receive(self.ack.node, effect.messages, self.agenda.now)
+            self.entrusted.receive(HOME, effect.messages, self.agenda.now)
             return
         route = self._callers.route(effect.peer, "work")
         if route is not None:
@@ -267,8 +326,9 @@ class SimNode(Process):
         self._inbox.append(FunctionsKnown(frozenset(self.functions), frozenset(self.ack.serializers), options))
         self._inbox.append(ClientGreeted(self.entrusted.client))
         self._run_inbox()
-        self.entrusted.join(joined(self.ack), self.agenda.now)
+        self.entrusted.join(self.ack, self.agenda.now)
         self.is_ready = True
+        self.peers.opened(self.agenda.now)
         early, self._early = self._early, []
         for connection, hello in early:
             self._greet(connection, hello)

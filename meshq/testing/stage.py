@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from itertools import chain
 from random import Random
 
 from meshq.core.dialling import MDNS, Candidate
+from meshq.core.held import HeldState
 from meshq.testing.agenda import Agenda
 from meshq.testing.audit import holder_faults, owner_faults
 from meshq.testing.bounds import client_overflows, node_overflows
@@ -44,7 +46,7 @@ class Stage:
         """Every life of every node, the ended ones too."""
         self.clients: list[SimClient] = []
         self.gone: set[bytes] = set()
-        """Ids of the clients that have crashed."""
+        """Ids of the clients that have crashed, and of the nodes that have ended, as their peers' clients."""
         self.left: set[bytes] = set()
         """Ids of the clients that have left."""
         self._last_port = 4000
@@ -90,6 +92,9 @@ class Stage:
             self.functions, max_tasks, revoked or [], self._announce, self._on_drained,
         )  # fmt: skip
         self.nodes.append(node)
+        for other in self.living_nodes():
+            if other.is_ready:
+                self._hint(other, node)
         return node
 
     def add_client(self, name: str = "", no_nodes_timeout: float = 600.0) -> SimClient:
@@ -116,12 +121,15 @@ class Stage:
     def _announce(self, node: SimNode) -> None:
         for client in self.living_clients():
             self._hint(node, client)
+        for other in self.living_nodes():
+            if other is not node:
+                self._hint(node, other)
 
-    def _hint(self, node: SimNode, client: SimClient) -> None:
-        if not self.network.is_cut(node.host, client.host):
+    def _hint(self, node: SimNode, finder: SimClient | SimNode) -> None:
+        if not self.network.is_cut(node.host, finder.host):
             instance = node.ack.node.hex()
             candidate = Candidate(instance, node.endpoints, node.endpoints, "", MDNS, node.name)
-            client.post_later(self.rng.uniform(*_ANNOUNCE_S), lambda: client.see(candidate))
+            finder.post_later(self.rng.uniform(*_ANNOUNCE_S), lambda: finder.see(candidate))
 
     # ------------------------------------------------------------------ time
 
@@ -143,12 +151,17 @@ class Stage:
     def _end_drained(self, node: SimNode) -> None:
         if node.alive:
             self.ledger.fault(f"{node.name} has drained")
+            for client in node.holder._accounts.values():
+                left = next((held.task for held in client.held.values() if held.state is not HeldState.DONE), None)
+                if left is not None:
+                    self.ledger.fail(f"{node.name} has drained, and a task is still in its care", left)
             self._end_node(node, silent=False)
-            for client in self.living_clients():
-                client.post_later(0.01, lambda client=client: client.lose(node.ack.node.hex()))  # type: ignore[misc]
+            for finder in (*self.living_clients(), *self.living_nodes()):
+                finder.post_later(0.01, lambda finder=finder: finder.lose(node.ack.node.hex()))  # type: ignore[misc]
 
     def _end_node(self, node: SimNode, silent: bool) -> None:
         self.ledger.ended(node)
+        self.gone.add(node.hello.client)
         node.end()
         if silent:
             self.network.power_off(node.host)
@@ -172,10 +185,11 @@ class Stage:
     def audit_one(self, process: Process) -> None:
         """See whether a process's books add up, and its tables have kept to their bounds. Raises SimFailure."""
         if isinstance(process, SimNode):
-            faults, overflows = holder_faults(process.holder), node_overflows(process)
+            own = (f"its owner: {text}" for text in owner_faults(process.entrusted.session.owner))
+            faults, overflows = chain(holder_faults(process.holder), own), node_overflows(process)
         else:
             assert isinstance(process, SimClient)
-            faults, overflows = owner_faults(process.owner), client_overflows(process)
+            faults, overflows = chain(owner_faults(process.owner)), client_overflows(process)
         for text in faults:
             self.ledger.fail(f"the books of {process.name} do not add up: {text}")
         for text in overflows:

@@ -11,7 +11,6 @@ from meshq.core.holding import (
     PurgeAsked,
     RateLimitSet,
     ResizeAsked,
-    RevocationsAdded,
     RevokeAnswered,
     RevokeAsked,
 )
@@ -36,7 +35,6 @@ class SimSteering:
         """Command → how many tasks of the node's own a purge has discarded."""
         self.effects: dict[type[Any], Callable[[Any], None]] = {
             RevokeAnswered: self._on_revoked,
-            RevocationsAdded: lambda effect: self._revoke_own([task for task, _ in effect.ids]),
             PurgeAnswered: self._on_purged,
         }
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 import zmq
 
 from meshq.errors import ConfigError, RemoteProtocolError
-from meshq.protocol.envelope import Frames, Header, Outbox, decode
-from meshq.protocol.messages import Hello, Message
+from meshq.protocol.envelope import Frames, Header, Outbox, UnsupportedVersion, decode
+from meshq.protocol.messages import GREETING_VERSION, Hello, HelloAck, Message
 from meshq.protocol.parts import Joiner
 from meshq.protocol.payload import Buffer
+from meshq.protocol.versions import StrangeVerbs, refuse_node
 from meshq.transport.dealer import Dealer
 from meshq.transport.keys import MeshKey
 from meshq.transport.loop import Loop
@@ -35,6 +36,7 @@ class Link:
         """Begin a connection anew: nothing of the old one is continued."""
         self.outbox = Outbox(Header(self._source))
         self.joiner = Joiner()
+        self.strange = StrangeVerbs()
         self.unsent: Frames | None = None
         self.blocked = False
         self._early: list[Message] | None = []
@@ -49,10 +51,11 @@ class Link:
         for message in messages:
             add(message)
 
-    def address(self, node: bytes, incarnation: int) -> None:
-        """Say in each message from now on which node it is for, and which life of it."""
+    def address(self, node: bytes, incarnation: int, version: int = GREETING_VERSION) -> None:
+        """Say in each message from now on which node it is for, and which life of it, in the version agreed."""
         header = Header(self._source, node, incarnation)
         self.outbox.address(header)
+        self.outbox.speak(version)
         early, self._early = self._early, None
         if early and header == self._header:  # else it was meant for who answered before
             self.add(early)
@@ -124,11 +127,11 @@ class Links:
             link.outbox.add(self._hello)
             self._dirty.add(number)
 
-    def address(self, number: int, node: bytes, incarnation: int) -> None:
-        """Address what is sent over the link from now on."""
+    def address(self, number: int, ack: HelloAck) -> None:
+        """Address what is sent over the link from now on to who has answered, in the version that it names."""
         link = self._links.get(number)
         if link is not None:
-            link.address(node, incarnation)
+            link.address(ack.node, ack.incarnation, ack.version)
             self._dirty.add(number)
 
     def send(self, number: int, messages: Sequence[Message], *, patient: bool = False) -> None:
@@ -170,13 +173,16 @@ class Links:
             return
         try:
             incoming = decode(frames, link.joiner)
+        except UnsupportedVersion as error:
+            self._on_messages(link.number, [refuse_node(error.version)])
+            return
         except RemoteProtocolError as error:
             log.warning("dropped a message from %s: %s", link.endpoint, error)
             return
         if incoming.unknown:
-            log.debug("%s sent verbs that are not known here: %s", link.endpoint, incoming.unknown)
-        if incoming.messages:
-            self._on_messages(link.number, incoming.messages)
+            self.send(link.number, link.strange.refuse(incoming.unknown))
+        # A piece of a large payload is no message yet, but a sign of life.
+        self._on_messages(link.number, incoming.messages)
 
     def close(self) -> None:
         """Close all links."""

@@ -16,7 +16,7 @@ from meshq.protocol.serializer import Serializer
 from meshq.tasks import Function, shipped
 from meshq.workers import coroutines
 from meshq.workers.backlog import Row
-from meshq.workers.retrying import retry_of
+from meshq.workers.retrying import is_last, retry_of
 from meshq.workers.soft_limit import SoftLimit
 
 # A failure travels as the failures module writes it, whatever the task's own serializer.
@@ -64,7 +64,10 @@ class Attempts:
             asked = None if function is None else retry_of(error, function.options, row[6])
             if asked is None:
                 return FAILURE, FAILURE_SERIALIZER, _describe(error, name)
-            return RETRY, FAILURE_SERIALIZER, dump_retry(asked[0]._replace(failure=_describe(asked[1], name)))
+            failure = _describe(asked[1], name)
+            if is_last(asked[0], row[6]):
+                return FAILURE, FAILURE_SERIALIZER, failure
+            return RETRY, FAILURE_SERIALIZER, dump_retry(asked[0]._replace(failure=failure))
 
     def _call(self, function: Function, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Call the function; the soft limit is raised in it, or else from here, and not beyond."""

@@ -33,6 +33,12 @@ def retry_of(
     return RetryAsked(b"", delay, _most(options), _pause(backoff), jitter is not False), cause
 
 
+def is_last(asked: RetryAsked, given: Mapping[str, Any] | None) -> bool:
+    """Whether the task has had all its retries; then its node keeps what it fails with, for whoever asks."""
+    retries = 0 if given is None else given.get("retries")
+    return (retries if type(retries) is int else 0) >= asked.most
+
+
 def _most(options: Mapping[str, Any]) -> int:
     most = options.get("max_retries")
     if type(most) is int:

@@ -155,3 +155,35 @@ def test_what_was_given_up_is_listed(stage: Stage, tmp_path: Path) -> None:
     shown = subprocess.run(command, env=stage.env, capture_output=True, text=True, check=True).stdout
     assert own.task_id in shown
     assert "exit code 3" in shown
+
+
+def test_a_call_by_name_goes_as_the_function_declares(stage: Stage, tmp_path: Path) -> None:
+    """At most once, attached and detached: the caller has never seen the function; or as the call says."""
+    first = start(stage)
+    mesh = stage.client()
+    paths = [tmp_path / str(number) for number in range(4)]
+    with pytest.raises(ConnectionError):
+        mesh.submit("flaky.careful", str(paths[0]), -1.0).result(20)
+    assert len(starts(paths[0])) == 1
+    running: Any = mesh.submit("flaky.careful", str(paths[1]), 60.0)
+    detached: Any = mesh.delay("flaky.careful", str(paths[2]), 60.0)
+    told = mesh.submit(flaky.careful.options(delivery="at-least-once"), str(paths[3]), 0.0)
+    wait_until(lambda: starts(paths[1]) and told.state == detached.state == "QUEUED")
+    start(stage)
+    mesh.wait_for_nodes(2)
+    first.kill()
+    is_lost(running)
+    with pytest.raises(TaskLost):
+        detached.get(timeout=20)
+    assert told.result(20) == 1
+    assert [len(starts(path)) for path in paths] == [1, 1, 0, 1]
+
+
+def test_a_call_by_name_is_tried_again_as_the_function_declares(stage: Stage, tmp_path: Path) -> None:
+    """As often, and for what, its node says."""
+    start(stage)
+    mesh = stage.client()
+    with pytest.raises(KeyError):
+        mesh.submit("flaky.never", str(tmp_path / "never")).result(20)
+    assert len(starts(tmp_path / "never")) == 2
+    assert mesh.submit("flaky.connect", str(tmp_path / "connect"), 2).result(20) == "a"

@@ -235,15 +235,19 @@ def test_a_drained_node() -> None:
     assert starts(mesh, tasks) == 20
 
 
-def test_a_drained_node_finishes_what_was_entrusted_to_it() -> None:
-    """Detached tasks are the node's own: it runs them all before it ends."""
+def test_a_drained_node_gives_back_what_was_entrusted_to_it() -> None:
+    """Though no other node is there: it ends all the same, and the next one gets the tasks from their client."""
     mesh = make_mesh()
     [drained], client = begin(mesh, 2)
     tasks = client.submit("ten", 100, detached=True)
     mesh.run_until(lambda: not client.owner.unaccepted(), within=0.1)
     mesh.drain(drained)
     mesh.run_until(lambda: not drained.alive, within=5.0)
+    assert endings(mesh, tasks) == {Ending.DONE, None}
+    mesh.restart(drained)
+    mesh.quiet(within=5.0)
     assert endings(mesh, tasks) == {Ending.DONE}
+    assert starts(mesh, tasks) == 100
 
 
 @pytest.mark.parametrize("detached", [False, True])

@@ -60,7 +60,7 @@ def test_what_is_urgent_goes_first() -> None:
     later = client.submit("ten", 10, options={"priority": 0})
     mesh.run_until(lambda: done(mesh, urgent) == 10, within=0.15)
     mesh.run_until(lambda: done(mesh, many) == 1000, within=6.0)
-    assert done(mesh, later) == 0
+    assert done(mesh, later) <= 1  # on the second slot, beside the last of the many
     mesh.quiet(within=1.0)
 
 

@@ -19,6 +19,7 @@ from meshq.config import (
     sources,
     state_dir,
 )
+from meshq.config import settings as settings_module
 from meshq.config.settings import cpu_count
 from meshq.errors import ConfigError
 
@@ -40,6 +41,7 @@ def test_defaults(tmp_path: Path) -> None:
     settings = load(tmp_path)
     assert settings == Settings()
     assert (settings.mesh, settings.name, settings.slots) == ("default", "node", cpu_count())
+    assert settings.grace is None
     assert (settings.no_nodes_timeout, settings.outbox_bytes, settings.mdns) == (30.0, 1 << 30, True)
     assert set(sources(settings).values()) == {"default"}
 
@@ -84,11 +86,13 @@ def test_every_setting_from_text(tmp_path: Path) -> None:
         MESHQ_ALLOW_PICKLE="on",
         MESHQ_TAGS="gpu,big",
         MESHQ_STATE="/var/lib/meshq",
+        MESHQ_GRACE="7.5",
         MESHQ_MAX_TASKS_PER_CHILD="100",
         MESHQ_LOG_LEVEL="DEBUG",
         MESHQ_LOG_FORMAT="json",
         MESHQ_NO_NODES_TIMEOUT="2.5",
         MESHQ_OUTBOX_BYTES="256 MiB",
+        MESHQ_HOLD_BYTES="2GB",
         MESHQ_MDNS="false",
     )
     assert settings.peers == ("tcp://a:1", "tcp://[fe80::1]:65535")
@@ -96,9 +100,11 @@ def test_every_setting_from_text(tmp_path: Path) -> None:
     assert (settings.bind, settings.port, settings.mdns) == ("::1", 5555, False)
     assert (settings.modules, settings.allow) == (("photos", "shop.orders"), ("operator", "math:s*"))
     assert (settings.allow_pickle, settings.tags) == (True, ("gpu", "big"))
+    assert settings.grace == 7.5
     assert (settings.state, settings.max_tasks_per_child) == (Path("/var/lib/meshq"), 100)
     assert (settings.log_level, settings.log_format) == ("debug", "json")
     assert (settings.no_nodes_timeout, settings.outbox_bytes) == (2.5, 256 << 20)
+    assert settings.hold_bytes == 2_000_000_000
 
 
 @pytest.mark.parametrize(
@@ -140,10 +146,12 @@ def test_every_setting_from_text(tmp_path: Path) -> None:
         ("no_nodes_timeout", "nan"),
         ("no_nodes_timeout", "soon"),
         ("no_nodes_timeout", True),
+        ("hold_bytes", "0 MiB"),
         ("outbox_bytes", "0"),
         ("outbox_bytes", "lots"),
         ("outbox_bytes", 1.5),
         ("max_tasks_per_child", "-3"),
+        ("grace", "-1"),
     ],
 )
 def test_wrong_values_are_refused(tmp_path: Path, name: str, value: object) -> None:
@@ -314,3 +322,28 @@ def test_a_directory_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     gone.rmdir()
     with pytest.raises(ConfigError, match="current directory no longer exists"):
         load_settings(environ={})
+
+
+@pytest.mark.parametrize(
+    ("memory", "container", "held"),
+    [
+        (64 << 30, None, 1 << 30), (2 << 30, None, 512 << 20), (64 << 30, "max\n", 1 << 30),
+        (64 << 30, "1073741824\n", 256 << 20), (None, None, 1 << 30),
+    ],
+)  # fmt: skip
+def test_a_node_holds_a_quarter_of_the_memory_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: int | None, container: str | None, held: int
+) -> None:
+    """Of the machine's or of the container's, and 1 GiB where that is more, or nobody knows."""
+
+    def sysconf(name: str) -> int:
+        if memory is None:
+            raise ValueError("unrecognized configuration name")
+        return {"SC_PHYS_PAGES": memory // 4096, "SC_PAGE_SIZE": 4096}[name]
+
+    limit = tmp_path / "memory.max"
+    if container is not None:
+        limit.write_text(container)
+    monkeypatch.setattr("os.sysconf", sysconf)
+    monkeypatch.setattr(settings_module, "_CGROUP_LIMIT", str(limit))
+    assert Settings().hold_bytes == held

@@ -52,6 +52,16 @@ def note(path: str, seconds: float) -> int:
     return count
 
 
+@task(delivery="at-most-once", retry_for=(ConnectionError,), retry_backoff=0)
+def careful(path: str, seconds: float) -> int:
+    """Note a start, which must be the only one; sleep, or fail where the time is below 0."""
+    count = starts(path)
+    if seconds < 0:
+        raise ConnectionError("no line")
+    time.sleep(seconds)
+    return count
+
+
 @task(retry_for=(ConnectionError,), retry_backoff=0, time_limit=30)
 def me(path: str) -> list[Any]:
     """Fail once, then tell what it knows of itself."""

@@ -81,6 +81,14 @@ def test_a_value_that_is_kept_goes_before_one_that_is_gone() -> None:
     assert not best(replies(gone, DONE, gone), TASK, True).gone
 
 
+def test_what_only_some_answers_have() -> None:
+    """Who owns the task, that its value is to be had in pieces, or next time; of a wrong kind it is left out."""
+    found = best(replies(says("DONE", 0, gone=True, payload=b"", owner=b"8 bytes!", size=10**6)), TASK, True)
+    assert (found.owner, found.size, found.left_out) == (b"8 bytes!", 10**6, False)
+    found = best(replies(says("DONE", 0, owner="text", size="1", left_out=True)), TASK, True)
+    assert (found.owner, found.size, found.left_out) == (b"", 0, True)
+
+
 def test_who_did_not_say_is_named() -> None:
     """Nodes that were silent, and those whose answer is of no use."""
     found = best(replies({"error": "no such command"}, NOTHING, missing={"far@h": "no reply in time"}), TASK, True)

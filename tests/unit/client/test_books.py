@@ -34,6 +34,16 @@ def test_unfinished_tasks_are_found_and_detached_ones_afterwards_too() -> None:
         assert made.find(future.id) is (future if detached else None)
 
 
+def test_the_room_of_a_task_is_free_when_its_future_is_done() -> None:
+    """Whoever is told of that may submit the next one at once."""
+    made, seen = Books(), []
+    future = open_one(made, detached=False)
+    future.add_done_callback(lambda _: seen.append(made.bytes))
+    assert made.bytes == size_of(future)
+    made.settle([(future, DONE)], lambda *_: "")
+    assert seen == [0]
+
+
 def test_what_is_noted_is_found_until_it_is_forgotten_or_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is room for so many; the oldest make room."""
     monkeypatch.setattr(books, "MAX_RECENT", 2)

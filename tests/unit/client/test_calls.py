@@ -62,6 +62,13 @@ def test_options_that_are_no_nodes_business() -> None:
     assert (made.id, made.tags, made.serializer, made.options) == (one.bytes, {"a"}, "json", None)
 
 
+def test_the_tags_of_a_detached_task_go_with_it() -> None:
+    """The node that accepts it may send it on to another one that has them."""
+    made = call(TaskOptions().changed({"tags": {"b", "a"}}), detached=True)
+    assert (made.tags, made.options) == ({"a", "b"}, {"tags": ["a", "b"]})
+    assert call(limited.settings, detached=True).options == {"expires": 30.0, "priority": 3, "tags": ["gpu"]}
+
+
 def test_at_most_once_is_told_to_the_node_and_kept_by_the_owner() -> None:
     """Whether the function declares it or the call does; the other way of delivery is nothing to tell."""
     assert call(TaskOptions().changed({"delivery": "at-most-once"})).options == {"once": True}
@@ -104,3 +111,18 @@ def test_the_key_of_a_call_makes_its_id() -> None:
     assert (made.id, made.options) == (keyed_task_id("tests.f", "invoice 7"), {"key": True})
     assert made.id.hex() == "aaeb1e7f88cdd3770b8dc3ea372c6622"
     assert make_future(Handler(), "tests.g", (), {}, options).id != made.id
+
+
+@task(name="tests.careful", delivery="at-most-once")
+def careful() -> None:
+    """Do nothing, once."""
+
+
+def test_a_delivery_that_is_given_for_the_call_is_told() -> None:
+    """As it counts more than what the function declares, here or, unknown to us, at its node."""
+    assert call(careful.settings).options == {"once": True}
+    assert call(careful.options(delivery="at-least-once").settings).options == {"once": False}
+    assert call(limited.options(delivery="at-most-once", expires=0).settings).options is not None
+    plain = limited.options(delivery="at-least-once", expires=None, priority=None)
+    assert call(plain.settings).options == {"once": False}
+    assert call(plain.options(priority=2).settings).options == {"once": False, "priority": 2}

@@ -44,7 +44,14 @@ def test_a_serializer_that_no_node_takes() -> None:
 
 @pytest.mark.parametrize(
     ("code", "unsafe", "helps"),
-    [("", {}, True), ("refused", {}, True), ("key", {}, False), ("auth", {}, False), ("", {"a": "b"}, False)],
+    [
+        ("", {}, True),
+        ("refused", {}, True),
+        ("key", {}, False),
+        ("auth", {}, False),
+        ("version", {}, False),
+        ("", {"a": "b"}, False),
+    ],
 )
 def test_a_mesh_without_nodes(code: str, unsafe: dict[str, str], helps: bool) -> None:
     """Where a key is the reason, nodes are there, and another one would not help."""

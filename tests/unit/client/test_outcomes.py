@@ -9,7 +9,7 @@ import pytest
 
 from meshq.client.outcomes import decode, error_of
 from meshq.core.owned import Ending, Outcome, OwnedTask
-from meshq.errors import RemoteProtocolError, TaskLost, TimeLimitExceeded
+from meshq.errors import RemoteProtocolError, ResultGone, TaskLost, TimeLimitExceeded
 from meshq.protocol.codec import serializer
 
 
@@ -37,6 +37,13 @@ def test_the_serializer_of_the_call_and_msgpack_are_taken(asked: str) -> None:
     """A result comes in the serializer of its call, and a chunk of results may come in msgpack."""
     assert decode(serializer(asked).dumps([1], "x"), asked, asked) == [1]
     assert decode(serializer("msgpack").dumps([1], "x"), "msgpack", asked) == [1]
+
+
+def test_a_result_that_gave_way_is_gone() -> None:
+    """The task has ended, as a value or a failure that its node had no room to keep."""
+    with pytest.raises(ResultGone, match="--hold"):
+        decode(b"", "", "msgpack")
+    assert isinstance(error_of(OwnedTask(b"t" * 16, "m.f", "msgpack", b""), Outcome(Ending.FAILURE)), ResultGone)
 
 
 def test_what_expired_says_whether_it_was_tried() -> None:

@@ -37,6 +37,9 @@ class FakeNode:
         self.limits: dict[str, LimitsView] = {}
         self.held: list[TaskView] = []
         self.results: dict[bytes, Result] = {}
+        self.tries: dict[bytes, Result] = {}
+        self.owned: dict[bytes, bytes] = {}
+        self.there: list[bytes] = []
         self.refused: list[bytes] = []
         self.letters: list[DeadView] = []
 
@@ -83,6 +86,15 @@ class FakeNode:
 
     def result(self, task: bytes) -> Result | None:
         return self.results.get(task)
+
+    def failed_try(self, task: bytes) -> Result | None:
+        return self.tries.get(task)
+
+    def owners(self, tasks: list[bytes]) -> dict[bytes, bytes]:
+        return {task: owner for task, owner in self.owned.items() if task in tasks}
+
+    def present(self, owners: list[bytes]) -> list[bytes]:
+        return [owner for owner in owners if owner in self.there]
 
     def forget(self, task: bytes) -> bool:
         return self.results.pop(task, None) is not None

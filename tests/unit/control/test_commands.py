@@ -29,11 +29,11 @@ def node() -> FakeNode:
 
 
 def test_the_table_has_all_commands() -> None:
-    """Those that users know, and the two that results ask by."""
+    """Those that users know, and the three that results ask by."""
     assert set(COMMANDS) == {
         "ping", "revoke", "rate_limit", "time_limit", "purge", "shutdown", "drain", "pool_resize", "active",
         "reserved", "scheduled", "query_task", "registered", "stats", "revoked", "conf", "report", "result",
-        "forget", "dead",
+        "result_piece", "forget", "dead",
     }  # fmt: skip
 
 
@@ -122,6 +122,14 @@ def test_a_command_is_carried_out_and_answered(
         ("revoke", {"tasks": [ID] * (MAX_IDS + 1)}, [str(MAX_IDS), "several commands"]),
         ("query_task", {"ids": [ID] * (MAX_ASKED_IDS + 1)}, [str(MAX_ASKED_IDS)]),
         ("result", {"tasks": [ID] * (MAX_ASKED_IDS + 1)}, [str(MAX_ASKED_IDS), "several commands"]),
+        ("result", {"tasks": [ID], "owners": [b"short"]}, ["owners", "8 bytes"]),
+        ("result", {"tasks": [ID], "owners": [b"8 bytes!"] * (MAX_ASKED_IDS + 1)}, [str(MAX_ASKED_IDS)]),
+        ("result", {"tasks": [ID], "owners": b"8 bytes!"}, ["owners", "a list"]),
+        ("result_piece", {"task": ID, "offset": -1}, ["offset", "-1", "0 or more"]),
+        ("result_piece", {"task": ID, "offset": True}, ["offset", "True"]),
+        ("result_piece", {"task": ID, "offset": "0"}, ["offset", "'0'"]),
+        ("result_piece", {"task": "x", "offset": 0}, ["task", "'x'"]),
+        ("result_piece", {"task": ID, "offset": 0}, ["no result", TEXT]),
         ("active", {b"x": 1}, ["b'x'"]),
         ("active", [1], ["must be a map"]),
     ],
@@ -215,10 +223,11 @@ def test_revoked_ids_are_listed_with_the_latest_first(node: FakeNode) -> None:
 
 
 def test_a_task_is_found_by_its_id_wherever_it_is(node: FakeNode) -> None:
-    """Held ones with their row, finished ones with their state; ids that are not known are left out."""
+    """Held ones with their row, finished ones with their state; what is not known, or elsewhere, is left out."""
     node.held = [view(1, state="active", slot=0, seconds=1.5), view(2, state="scheduled", reason="countdown")]
+    node.held.append(view(5, state="reserved")._replace(elsewhere=True))
     node.results = {b"\3" * 16: Result(b"\3" * 16, 2, Status.FAILURE, "msgpack", b"")}
-    ids = [bytes([number]) * 16 for number in (1, 2, 3, 4)]
+    ids = [bytes([number]) * 16 for number in (1, 2, 3, 4, 5)]
     found = node.give("query_task", {"ids": ids})["ok"]
     one, two, three = (str(uuid.UUID(bytes=task)) for task in ids[:3])
     assert set(found) == {one, two, three}
@@ -263,6 +272,49 @@ def test_a_value_that_is_not_kept_is_gone(node: FakeNode) -> None:
     said = node.give("result", {"tasks": list(node.results)})["ok"]
     assert [value["gone"] for value in said.values()] == [True, False, True]
     assert [value["payload"] for value in said.values()] == [b""] * 3
+    assert [value.get("size") for value in said.values()] == [None, None, len(large)]
+
+
+def test_a_large_value_is_had_in_pieces(node: FakeNode) -> None:
+    """Each as large as a reply takes, with the size of the whole, and the attempt that it is of."""
+    large = bytes(range(256)) * 4 * 1024
+    node.results = {ID: Result(ID, 2, Status.OK, "raw", [large[:100], large[100:]])}
+    pieces, offset = [], 0
+    while offset < len(large):
+        said = node.give("result_piece", {"task": ID, "offset": offset})
+        assert (said["size"], said["attempt"]) == (len(large), 2)
+        pieces.append(said["ok"])
+        offset += len(said["ok"])
+    assert [len(piece) for piece in pieces] == [
+        MAX_VALUES_BYTES,
+        MAX_VALUES_BYTES,
+        len(large) - 2 * MAX_VALUES_BYTES,
+    ]
+    assert b"".join(pieces) == large
+    assert node.give("result_piece", {"task": ID, "offset": len(large)})["ok"] == b""
+
+
+def test_a_try_that_failed_is_shown_with_what_it_asked(node: FakeNode) -> None:
+    """As long as nobody has taken note of that; a result of the task goes before it."""
+    node.tries = {ID: Result(ID, 1, Status.RETRY, "msgpack", b"asked")}
+    row = {"state": "RETRY", "status": 6, "serializer": "msgpack", "payload": b"asked", "gone": False}
+    assert node.give("result", {"tasks": [ID]}) == {"ok": {TEXT: row}}
+    assert node.give("result_piece", {"task": ID, "offset": 2})["ok"] == b"ked"
+    node.results = {ID: Result(ID, 2, Status.OK, "msgpack", b"value")}
+    assert node.give("result", {"tasks": [ID]})["ok"][TEXT]["state"] == "DONE"
+
+
+def test_whose_tasks_are_and_which_owners_are_there(node: FakeNode) -> None:
+    """A row names the owner for whom the task is held; of owners it is said only when that is asked."""
+    mine, other = b"owner..1", b"owner..2"
+    node.held = [view(1)]
+    node.results = {ID: Result(ID, 1, Status.OK, "msgpack", b"value")}
+    node.owned = {b"\1" * 16: mine}
+    node.there = [other]
+    said = node.give("result", {"tasks": [b"\1" * 16, ID], "owners": [mine, other]})
+    assert [row.get("owner") for row in said["ok"].values()] == [mine, None]
+    assert said["present"] == [other]
+    assert "present" not in node.give("result", {"tasks": [ID]})
 
 
 def test_values_are_sent_as_far_as_they_fit_into_one_reply(node: FakeNode) -> None:

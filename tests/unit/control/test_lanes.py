@@ -155,11 +155,14 @@ def test_an_effect_that_is_unknown_raises(controller: Controller) -> None:
 AWAY = Absent(b"a" * 16, "away@h", "silent")
 
 
-@pytest.mark.parametrize(("code", "reason"), [("silent", "unreachable"), ("auth", "authentication refused")])
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [("silent", "unreachable"), ("auth", "authentication refused"), ("version", "it speaks version 9")],
+)
 def test_who_is_absent_is_missing(controller: Controller, code: str, reason: str) -> None:
     """With the reason; a command for others has nothing to do with it."""
     controller.present = False
-    controller.miss(AWAY._replace(code=code))
+    controller.miss(AWAY._replace(code=code, text=reason if code == "version" else ""))
     controller.begin(0.2)
     assert controller.until_finished() == {"away@h": reason}
     controller.finished.clear()

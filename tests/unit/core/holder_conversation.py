@@ -49,9 +49,11 @@ def short(*runs: int, slot: int = 0) -> WorkerDone:
     return done(*runs, slot=slot, seconds=SHORT_S)
 
 
-def done(*runs: int, slot: int = 0, seconds: float = LONG_S, status: int = Status.OK) -> WorkerDone:
+def done(
+    *runs: int, slot: int = 0, seconds: float = LONG_S, status: int = Status.OK, payload: Payload = b"value"
+) -> WorkerDone:
     """Return a worker's word that these runs have ended."""
-    return WorkerDone(slot, [Done(run, status, "msgpack", b"value", seconds) for run in runs])
+    return WorkerDone(slot, [Done(run, status, "msgpack", payload, seconds) for run in runs])
 
 
 def gone(started: int, slot: int = 0, *, retired: bool = False) -> WorkerGone:
@@ -113,11 +115,17 @@ class Conversation:
     """A holder, its clock, and what is checked after each step."""
 
     def __init__(
-        self, slots: int = 1, clients: tuple[bytes, ...] = (A,), *, ready: bool = True, relays: bool = False
+        self,
+        slots: int = 1,
+        clients: tuple[bytes, ...] = (A,),
+        *,
+        ready: bool = True,
+        relays: bool = False,
+        hold_bytes: int = 0,
     ) -> None:
         """Begin one; ``relays``: what is passed on of revokes counts among the effects."""
         self._relays = relays
-        self.holder = Holder(slots, OWN)
+        self.holder = Holder(slots, OWN, hold_bytes)
         self.now = _BEGIN
         self._lessons = 0
         self.do(FunctionsKnown(frozenset({"f", "g", "h"}), frozenset({"msgpack", "json"})))

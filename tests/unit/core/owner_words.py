@@ -7,7 +7,7 @@ from typing import Any
 
 from conversation import Conversation
 
-from meshq.core.accounts import NodeJoined
+from meshq.core.accounts import Bond, NodeJoined
 from meshq.core.events import Received, Send
 from meshq.core.owned import Ending, Outcome, OwnedTask
 from meshq.core.owning import Settle, Submitted
@@ -27,10 +27,12 @@ def joined(
     serializers: Collection[str] = ("msgpack",),
     tags: Collection[str] = (),
     draining: bool = False,
+    once: Collection[str] = (),
+    bond: Bond = Bond.NONE,
 ) -> NodeJoined:
     """Return the event of a node that answers."""
     name = f"node@{node[:1].decode()}"
-    return NodeJoined(node, incarnation, name, slots, functions, serializers, tags, draining)
+    return NodeJoined(node, incarnation, name, slots, functions, serializers, tags, draining, once, bond)
 
 
 def make_task(number: int = 1, function: str = "f", **options: Any) -> OwnedTask:

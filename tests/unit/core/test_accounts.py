@@ -7,7 +7,15 @@ from math import inf
 import pytest
 from owner_words import A, joined, make_task, make_tasks
 
-from meshq.core.accounts import ASKING_BYTES, FULL_PAUSE_S, PARKED_PAUSE_S, NodeAccount, WaitingQueue, weight_of
+from meshq.core.accounts import (
+    ASKING_BYTES,
+    FULL_PAUSE_S,
+    PARKED_PAUSE_S,
+    Bond,
+    NodeAccount,
+    WaitingQueue,
+    weight_of,
+)
 
 
 def queue(
@@ -39,6 +47,34 @@ def test_attempts_are_booked_in_and_out() -> None:
     account.take(f)
     assert account.in_flight == {g.id: g}
     assert (account.used, account.room("f", None)) == (1, 3)
+
+
+def test_the_arguments_in_flight_keep_to_the_bytes_that_the_node_takes() -> None:
+    """A first attempt goes whatever its size, and so do small ones; parked and detached ones do not count."""
+    account = NodeAccount(joined(slots=2))
+    first, second, small = (make_task(number) for number in (1, 2, 3))
+    first.payload, second.payload = [bytes(3_000), bytes(5_000)], bytes(2_000)
+    account.cap_bytes = 9_000
+    assert account.has_room_for(first)
+    account.put(first)
+    assert not account.has_room_for(second)
+    assert account.has_room_for(small)
+    account.put(small)
+    assert account.used_bytes == 8_000
+    account.park(first)
+    assert (account.used_bytes, account.has_room_for(second)) == (0, True)
+    account.unpark(first)
+    assert account.used_bytes == 8_000
+    account.cap_bytes = 10_000
+    assert account.has_room_for(second)
+    account.cap_bytes = 0
+    second.payload = bytes(100_000)
+    assert account.has_room_for(second)
+    account.take(first)
+    account.take(small)
+    assert account.used_bytes == 0
+    account.cap_bytes = 1
+    assert account.has_room_for(second)
 
 
 def test_detached_attempts_take_no_credit() -> None:
@@ -235,3 +271,27 @@ def test_what_is_let_go_is_nobody_s() -> None:
     task.node, task.accepted, task.recalled = A, True, True
     node.let_go(task)
     assert (node.used, node.in_flight, task.node, task.accepted, task.recalled) == (0, {}, None, False, False)
+
+
+def test_a_node_comes_first_for_its_own_owner() -> None:
+    """While it has a free slot, and where others are no less busy; what is parked there does not count."""
+    home, other = (NodeAccount(joined(slots=2, bond=bond)) for bond in (Bond.HOME, Bond.PEER))
+    assert home.load() < other.load() == 0.0
+    for number in (1, 2):
+        home.put(make_task(number))
+        other.put(make_task(number))
+    assert other.load() - 0.001 < home.load() < other.load() == 1.0
+    parked = make_task(3)
+    parked.parked = True
+    home.put(parked)
+    assert home.load() < 1.0
+    home.others = 1
+    assert home.load() > 1.0
+
+
+def test_a_peer_gets_what_would_find_its_slots_idle() -> None:
+    """Two nodes that are busy would but swap their tasks; a plain client is not so shy."""
+    peer, node = (NodeAccount(joined(slots=2, bond=bond)) for bond in (Bond.PEER, Bond.NONE))
+    for others, room in ((0, 4), (1, 4), (2, 0), (3, 0)):
+        peer.others = node.others = others
+        assert (peer.room("f", None), node.room("f", None)) == (room, 4)

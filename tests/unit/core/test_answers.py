@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from conversation import Conversation
-from owner_words import A, B, joined, make_task, make_tasks, rack, result, said, send, settle, start, submit
+from owner_words import A, B, joined, make_task, make_tasks, rack, result, said, send, sent, settle, start, submit
 
-from meshq.core.accounts import ASKING_EACH
+from meshq.core.accounts import ASKING_EACH, FULL_PAUSE_S
 from meshq.core.owned import OwnedTask, TaskState
-from meshq.core.owner import Owner, Submitted
+from meshq.core.owner import Leaving, Owner, Submitted, WithdrawAsked
 from meshq.protocol.messages import Accepted, Credit, Draining, Nack, Parked, Retrying, Started
 
 DELAYED = {"countdown": 10.0}
@@ -170,3 +172,60 @@ def test_a_detached_task_that_is_tried_again_shows_it(talk: Conversation) -> Non
     )
     talk.say(said(Retrying(detached.id, 1, 5.0), Retrying(own.id, 1, 5.0), Retrying(own.id, 7, 5.0)))
     assert (detached.state, own.state) == (TaskState.RETRY, TaskState.STARTED)
+    assert (detached.retries, detached.due_at, own.retries, own.due_at) == (1, 5.0, 0, None)
+
+
+def test_a_detached_task_that_is_given_back_goes_elsewhere(talk: Conversation) -> None:
+    """The node that drains is told only once another has the task, and whenever it asks again after that."""
+    task = make_task(detached=True)
+    start(talk, task, A, B)
+    talk.say(said(Accepted(task.id, 1)))
+    given_back = said(Nack(task.id, 1, "draining"))
+    talk.say(given_back)
+    talk.expect(send(submit(task, 2), to=B))
+    assert not task.accepted
+    talk.say(given_back)
+    talk.say(said(Accepted(task.id, 2), by=B))
+    talk.expect(send(rack(task)))
+    talk.say(given_back)
+    talk.expect(send(rack(task)))
+    talk.say(said(result(task, 2), by=B))
+    talk.take()
+    talk.say(given_back)
+    talk.expect(send(rack(task)))
+
+
+def test_what_is_remembered_of_tasks_given_back_has_an_end(talk: Conversation) -> None:
+    """Those that were withdrawn meanwhile are forgotten; attached ones, which nodes do not keep, are not noted."""
+    tasks = make_tasks(6, detached=True)
+    talk.say(joined(A, slots=8))
+    talk.say(Submitted([*tasks, attached := make_task(9)]))
+    talk.take()
+    talk.say(said(Nack(attached.id, 1, "draining"), *(Nack(task.id, 1, "draining") for task in tasks[:5])))
+    talk.say(WithdrawAsked([attached.id, *(task.id for task in tasks[:5])]))
+    talk.take()
+    talk.say(said(Nack(tasks[5].id, 1, "draining")))
+    owner: Any = talk.machine
+    (answers,) = {handler.__self__ for kind, handler in owner._messages.items() if kind is Nack}
+    assert set(answers._given_back) == {tasks[5].id}
+
+
+def test_who_has_left_takes_nothing_back(talk: Conversation) -> None:
+    """What nodes have accepted is theirs to see to."""
+    task = make_task(detached=True)
+    start(talk, task, A, B)
+    talk.say(said(Accepted(task.id, 1)))
+    talk.say(Leaving())
+    talk.take()
+    talk.say(said(Nack(task.id, 1, "draining")))
+
+
+def test_a_reason_of_nodes_to_come_is_taken_for_want_of_room(talk: Conversation, task: OwnedTask) -> None:
+    """The task goes elsewhere, and the node gets others in a while."""
+    start(talk, task, A, B)
+    talk.say(said(Nack(task.id, 1, "too hot", "in words")))
+    talk.expect(send(submit(task, 2), to=B))
+    talk.wait(FULL_PAUSE_S)
+    others = make_tasks(3, "g")
+    talk.say(Submitted(others))
+    assert A in sent(talk)

@@ -198,6 +198,60 @@ def test_a_client_without_work_is_forgotten_after_an_hour() -> None:
     assert talk.holder.next_deadline() is None
 
 
+def test_who_asks_for_a_task_keeps_what_its_client_has_left() -> None:
+    """For as long as somebody asks, the whole queue stays; 15 minutes after the last asking it is dropped."""
+    talk = Conversation()
+    talk.say(A, [submit(1), submit(2), submit(3)], start(run(1, 1)))
+    talk.hear(ClientUnreachable(A))
+    for _ in range(4):
+        talk.wait(800.0)
+        assert talk.holder.asked.owners([task(3), task(99)], talk.now) == {task(3): A[:8]}
+    assert talk.holder.counts()["queued"] == 2
+    talk.wait(890.0)
+    assert talk.holder.counts()["queued"] == 2
+    talk.wait(20.0)
+    assert talk.holder.counts()["queued"] == 0
+
+
+def test_who_asks_for_another_client_s_task_renews_nothing() -> None:
+    """Each client has a lease of its own."""
+    talk = Conversation(clients=(A, B))
+    talk.say(A, [submit(1), submit(2)], start(run(1, 1)))
+    talk.say(B, submit(3))
+    for client in (A, B):
+        talk.hear(ClientUnreachable(client))
+    for _ in range(2):
+        talk.wait(600.0)
+        talk.holder.asked.owners([task(3)], talk.now)
+    assert [view.task for view in talk.holder.survey.reserved(talk.now)] == [task(3)]
+
+
+def test_who_asks_for_a_result_keeps_it() -> None:
+    """For an hour from then on; after that only its state is known, or its value where that is small."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.hear(ClientUnreachable(A))
+    talk.hear(done(1))
+    talk.wait(3_000.0)
+    talk.holder.asked.owners([task(1)], talk.now)
+    talk.wait(3_590.0)
+    assert talk.holder.counts()["finished"] == 1
+    talk.wait(20.0)
+    assert talk.holder.counts()["finished"] == 0
+
+
+def test_a_client_that_returns_within_its_lease_has_missed_nothing() -> None:
+    """What was queued has run meanwhile, and what was not runs; nothing is handed back."""
+    talk = Conversation()
+    talk.say(A, [submit(1), submit(2), submit(3)], start(run(1, 1)))
+    talk.hear(ClientUnreachable(A))
+    talk.wait(800.0)
+    talk.hear(done(1), start(run(2, 2)))
+    talk.hear(ClientGreeted(A), to(A, Credit(2, 2), result(1)))
+    talk.say(A, rack(1))
+    talk.hear(done(2), start(run(3, 3)), to(A, result(2)))
+
+
 def test_our_own_owner_is_never_forgotten() -> None:
     """It says nothing for hours while it has nothing to do, and does not greet again."""
     talk = Conversation(clients=(OWN,))
@@ -280,7 +334,7 @@ def test_all_hear_of_a_new_number_of_slots() -> None:
 
 
 def test_peers_are_no_clients() -> None:
-    """Other nodes submit nothing: they are not counted, and are not told of credit."""
+    """Other nodes are not counted among them; they get credit all the same, for what is entrusted to them."""
     talk = Conversation()
-    talk.hear(ClientGreeted(B, "node", "node on HOST"))
+    talk.hear(ClientGreeted(B, "node", "node on HOST"), to(B, Credit(1, 2)))
     assert talk.holder.counts()["clients"] == 1

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
+from meshq.core.budget import Budget
 from meshq.core.credits import Credits
-from meshq.core.held import ClientAccount, Held
+from meshq.core.held import NODE, ClientAccount, Held
 from meshq.core.pace import MAX_CREDIT
 from meshq.protocol.messages import Credit, Submit
 
@@ -40,6 +43,17 @@ def test_on_a_new_connection_it_is_said_in_any_case() -> None:
     assert credits.update(account, force=True) == Credit(2, 2 * SLOTS, 0)
 
 
+def test_clients_are_told_how_many_bytes_they_may_send() -> None:
+    """Their share of what the node takes of arguments; it is told anew when there are others."""
+    credits, account, other = Credits(SLOTS, Budget(8_000_000)), client(1), client(1)
+    assert credits.update(account) == Credit(1, 2 * SLOTS, 0, 3_000_000)
+    assert credits.update(account) is None
+    credits.survey([account, other, client(1)])
+    told = credits.update(account)
+    assert told is not None
+    assert told.cap_bytes == 8_000_000 // 2 // 3
+
+
 def test_the_shorter_the_runs_the_more_credit() -> None:
     """Enough for some 10 ms, within a bound, and never less than one more than there are slots."""
     caps = []
@@ -55,6 +69,14 @@ def test_a_client_with_long_runs_keeps_what_one_more_than_its_share_needs() -> N
     credits, clients = Credits(SLOTS), [client(1, mean_s=1.0) for _ in range(10)]
     credits.survey(clients)
     assert credits.update(clients[0]) == Credit(1, SLOTS + 1, 9)
+
+
+def test_a_stalled_client_takes_no_share() -> None:
+    """Nothing of it is started, so the others need not make room."""
+    credits, account, other = Credits(SLOTS), client(mean_s=0.0001), client(100)
+    other.stalled = True
+    credits.survey([account, other])
+    assert credits.update(account) == Credit(1, SLOTS + 401, 0)
 
 
 def test_active_clients_share() -> None:
@@ -98,3 +120,17 @@ def test_more_slots_are_more_credit() -> None:
     credits.update(one)
     credits.resize(2 * SLOTS)
     assert credits.update(one) == Credit(2, 4 * SLOTS)
+
+
+@pytest.mark.parametrize("role", ["client", NODE])
+def test_a_peer_hears_of_each_slot_that_comes_free(role: str) -> None:
+    """And when none is free any more, however small the change: it sends its work by that."""
+    credits, account, other = Credits(16), client(), client()
+    account.role = role
+    credits.update(account)
+    told = []
+    for attempts in (17, 16, 15, 12, 15, 16, 17):
+        hold(other, attempts)
+        credits.survey([account, other])
+        told.append(credits.update(account) is not None)
+    assert told == [True, False, role == NODE, False, False, role == NODE, False]

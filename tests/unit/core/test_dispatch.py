@@ -103,6 +103,39 @@ def test_one_that_must_wait_holds_nobody_up() -> None:
     assert shop.fill() == {0: ["C1"]}
 
 
+def test_a_client_that_is_paused_is_passed_over() -> None:
+    """It keeps its queue and its order, whatever is queued or taken out meanwhile; then it takes turns again."""
+    shop = Shop(slots=9)
+    a, b = shop.clients["A"], shop.clients["B"]
+    shop.queue("A1", "A2", "B1")
+    shop.dispatch.pause(a)
+    shop.dispatch.pause(b)
+    shop.dispatch.pause(shop.clients["C"])
+    [b2] = shop.queue("B2")
+    shop.dispatch.unqueue(shop.queue("C1")[0])
+    shop.queue("C2")
+    assert shop.fill() == {}
+    shop.dispatch.unqueue(b2)
+    assert shop.dispatch.clear(b) != []
+    shop.dispatch.queue_first(shop.queue("B3"))
+    assert [held.task[:2] for held in shop.dispatch.clear(b)] == [b"B3"] * 2
+    shop.dispatch.resume(b)
+    assert shop.fill() == {}
+    shop.dispatch.resume(a)
+    shop.queue("A3")
+    assert shop.fill() == {0: ["A1"], 1: ["A2"], 2: ["A3"]}
+
+
+def test_what_a_rate_limit_holds_for_is_taken_out_of_paused_clients_too() -> None:
+    """As soon as the client goes on, the limit must hold."""
+    shop = Shop()
+    helds = shop.queue("A1", "B1", function="limited")
+    shop.dispatch.pause(shop.clients["A"])
+    assert set(shop.dispatch.take_out("limited")) == set(helds)
+    shop.dispatch.resume(shop.clients["A"])
+    assert shop.fill() == {}
+
+
 def test_all_slots_are_filled() -> None:
     """Each slot gets its own batch, and none where its worker is not ready."""
     shop = Shop(slots=3)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from holder_conversation import A, rack, result, task
 
-from meshq.core.endings import Endings
+from meshq.core.endings import Endings, asks_for_more
 from meshq.core.events import Send
-from meshq.core.held import ClientAccount, Held, HeldState
+from meshq.core.held import NODE, ClientAccount, Held, HeldState
 from meshq.core.kept import Kept
 from meshq.core.reporting import Reports
 from meshq.protocol.messages import Result, Status
@@ -120,3 +120,34 @@ def test_a_result_that_asks_for_another_try_is_not_kept(scene: Scene) -> None:
     assert scene.reports.flush() == [Send(A, [Result(task(1), 2, Status.RETRY, "msgpack", b"asked", 0.02)])]
     scene.endings.on_rack(scene.client, rack(1, 2), 1.0)
     assert (scene.found(), scene.is_over()) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("role", "detached", "kept"), [("client", False, True), (NODE, False, False), (NODE, True, True)]
+)
+def test_a_worker_lost_at_a_peer_is_not_the_end_of_a_task(
+    scene: Scene, role: str, detached: bool, kept: bool
+) -> None:
+    """The node that owns it tries it again, and says itself where it gives up; unless it has handed it over."""
+    scene.client.role, scene.held.detached = role, detached
+    scene.endings.end(scene.held, Status.WORKER_LOST, "", b"", 0.0, 1.0)
+    scene.endings.on_rack(scene.client, rack(1, 2), 1.0)
+    assert (scene.found() is not None) is kept
+    assert asks_for_more(scene.held) is not kept
+
+
+def test_what_has_not_ended_asks_for_nothing(scene: Scene) -> None:
+    """It has no result yet."""
+    assert not asks_for_more(scene.held)
+
+
+@pytest.mark.parametrize("acknowledged", [True, False])
+def test_what_a_large_result_takes_up_is_given_back(scene: Scene, acknowledged: bool) -> None:
+    """When it is acknowledged, or let go of."""
+    scene.endings.end(scene.held, Status.OK, "msgpack", bytes(5_000), 0.02, 1.0)
+    assert scene.reports.budget.results == 5_000
+    if acknowledged:
+        scene.endings.on_rack(scene.client, rack(1, 2), 1.0)
+    else:
+        scene.endings.forget(scene.held)
+    assert scene.reports.budget.results == 0

@@ -20,6 +20,8 @@ def test_it_goes_by_its_node_once_that_has_answered() -> None:
     known = entry()
     known.node, known.name, known.problem = b"n", "name@host", Problem("node@a", "tcp://a", "silent", "nobody")
     assert known.as_absent() == Absent(b"n", "name@host", "silent")
+    known.problem = Problem("node@a", "tcp://a", "version", "it speaks version 9")
+    assert known.as_absent() == Absent(b"n", "name@host", "version", "it speaks version 9")
 
 
 def test_it_is_absent_unless_it_answers_or_need_not() -> None:

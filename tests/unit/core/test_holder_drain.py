@@ -21,9 +21,22 @@ from holder_conversation import (
     to,
 )
 
-from meshq.core.holding import ClientGreeted, ClientUnreachable, DrainAsked, Drained, Entrust, EntrustedDone
+from meshq.core.holding import (
+    ClientGreeted,
+    ClientUnreachable,
+    Disown,
+    DrainAsked,
+    Drained,
+    Entrust,
+    EntrustedDone,
+    EntrustedHandedOver,
+    EntrustedWithdrawn,
+    GraceOver,
+    HandOver,
+    KillWorker,
+)
 from meshq.core.work import WorkerReady
-from meshq.protocol.messages import Accepted, Credit, Draining, Nack, Result, Status
+from meshq.protocol.messages import Accepted, Bye, Credit, Draining, Nack, Result, Status, Withdrawn
 
 HANDED_BACK = (1, "draining", "the node finishes what it has and takes nothing new")
 
@@ -68,13 +81,14 @@ def test_what_is_ahead_is_finished_here() -> None:
     talk.say(A, [rack(1), rack(2)], Drained())
 
 
-def test_entrusted_tasks_are_finished_first() -> None:
+def test_entrusted_tasks_that_run_are_finished_first() -> None:
     """Our own owner may go on submitting here, and what was entrusted to it has its result delivered."""
     talk = Conversation(clients=(A, OWN))
     entrusted = Entrust(A, task(1), "f", "msgpack", b"x", None)
     talk.say(A, submit(1, detached=True), entrusted, to(A, Accepted(task(1), 1)))
     talk.say(OWN, [submit(1), submit(8)], start(run(1, 1)))
-    talk.hear(DrainAsked(), to(A, Draining()))
+    talk.hear(DrainAsked(), Disown(A, task(1)), to(A, Draining()))
+    talk.hear(EntrustedWithdrawn(A, task(1), False))
     talk.say(OWN, submit(9))
     talk.hear(done(1), start(run(2, 8)), to(OWN, result(1)))
     value = (Status.OK, "msgpack", b"value")
@@ -83,6 +97,42 @@ def test_entrusted_tasks_are_finished_first() -> None:
     talk.hear(done(2), start(run(3, 9)), to(OWN, result(8)))
     talk.hear(done(3), to(OWN, result(9)))
     talk.say(OWN, [rack(1), rack(8), rack(9)], Drained())
+
+
+def test_entrusted_tasks_are_given_back_or_handed_over() -> None:
+    """To their clients that are there, and to peers; a late copy of what a peer has is not refused."""
+    talk = Conversation(clients=(A, B, OWN))
+    for client, number in ((A, 1), (B, 2)):
+        talk.do_quietly(client, submit(number, detached=True))
+    talk.do_quietly(B, Bye())
+    talk.hear(DrainAsked(), Disown(A, task(1)), HandOver([task(2)]), to(A, Draining()), to(B, Draining()))
+    talk.hear(EntrustedWithdrawn(A, task(1), True), to(A, Nack(task(1), *HANDED_BACK)))
+    talk.hear(EntrustedHandedOver(B, task(2)))
+    talk.do(ClientGreeted(B))
+    talk.say(B, submit(2, detached=True), to(B, Accepted(task(2), 1)))
+    talk.say(A, rack(1), Drained())
+
+
+def test_what_is_detached_now_makes_room_for_itself() -> None:
+    """Where a peer that drains sends anew, as this node's own, what is here; but what runs stays the peer's."""
+    talk = Conversation()
+    talk.do_quietly(A, submit(1), submit(2))
+    entrusted = Entrust(A, task(2), "f", "msgpack", b"x", None)
+    talk.say(A, submit(2, 2, detached=True), entrusted, to(A, Accepted(task(2), 2)))
+    talk.say(A, submit(2, 2, detached=True), to(A, Accepted(task(2), 2)))
+    talk.say(A, submit(1, 2, detached=True))
+    talk.hear(done(1), to(A, result(1, 2)))
+
+
+def test_after_the_grace_what_runs_is_ended() -> None:
+    """A detached one too, though our own owner is to have it done."""
+    talk = Conversation(slots=2, clients=(A, OWN))
+    talk.do_quietly(A, submit(1))
+    talk.do_quietly(OWN, submit(2))
+    talk.do(DrainAsked())
+    talk.hear(GraceOver(frozenset()), KillWorker(0), KillWorker(1))
+    talk.hear(gone(1), to(A, Nack(task(1), *HANDED_BACK)))
+    talk.hear(gone(2, 1), to(OWN, Withdrawn(task(2), 1, "dropped")), Drained())
 
 
 def test_a_client_out_of_reach_does_not_hold_up_the_drain() -> None:

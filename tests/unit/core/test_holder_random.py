@@ -19,9 +19,13 @@ from meshq.core.holding import (
     Drained,
     Entrust,
     EntrustedDone,
+    EntrustedHandedOver,
     EntrustedWithdrawn,
+    GraceOver,
+    HandOver,
     HolderEffect,
     HolderEvent,
+    KillWorker,
     PurgeAnswered,
     PurgeAsked,
     RateLimitSet,
@@ -53,10 +57,15 @@ from meshq.protocol.messages import (
     Withdraw,
     Withdrawn,
 )
+from meshq.protocol.payload import payload_size
+from meshq.testing.audit import budget_faults
 
 FOE = b"foe" + b"!" * 13
 SLOTS = 3
 _MOST_SLOTS = 5
+HOLD_BYTES = 200_000
+PAYLOADS = (b"x", b"x", b"x", bytes(3_000), [bytes(2_000), b"y"])
+"""Of arguments and results: what is small, and what counts."""
 SECONDS = {"f": 0.0002, "g": 0.0009, "h": 0.05}
 
 
@@ -95,6 +104,11 @@ class Client:
         del self.open[task_id]
         self.withdrawing.discard(task_id)
 
+    def lose(self, task_id: bytes) -> None:
+        """Have nothing more to do with a task, if it is open: another node has it, and this one ends."""
+        self.open.pop(task_id, None)
+        self.withdrawing.discard(task_id)
+
     def resend(self) -> None:
         """Say again what was not answered."""
         for task_id, submit in list(self.open.items()):
@@ -109,6 +123,8 @@ class Client:
         if isinstance(message, Result):
             self.out.append(Rack(message.task, message.attempt))
             assert message.attempt > self.dropped.get(message.task, 0), "a result of what was dropped"
+        if isinstance(message, Nack) and message.reason == "draining":
+            self.out.append(Rack(message.task, message.attempt))
         if not isinstance(message, Accepted | Parked | Started | Result | Nack | Withdrawn):
             assert isinstance(message, Credit | Pong | Draining | Relay)
             return
@@ -166,9 +182,10 @@ class World:
         self.workers = [Worker(slot) for slot in range(SLOTS)]
         self.entrusted: set[tuple[bytes, bytes]] = set()
         self.disowned: list[tuple[bytes, bytes]] = []
+        self.for_peers: list[bytes] = []
         self.asked, self.answered, self.drained = 0, 0, 0
         self.next_task = 0
-        self.talk = Conversation(SLOTS, (A, B, OWN, FOE))
+        self.talk = Conversation(SLOTS, (A, B, OWN, FOE), hold_bytes=HOLD_BYTES if seed % 3 else 0)
 
     # ------------------------------------------------------------------ effects
 
@@ -190,13 +207,15 @@ class World:
                     worker.runs.update((run.run, run.function) for run in runs)
                 case RecallRuns(slot, runs):
                     self.workers[slot].recalls.append(runs)
-                case SignalWorker(slot, _):
+                case SignalWorker(slot, _) | KillWorker(slot):
                     self.workers[slot].signalled = True
                 case Entrust(client, task_id):
                     assert (client, task_id) not in self.entrusted
                     self.entrusted.add((client, task_id))
                 case Disown(client, task_id):
                     self.disowned.append((client, task_id))
+                case HandOver(tasks):
+                    self.for_peers += tasks
                 case RevokeAnswered() | PurgeAnswered():
                     self.answered += 1
                 case Drained():
@@ -211,11 +230,13 @@ class World:
         assert running == dispatch._runs
         assert len(set(map(id, running.values()))) == len(running), "an attempt in two slots"
         for slot in dispatch.slots:
-            assert slot.ready or not slot.runs, "runs on a slot without a worker"
+            dies = self.workers[slot.number].signalled
+            assert slot.ready or dies or not slot.runs, "runs on a slot without a worker"
             assert set(slot.runs) == set(self.workers[slot.number].runs)
             assert all(held.slot == slot.number and held.run == run for run, held in slot.runs.items())
         accounts = holder._accounts.values()
-        assert set(map(id, dispatch._ring)) == {id(client) for client in accounts if client.queue}
+        turns = {id(client) for client in accounts if client.queue and not client.stalled}
+        assert set(map(id, dispatch._ring)) == turns
         assert len(dispatch._ring) == len(set(map(id, dispatch._ring)))
         for client in accounts:
             states = [held.state for held in client.held.values()]
@@ -229,6 +250,7 @@ class World:
             )
         assert sum(held.state is HeldState.RUNNING for c in accounts for held in c.held.values()) == len(running)
 
+        assert list(budget_faults(holder)) == []
         self.check_parking()
 
     def check_parking(self) -> None:
@@ -238,7 +260,7 @@ class World:
         parked = [held for held in helds if held.state is HeldState.PARKED]
         assert {view.held for view in holder._parking.parked(self.talk.now)} == set(parked)
         assert holder._parking.count == len(parked)
-        assert holder._parking.bytes == sum(len(held.payload) for held in parked)
+        assert holder._parking.bytes == sum(payload_size(held.payload) for held in parked)
         buckets = list(holder._parking._rates.buckets())
         queued = [held for bucket in buckets for held in bucket._queued]
         assert all(held.state is HeldState.QUEUED for held in queued)
@@ -257,7 +279,8 @@ class World:
             function = self.random.choice("ffggh")
             detached = self.random.random() < 0.1
             options = self.random.choice((None, None, None, self.options()))
-            client.send(Submit(task(self.next_task), 1, function, "msgpack", b"x", detached, options))
+            payload = self.random.choice(PAYLOADS)
+            client.send(Submit(task(self.next_task), 1, function, "msgpack", payload, detached, options))
 
     def options(self) -> dict[str, object]:
         """Return options of a call."""
@@ -311,7 +334,8 @@ class World:
             worker.started = max(worker.started, runs[-1])
             worker.begin()
             status = self.random.choice((Status.OK,) * 5 + (Status.FAILURE, Status.RETRY))
-            self.do(done(*runs, slot=worker.slot, seconds=seconds, status=status))
+            payload = self.random.choice(PAYLOADS)
+            self.do(done(*runs, slot=worker.slot, seconds=seconds, status=status, payload=payload))
 
     def answer_recall(self) -> None:
         """A worker answers a recall."""
@@ -334,6 +358,11 @@ class World:
             worker.recalls.clear()
             self.do(gone(worker.started, worker.slot, retired=self.random.random() < 0.2))
 
+    def end_killed(self) -> None:
+        """The workers that were killed, or sent a signal, are gone."""
+        if any(worker.ready and worker.signalled for worker in self.workers):
+            self.die()
+
     def own_owner(self) -> None:
         """Our own owner lets go of a task that was disowned, or could not, or has the result of one."""
         if self.disowned:
@@ -341,6 +370,13 @@ class World:
             withdrawn = key in self.entrusted and self.random.random() < 0.5
             self.entrusted -= {key} if withdrawn else set()
             self.do(EntrustedWithdrawn(client, task_id, withdrawn))
+        elif self.for_peers and self.random.random() < 0.7:
+            task_id = self.for_peers.pop()
+            for key in sorted(key for key in self.entrusted if key[1] == task_id):
+                self.entrusted.discard(key)
+                self.do(EntrustedHandedOver(*key))
+                if key[0] in self.clients:
+                    self.clients[key[0]].lose(task_id)
         elif self.entrusted:
             client, task_id = key = self.random.choice(sorted(self.entrusted))
             self.entrusted.discard(key)
@@ -419,6 +455,7 @@ class World:
         for _ in range(60):
             self.apply(self.talk.pass_time(1.1))
             for _ in range(40):
+                self.end_killed()
                 self.work()
                 self.answer_recall()
                 self.own_owner()
@@ -447,27 +484,31 @@ class RandomHolder(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.world = World(0)
-        self.drains = False
+        self.turn, self.drains_at, self.grace = 0, -1, False
 
-    @initialize(drains=st.booleans())
-    def begin(self, drains: bool) -> None:
-        self.drains = drains
+    @initialize(drains_at=st.integers(-1, 30), grace=st.booleans())
+    def begin(self, drains_at: int, grace: bool) -> None:
+        """Let it drain in the midst of things, or never; and maybe have no more patience a while later."""
+        self.drains_at, self.grace = drains_at, grace
 
     @rule(steps=st.lists(st.sampled_from(_STEPS), min_size=1, max_size=8), seed=st.integers(0, 1000))
     def go_on(self, steps: list[str], seed: int) -> None:
+        self.turn += 1
         self.world.random = Random(seed)
         for step in steps:
             getattr(self.world, step)()
+        if self.turn == self.drains_at:
+            self.world.do(DrainAsked())
+        elif self.grace and 0 < self.drains_at == self.turn - 10:
+            self.world.do(GraceOver(frozenset()))
 
     def teardown(self) -> None:
         """Nothing has raised; now every task of a client comes to an end, and nothing is left in the books."""
         world = self.world
-        if self.drains:
-            world.do(DrainAsked())
         world.settle()
         assert {client.name: client.open for client in world.clients.values()} == {A: {}, B: {}}
         assert world.answered == world.asked
-        assert world.drained == self.drains
+        assert world.drained == (0 < self.drains_at <= self.turn)
         _check_empty(world)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from conversation import Conversation
 from owner_words import (
@@ -329,3 +331,19 @@ def test_a_dead_task_is_told_to_a_node_that_is_there(talk: Conversation, task: O
     talk.say(NodeLost(A, "refused", died=True))
     story = "first; second; attempt 1 on node@a: the node was lost (refused)"
     talk.expect(send(Dead(task.id, "f", story), to=B), settle(task, Outcome(Ending.WORKER_LOST, text=story)))
+
+
+def test_who_wants_to_know_is_told_of_what_comes_back(talk: Conversation) -> None:
+    """Before it waits again; not of what ends there and then."""
+    again, ends = make_tasks(2)
+    owner: Any = talk.machine
+    told: list[tuple[OwnedTask, bytes | None]] = []
+    owner._losses.on_taken_back = lambda task, now: told.append((task, task.node))
+    talk.say(joined())
+    talk.say(Submitted([again, ends]))
+    talk.take()
+    talk.say(WithdrawAsked([ends.id]))
+    talk.take()
+    talk.say(said(Nack(again.id, 1, "full"), Nack(ends.id, 1, "full")))
+    talk.take()
+    assert told == [(again, None)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import Any
 
@@ -558,3 +559,17 @@ def test_the_standing_of_a_candidate() -> None:
     assert mesh.standing("a") == (None, "")
     mesh.handle(LinkRefused(1), 0.1)
     assert mesh.standing("a") == (None, "refused")
+
+
+def test_a_node_that_speaks_no_version_of_ours_is_asked_ever_more_rarely() -> None:
+    """It may be upgraded one day; until then the last word of it stands."""
+    mesh = start()
+    mesh.handle(CandidateSeen(candidate("a")), 0.0)
+    asked, now = [0.0], 0.0
+    while len(asked) < 9:
+        mesh.handle(Rejected(len(asked), "version", "it speaks version 9"), now)
+        now = mesh.next_deadline() or 0.0
+        assert [type(effect) for effect in mesh.tick(now)] == [Dial]
+        asked.append(now)
+    assert [after - before for before, after in itertools.pairwise(asked)] == [1, 2, 4, 8, 16, 30, 30, 30]
+    assert [problem.code for problem in mesh.problems()] == ["version"]

@@ -629,3 +629,19 @@ def test_what_a_node_has_forgotten_is_sent_again(talk: Conversation, task: Owned
     talk.expect(send(Holding([[task.id, 1]])))
     talk.say(said(Withdrawn(task.id, 1, "unknown")))
     talk.expect(send(submit(task, 2)))
+
+
+def test_a_function_that_its_node_declares_at_most_once_is_not_run_twice(talk: Conversation) -> None:
+    """Though the caller knows no more than its name; other functions of the node, and other nodes', may be."""
+    plain, careful, told = make_task(1), make_task(2, "g"), make_task(3, "g", options={"once": False})
+    talk.say(joined(slots=4, once=["g", "h"]))
+    talk.say(Submitted([plain, careful, told]))
+    first = sent(talk)[A]
+    assert {message.task: message.options for message in first} == {
+        plain.id: None, careful.id: {"once": True}, told.id: {"once": False},
+    }  # fmt: skip
+    assert (plain.once, careful.once, told.once) == (False, True, False)
+    talk.say(joined(B))
+    talk.say(NodeLost(A, "silent", died=False))
+    ended = [pair for effect in talk.take() if isinstance(effect, Settle) for pair in effect.ended]
+    assert [(task, outcome.ending) for task, outcome in ended] == [(careful, Ending.LOST)]

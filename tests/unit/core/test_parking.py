@@ -543,3 +543,14 @@ def test_starts_are_spaced_whatever_comes_between() -> None:
         starts += [talk.now] * len(started(effects))
     assert len(starts) > 20
     assert all(later - earlier >= 0.239 for earlier, later in pairwise(starts))
+
+
+def test_what_is_parked_takes_up_its_own_budget_only() -> None:
+    """Large arguments that a limit holds back leave the node's, and come back to it when they may start."""
+    talk = Conversation()
+    talk.do_quietly(A, *[submit(number, payload=bytes(5_000)) for number in (1, 2, 3)])
+    assert talk.holder.budget.arguments == 15_000
+    talk.do(RateLimitSet("f", 0.001))  # for one there is a token
+    assert (talk.holder.budget.arguments, talk.holder._parking.bytes) == (10_000, 5_000)
+    talk.do(RateLimitSet("f", 0.0))
+    assert (talk.holder.budget.arguments, talk.holder._parking.bytes) == (15_000, 0)

@@ -17,13 +17,14 @@ from holder_conversation import (
     run,
     start,
     submit,
+    task,
     to,
 )
 
 from meshq.core import purging as module
 from meshq.core.events import Received
 from meshq.core.holding import ClientGreeted, ClientUnreachable, PurgeAnswered, PurgeAsked, RecallRuns
-from meshq.protocol.messages import Bye, ByeAck, Credit, Relay, Relayed
+from meshq.protocol.messages import Bye, ByeAck, Credit, Relay, Relayed, Withdraw, Withdrawn
 
 C, PEER = b"c" * 16, b"a peer's id....."
 COMMAND = b"a command's id.."
@@ -55,9 +56,19 @@ def test_without_clients_it_is_answered_at_once() -> None:
     talk.do(ClientGreeted(OWN))
     talk.do(ClientGreeted(PEER, "node"))
     talk.do_quietly(OWN, submit(1), submit(2))
-    talk.do_quietly(PEER, submit(3), submit(4))
     talk.hear(purge(), answer())
-    assert talk.holder.counts()["queued"] == 3
+    assert talk.holder.counts()["queued"] == 1
+
+
+def test_what_waits_for_other_nodes_is_discarded_here() -> None:
+    """And counted here; what they have taken back before that is not here any more, and theirs to count."""
+    talk = greeted(A)
+    talk.do(ClientGreeted(PEER, "node"))
+    talk.do_quietly(PEER, submit(1), submit(2), submit(3), submit(4))
+    talk.say(PEER, Withdraw(task(2), 1), to(PEER, Withdrawn(task(2), 1, "dropped")))
+    talk.hear(purge(), to(A, RELAY))
+    talk.say(A, Relayed(COMMAND, 5), answer(2, {A: 5}), to(PEER, revoked(3), revoked(4)))
+    talk.say(PEER, Withdraw(task(3), 1), to(PEER, revoked(3)))
 
 
 def test_each_client_says_how_many_it_has_discarded() -> None:

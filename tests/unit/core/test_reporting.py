@@ -50,6 +50,18 @@ def test_nothing_is_said_to_a_client_out_of_reach() -> None:
     assert reports.next_deadline() is None
 
 
+def test_a_large_result_takes_the_place_of_its_arguments_in_the_budget() -> None:
+    """A small one takes up nothing there, in one piece or several."""
+    reports, a = Reports(), client()
+    first, second = held(a), held(a, 2)
+    for one in (first, second):
+        reports.budget.take(one, 9_000)
+    reports.finished(first, Status.OK, "msgpack", [bytes(3_000), b"x"], 0.5, BEGIN)
+    assert (reports.budget.arguments, reports.budget.results) == (9_000, 3_001)
+    reports.finished(second, Status.OK, "msgpack", [b"x"], 0.5, BEGIN)
+    assert (reports.budget.arguments, reports.budget.results) == (0, 3_001)
+
+
 def test_a_result_is_made_sent_and_kept() -> None:
     """The arguments are let go of, since nobody needs them any more."""
     reports, a = Reports(), client()

@@ -7,10 +7,10 @@ from collections import Counter
 import pytest
 from owner_words import A, B, C, joined, make_task, make_tasks
 
-from meshq.core.accounts import ASKING_BYTES, PARKED_PAUSE_S, NodeAccount, weight_of
+from meshq.core.accounts import ASKING_BYTES, PARKED_PAUSE_S, Bond, NodeAccount, weight_of
 from meshq.core.owned import OwnedTask
 from meshq.core.pace import Means
-from meshq.core.routing import Router
+from meshq.core.routing import BLOCKED_S, HOP_S, Router
 
 
 @pytest.fixture
@@ -26,9 +26,9 @@ def router(means: Means) -> Router:
 
 
 def node(name: bytes = A, *, cap: int | None = None, slots: int = 2, functions: tuple[str, ...] = ("f", "g"),
-         tags: tuple[str, ...] = ()) -> NodeAccount:  # fmt: skip
+         tags: tuple[str, ...] = (), bond: Bond = Bond.NONE) -> NodeAccount:  # fmt: skip
     """Return an idle node's account."""
-    account = NodeAccount(joined(name, slots=slots, functions=functions, tags=tags))
+    account = NodeAccount(joined(name, slots=slots, functions=functions, tags=tags, bond=bond))
     account.cap = account.cap if cap is None else cap
     return account
 
@@ -60,6 +60,25 @@ def test_without_nodes_all_wait(router: Router) -> None:
     wait(router, f1, g, f2)
     assert assign(router) == []
     assert waiting(router) == [f1, f2, g]
+
+
+@pytest.mark.parametrize("names", [(A,), (A, B)])
+def test_a_node_gets_no_more_bytes_than_it_takes(router: Router, names: tuple[bytes, ...]) -> None:
+    """Large arguments wait for those before them, or go to another node; what is small goes on."""
+    large = make_tasks(6)
+    for task in large:
+        task.payload = bytes(40_000)
+    nodes = [node(name, cap=20) for name in names]
+    for account in nodes:
+        account.cap_bytes = 100_000
+    g = make_task(1001, "g")
+    wait(router, *large, g)
+    went = assign(router, *nodes)
+    assert Counter(name for name, _ in went) in (Counter({A: 3}), Counter({A: 3, B: 2}), Counter({A: 2, B: 3}))
+    assert g in [task for _, task in went]
+    assert assign(router, *nodes) == []
+    nodes[0].take(large[0])
+    assert [task for _, task in assign(router, *nodes)] == [large[2 * len(names)]]
 
 
 def test_what_goes_waits_no_more(router: Router) -> None:
@@ -356,3 +375,53 @@ def test_queues_are_named_by_priority(router: Router) -> None:
     low.priority, high.priority = 1, 9
     wait(router, low, high, *delayed(3))
     assert [queue.priority for queue in router.by_priority()] == [9, 1]
+
+
+def test_tasks_can_be_taken_out_where_they_wait(router: Router) -> None:
+    """Also those that may not start yet; the others keep their places, and what was sent is not there any more."""
+    first, second, delayed = make_task(1), make_task(2), make_task(3)
+    delayed.due_at = 10.0
+    gone = make_task(4)
+    wait(router, first, gone, second, delayed)
+    gone.node = A
+    assert router.take_out({first.id, delayed.id, gone.id, b"unknown"}) == [first, delayed]
+    assert waiting(router) == [second]
+    assert assign(router, node()) == [(A, second)]
+    assert router.is_empty
+
+
+def test_a_nodes_own_owner_fills_its_slots_first(router: Router) -> None:
+    """Whichever node it came to know first; then the others', in turn with what waits at its own."""
+    peer, home = node(B, bond=Bond.PEER), node(A, bond=Bond.HOME)
+    wait(router, *make_tasks(8))
+    assert [name for name, _ in assign(router, peer, home)] == [A, A, B, B, A, B, A, B]
+
+
+def test_what_is_done_sooner_than_sent_stays(router: Router, means: Means) -> None:
+    """As long as the node gets on with its work; a plain client spreads it as ever."""
+    for _ in range(10):
+        means.observe("f", HOP_S / 2)
+    means.fold()
+    peer, home, other = node(B, bond=Bond.PEER), node(A, bond=Bond.HOME), node(C)
+    for account in (peer, home, other):
+        account.cap = 100
+    home.ended_at = 5.0
+    wait(router, *make_tasks(6))
+    assert {name for name, _ in assign(router, peer, home, now=5.0)} == {A}
+    wait(router, *(make_task(number) for number in range(10, 16)))
+    assert {name for name, _ in assign(router, peer, home, now=5.0 + BLOCKED_S)} == {B}
+    wait(router, *(make_task(number) for number in range(20, 26)))
+    assert len({name for name, _ in assign(router, node(A), other)}) == 2
+
+
+def test_what_waits_for_its_time_waits_at_home(router: Router) -> None:
+    """Unless there is no room for it there."""
+    peer, home = node(B, bond=Bond.PEER), node(A, bond=Bond.HOME)
+    for number, place in ((1, A), (2, A), (3, B)):
+        task = make_task(number)
+        task.due_at = 60.0
+        wait(router, task)
+        if place == B:
+            home.pause(task, 0.0)
+        assert assign(router, peer, home) == [(place, task)]
+        task.accepted = True

@@ -10,7 +10,7 @@ from owner_words import A, B, joined, make_task, result, said, send, settle, sub
 
 from meshq.core.owned import Ending, Outcome, OwnedTask, TaskState
 from meshq.core.owner import NodeLost, Owner, Settle, Submitted, WithdrawAsked
-from meshq.core.schedule import Schedule, has_expired, is_delayed, submission
+from meshq.core.schedule import Schedule, has_expired, is_delayed, submission, take_over_once
 from meshq.protocol.messages import Accepted, Started, Status
 
 EXPIRED = Outcome(Ending.EXPIRED)
@@ -136,3 +136,30 @@ def test_a_further_try_says_how_many_there_were() -> None:
     task = scheduled(expires=5.0)
     task.retries = 2
     assert submission(task, 1.0).options == {"expires": 4.0, "retries": 2}
+
+
+@pytest.mark.parametrize("options", [None, {"priority": 9}, {"once": True}])
+def test_a_node_that_declares_at_most_once_is_obeyed(options: dict[str, Any] | None) -> None:
+    """Where the call says nothing of it; it is told with the attempt, for node and worker to keep to it."""
+    task = make_task(options=options)
+    take_over_once(task)
+    assert submission(task, 0.0).options == {**(options or {}), "once": True}
+
+
+def test_a_call_that_says_how_it_is_delivered_is_obeyed() -> None:
+    """More than what the function declares."""
+    task = scheduled(once=False)
+    take_over_once(task)
+    assert (task.once, submission(task, 0.0).options) == (False, {"once": False})
+
+
+def test_who_owns_a_task_next_is_told_what_became_of_it_so_far() -> None:
+    """The tries are for the worker too; the deaths for whoever takes a detached task over."""
+    task, detached = make_task(options={"max_retries": 5}), make_task(detached=True)
+    for each in (task, detached):
+        each.deaths, each.retries = ["once", "twice"], 3
+    assert submission(task, 0.0).options == {"max_retries": 5, "retries": 3}
+    assert submission(detached, 0.0).options == {"retries": 3, "deaths": 2}
+    task.retries = detached.retries = 0
+    assert submission(task, 0.0).options == {"max_retries": 5}
+    assert submission(detached, 0.0).options == {"deaths": 2}

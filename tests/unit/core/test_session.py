@@ -23,7 +23,7 @@ from meshq.core.membership import (
 )
 from meshq.core.owned import OwnedTask
 from meshq.core.owner import Leaving, Owner, OwnerEvent, Submitted
-from meshq.core.session import HEARD_S, Goodbye, NodesChanged, SendLink, Session, SessionEffect, joined
+from meshq.core.session import HEARD_S, HOME, Goodbye, NodesChanged, SendLink, Session, SessionEffect, joined
 from meshq.protocol.messages import (
     Bye,
     ByeAck,
@@ -58,8 +58,8 @@ class Messages(tuple[int, list[Message]]):
 class Face:
     """The session's three ways in, as the one of a machine."""
 
-    def __init__(self) -> None:
-        self.session = Session(Membership(MembershipSettings(), Middle()), Owner())
+    def __init__(self, home: bytes = b"") -> None:
+        self.session = Session(Membership(MembershipSettings(), Middle()), Owner(), home)
 
     def handle(self, event: Notice | Messages | OwnerEvent, now: float) -> list[SessionEffect]:
         """Pass the event to where it belongs."""
@@ -179,7 +179,7 @@ def test_a_node_that_falls_silent_gets_nothing_new_until_it_is_heard(talk: Talk,
     assert talk.types() == [SendLink, SendLink, SendLink, NodesChanged]
     talk.say(Submitted([task]))
     talk.receive(1, Pong(1))
-    talk.expect(NodesChanged(), SendLink(1, [submit(task)]))
+    talk.expect(NodesChanged(A), SendLink(1, [submit(task)]))
 
 
 def test_traffic_keeps_a_node_alive(talk: Talk, task: OwnedTask) -> None:
@@ -317,3 +317,41 @@ def test_a_node_that_drains_gets_nothing_new_and_is_missed_by_nobody() -> None:
     talk.take()
     assert talk.machine.session.membership.nodes() == []
     assert talk.machine.session.membership.absent(5.0) == []
+
+
+def test_a_node_is_a_client_of_its_own_and_of_others(task: OwnedTask) -> None:
+    """Its own is at hand without a link being dialled, and is preferred; both are answered where they speak."""
+    talk = Talk(Face(home=B))
+    session = talk.machine.session
+    assert session.join_home(ack(B, slots=1), 0.0) == []
+    talk.come_up(A, 1)
+    assert session.linked() == [A]
+    assert (session.node_of(HOME), session.node_of(1), session.node_of(2)) == (B, A, None)
+    talk.say(Submitted([task]))
+    talk.expect(SendLink(HOME, [submit(task)]))
+    talk.receive(HOME, result(task))
+    talk.expect(SendLink(HOME, [rack(task)]), settle(task))
+    tasks = [make_task(number) for number in (2, 3)]
+    talk.say(Submitted(tasks))
+    talk.expect(SendLink(HOME, [submit(tasks[0])]), SendLink(1, [submit(tasks[1])]))
+
+
+def test_a_node_that_finds_itself_stays_at_hand() -> None:
+    """At an address that it did not know for its own: that link counts for nothing, whatever becomes of it."""
+    talk = Talk(Face(home=A))
+    session = talk.machine.session
+    session.join_home(ack(A), 0.0)
+    talk.come_up(A, 1)
+    assert session.linked() == []
+    talk.notice(LinkRefused(1))
+    assert talk.types() == [NodesChanged, Hangup]
+    talk.say(Submitted([make_task(1)]))
+    assert [effect.link for effect in talk.take()] == [HOME]
+
+
+def test_a_node_can_be_told_what_is_no_owners_business(talk: Talk) -> None:
+    """As long as it answers."""
+    talk.come_up()
+    session = talk.machine.session
+    assert session.say(A, [Ping(7)]) == [SendLink(1, [Ping(7)])]
+    assert session.say(B, [Ping(7)]) == []

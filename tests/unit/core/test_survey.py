@@ -31,7 +31,7 @@ from meshq.core.holding import (
     RevokeAsked,
 )
 from meshq.core.survey import TaskView
-from meshq.protocol.messages import Result, Status
+from meshq.protocol.messages import Bye, Result, Status
 
 CLIENT_A, CLIENT_B = "pid 1 on HOST", "pid 2 on HOST"
 
@@ -73,6 +73,11 @@ def found(talk: Conversation, number: int) -> TaskView | None:
     listed = [view for view in everything(talk) if view.task == task(number)]
     assert listed == ([shown] if shown else [])
     return shown
+
+
+def failed(talk: Conversation, number: int) -> Result | None:
+    """Return what a try has failed of that its owner does not know of yet."""
+    return talk.holder.survey.failed_try(task(number))
 
 
 def kept(talk: Conversation, number: int) -> Result | None:
@@ -171,17 +176,21 @@ def test_of_several_attempts_the_furthest_is_found() -> None:
     assert survey.find(task(3), talk.now) == view(3, "reserved")
 
 
-def test_how_long_detached_tasks_may_take_to_start() -> None:
-    """Which keeps a node that drains from ending; the others' tasks are handed back."""
+def test_how_long_what_is_left_to_the_node_may_take_to_start() -> None:
+    """Which keeps a node that drains from ending: those of the tasks asked for whose clients are gone."""
     talk = conversation()
-    assert talk.holder.survey.detached(talk.now) == (0, 0.0)
+    survey, stranded = talk.holder.survey, [task(number) for number in (1, 3, 4)]
+    assert survey.left_behind(stranded, talk.now) == (0, 0.0)
     talk.do_quietly(A, submit(1, detached=True), submit(2, countdown=900.0))
-    assert talk.holder.survey.detached(talk.now) == (1, 0.0)
     talk.do_quietly(B, submit(3, detached=True, countdown=60.0), submit(4, detached=True, expires=5.0))
+    talk.do_quietly(B, submit(5, detached=True, countdown=600.0))
+    assert survey.left_behind(stranded, talk.now) == (0, 0.0)
+    talk.do_quietly(B, Bye())
+    assert survey.left_behind(stranded, talk.now) == (2, about(60.0))
     talk.now += 10.0
-    assert talk.holder.survey.detached(talk.now) == (3, about(50.0))
+    assert survey.left_behind(stranded, talk.now) == (3, about(50.0))
     talk.do(EntrustedDone(B, task(3), Status.OK, "msgpack", b"value"))
-    assert talk.holder.survey.detached(talk.now) == (2, 0.0)
+    assert survey.left_behind(stranded, talk.now) == (2, 0.0)
 
 
 # ---------------------------------------------------------------------- results
@@ -268,3 +277,45 @@ def test_the_value_for_a_key_is_one_that_fits() -> None:
     assert survey.value_of(asked[2], talk.now) is None
     asked[1].serializer = "json"
     assert survey.value_of(asked[1], talk.now) == found
+
+
+def test_a_try_that_failed_is_told_until_its_owner_knows() -> None:
+    """It is no result of its task; that of a detached task is our own owner's business."""
+    talk = conversation(slots=3)
+    talk.do_quietly(A, submit(1), submit(2))
+    talk.do_quietly(OWN, submit(3))
+    for number in (1, 2, 3):
+        talk.do(done(number, slot=number - 1, status=Status.RETRY if number != 2 else Status.OK))
+    asks = Result(task(1), 1, Status.RETRY, "msgpack", b"value", LONG_S)
+    assert [failed(talk, number) for number in (1, 2, 3, 4)] == [asks, None, None, None]
+    assert kept(talk, 1) is None
+    talk.do_quietly(A, rack(1))
+    assert failed(talk, 1) is None
+
+
+def test_a_detached_task_that_is_elsewhere_is_listed_there() -> None:
+    """Asked for by its id it is known here all the same; back here, it is listed as ever."""
+    talk = conversation()
+    talk.do_quietly(A, submit(1, detached=True), submit(2, detached=True))
+    talk.do(EntrustedRetrying(A, task(2), 3.0))
+    away = {task(1), task(2)}
+    talk.holder.survey.is_elsewhere = away.__contains__
+    assert everything(talk) == []
+    shown = talk.holder.survey.find(task(1), talk.now)
+    assert shown == view(1, "reserved")._replace(elsewhere=True)
+    away.clear()
+    assert everything(talk) == [view(1, "reserved"), scheduled(2, 3.0, "retry")]
+
+
+def test_what_a_peers_attempt_has_come_to_is_that_nodes_to_say() -> None:
+    """A worker that was lost here is not the end of another node's task."""
+    talk = conversation()
+    talk.do(ClientGreeted(PEER, "node"))
+    talk.do_quietly(PEER, submit(1))
+    talk.do(gone(1))
+    assert kept(talk, 1) is None
+    talk.do_quietly(PEER, rack(1))
+    assert kept(talk, 1) is None
+
+
+PEER = b"a peer's id....."

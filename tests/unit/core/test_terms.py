@@ -21,7 +21,7 @@ def test_what_means_nothing_here_is_not_kept() -> None:
     """No budget counts options: a peer that sends a megabyte of them with each call must not fill the node."""
     good = {
         "chunk": True, "countdown": 3, "expires": 0.5, "rate_limit": "30/m", "time_limit": None,
-        "retry_for": ["builtins.OSError"], "max_retries": 3,
+        "retry_for": ["builtins.OSError"], "max_retries": 3, "tags": ["gpu"],
     }  # fmt: skip
     assert known_options(good) is good
     assert (
@@ -29,10 +29,11 @@ def test_what_means_nothing_here_is_not_kept() -> None:
     )
 
 
-@pytest.mark.parametrize("names", [["a"] * 17, ["a" * 251], [1], "a" * 65])
-def test_too_many_types_to_retry_for_are_not_kept(names: Any) -> None:
-    """Nor those that have no names."""
-    assert known_options({"retry_for": names}) == {}
+@pytest.mark.parametrize("key", ["retry_for", "tags"])
+@pytest.mark.parametrize("names", [["a"] * 17, ["a" * 251], [1], "a", 3, None])
+def test_lists_are_of_a_few_names(key: str, names: Any) -> None:
+    """Types to retry for, and tags; what is something else is not kept."""
+    assert known_options({key: names}) == {}
 
 
 def test_what_is_said_and_what_is_not() -> None:

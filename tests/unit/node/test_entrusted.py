@@ -1,26 +1,45 @@
-"""The node as the owner of detached tasks: what it tells the holder of their ends."""
+"""The node as the owner of detached tasks: what it tells the holder of their ends, and what peers do for it."""
 
 from __future__ import annotations
 
+import random
+from typing import Any
+
 import pytest
 
-from meshq.core.accounts import NodeJoined
 from meshq.core.events import Received
 from meshq.core.holding import (
     Entrust,
     EntrustedDone,
+    EntrustedHandedOver,
     EntrustedRetrying,
     EntrustedStarted,
     EntrustedWithdrawn,
     HolderEvent,
 )
+from meshq.core.membership import MDNS, Candidate, CandidateSeen, LinkRefused, LinkUp
+from meshq.core.session import HOME, SendLink
 from meshq.errors import WorkerLost
 from meshq.node.entrusted import Entrusted
+from meshq.node.peers import make_session
 from meshq.protocol.failures import load_failure
-from meshq.protocol.messages import Message, Rack, Result, Started, Status, Submit, Withdraw, Withdrawn
+from meshq.protocol.messages import (
+    Accepted,
+    HelloAck,
+    Message,
+    Rack,
+    Result,
+    Started,
+    Status,
+    Submit,
+    Withdraw,
+    Withdrawn,
+)
 from meshq.protocol.retries import RetryAsked, dump_retry
 
-OWN, NODE, A, TASK = b"o" * 16, b"n" * 16, b"a" * 16, b"t" * 16
+OWN, NODE, PEER, A, TASK = b"o" * 16, b"n" * 16, b"p" * 16, b"a" * 16, b"t" * 16
+LINK = 1
+"""The link to the peer."""
 
 
 class Told:
@@ -28,22 +47,45 @@ class Told:
 
     def __init__(self) -> None:
         self._events: list[HolderEvent] = []
-        self.entrusted = Entrusted(OWN, 0.0, self._events.append)
-        self.entrusted.join(NodeJoined(NODE, 1, "node@h", 1, {"f"}, {"msgpack"}, ()), 0.0)
+        self._sent: list[Message] = []
+        self.entrusted = Entrusted(OWN, make_session(NODE, "", 0.0, random.Random(0)), self._events.append)
+        self.entrusted.join(ack(NODE, "node"), 0.0)
 
-    def take_over(self) -> None:
-        """Entrust the task."""
-        self.entrusted.take_over(Entrust(A, TASK, "f", "msgpack", b"args", None), 0.0)
+    def find_peer(self, **changes: Any) -> None:
+        """Let a peer come up that offers the function too."""
+        self.entrusted.connect(self._carry_out)
+        candidate = Candidate("peer", ("tcp://peer:1",), (), "", MDNS, "peer")
+        for event in (CandidateSeen(candidate), LinkUp(LINK)):
+            self.entrusted.notice(event, 0.0)
+        self.entrusted.receive(LINK, [ack(PEER, "peer")._replace(**changes)], 0.0)
 
-    def say(self, *messages: Message) -> None:
-        """Let the holder say something to its own client."""
-        self.entrusted.receive(NODE, list(messages), 0.0)
+    def _carry_out(self, effect: Any, now: float) -> None:
+        if isinstance(effect, SendLink):
+            self._sent += effect.messages
+
+    def take_over(self, task: bytes = TASK, options: dict[str, Any] | None = None) -> None:
+        """Entrust a task."""
+        self.entrusted.take_over(Entrust(A, task, "f", "msgpack", b"args", options), 0.0)
+
+    def say(self, *messages: Message, link: int = HOME) -> None:
+        """Let the holder, or a peer, say something to the node's own client."""
+        self.entrusted.receive(link, list(messages), 0.0)
+
+    def sent(self) -> list[Message]:
+        """Return what was sent to the peer since last asked."""
+        sent, self._sent = self._sent, []
+        return sent
 
     def events(self) -> list[HolderEvent]:
         """Return what the holder was told since last asked."""
         events = self._events.copy()
         self._events.clear()
         return events
+
+
+def ack(node: bytes, name: str) -> HelloAck:
+    """Return what a node says of itself."""
+    return HelloAck(node, 1, 1, name, "h", 1, {"f": ""}, ["msgpack"], [], [], False)
 
 
 @pytest.fixture
@@ -195,3 +237,79 @@ def test_a_task_that_may_have_run_is_lost_to_its_client(told: Told) -> None:
     told.say(Result(TASK, 2, Status.WORKER_LOST, "", b"killed by signal 9"))
     story = b"attempt 2 on node@h: killed by signal 9"
     assert EntrustedDone(A, TASK, Status.WORKER_LOST, "", story) in told.events()
+
+
+OTHER = b"u" * 16
+
+
+@pytest.fixture
+def shared(told: Told) -> Told:
+    """Go on with a peer that has got a second task, as the node's one slot is taken."""
+    told.find_peer()
+    assert told.sent() == []
+    told.take_over(OTHER)
+    assert (told.events(), told.sent()) == ([], [_submit(1)._replace(task=OTHER)])
+    return told
+
+
+def test_a_task_that_a_peer_runs_is_this_nodes_all_the_same(shared: Told) -> None:
+    """Whoever entrusted it hears of its start and its end, and it is known where it is."""
+    assert shared.entrusted.is_elsewhere(OTHER)
+    assert not shared.entrusted.is_elsewhere(TASK)
+    shared.say(Started(OTHER, 1, 0.5), link=LINK)
+    assert shared.events() == [EntrustedStarted(A, OTHER, 0.5)]
+    shared.say(Result(OTHER, 1, Status.OK, "msgpack", b"42"), link=LINK)
+    assert shared.events() == [EntrustedDone(A, OTHER, Status.OK, "msgpack", b"42")]
+    assert shared.sent() == [Rack(OTHER, 1)]
+    assert not shared.entrusted.is_elsewhere(OTHER)
+
+
+def test_a_task_of_a_peer_that_dies_runs_here(shared: Told) -> None:
+    """What the dead peer said of it meanwhile counts for nothing."""
+    shared.say(Result(TASK, 1, Status.OK, "msgpack", b"42"))
+    shared.events()
+    shared.entrusted.notice(LinkRefused(LINK), 0.0)
+    assert shared.events() == [Received(OWN, [_submit(2)._replace(task=OTHER)])]
+    shared.say(Started(OTHER, 1, 0.5))
+    assert shared.events() == []
+
+
+def test_a_revoked_task_is_ended_by_the_peer_that_has_it(shared: Told) -> None:
+    """It is told by other ways; a purge calls the task back, and counts it."""
+    shared.entrusted.revoke([OTHER], 0.0)
+    assert (shared.events(), shared.sent()) == ([], [])
+    shared.say(Result(OTHER, 1, Status.REVOKED, "", b""), link=LINK)
+    assert shared.events() == [EntrustedDone(A, OTHER, Status.REVOKED, "", b"")]
+    counts: list[int] = []
+    shared.say(Started(TASK, 1, 0.0))
+    third = b"v" * 16
+    shared.take_over(third)
+    shared.sent()
+    shared.entrusted.purge(b"k" * 16, counts.append, 0.0)
+    assert shared.sent() == [Withdraw(third, 1)]
+    shared.say(Withdrawn(third, 1, "dropped"), link=LINK)
+    assert counts == [1]
+
+
+def test_a_task_goes_only_where_its_tags_are(told: Told) -> None:
+    """They come with its options; this node has them, as the client has chosen it for that."""
+    told.say(Result(TASK, 1, Status.OK, "msgpack", b"42"))
+    told.entrusted.join(ack(NODE, "node")._replace(tags=["gpu"]), 0.0)
+    told.find_peer()
+    told.events()
+    for task in (TASK, OTHER):
+        told.take_over(task, {"tags": ["gpu"]})
+    assert told.sent() == []
+    assert [event.messages[0].task for event in told.events() if isinstance(event, Received)] == [TASK, OTHER]
+
+
+def test_tasks_can_be_handed_over(shared: Told) -> None:
+    """Once the peer has accepted one for its own, the holder is to forget it; nothing more is told of it here."""
+    assert shared.entrusted.stranded() == frozenset()
+    shared.entrusted.hand_over([TASK, OTHER], 0.0)
+    assert shared.events() == [Received(OWN, [Withdraw(TASK, 1)])]
+    assert shared.sent() == [Withdraw(OTHER, 1)]
+    shared.say(Withdrawn(OTHER, 1, "dropped"), link=LINK)
+    assert shared.sent() == [_submit(2)._replace(task=OTHER, detached=True)]
+    shared.say(Accepted(OTHER, 2), link=LINK)
+    assert shared.events() == [EntrustedHandedOver(A, OTHER)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgpack
 import pytest
 
 from meshq.config import load_settings
@@ -242,3 +243,35 @@ def test_a_node_that_was_withdrawn_before_it_was_on_the_air_stays_unannounced(
     listener.side.withdraw()
     listener.side.go_on_air(air)
     assert air.said == []
+
+
+def test_a_newer_client_is_answered_in_the_version_that_both_speak(listener: Listener) -> None:
+    """It speaks 1 to 3, and this node 1; one that speaks none of ours is told so, and may stay connected."""
+    listener.side.open(listener.side.ack)
+    (dealer, told), (other, refused) = listener.dial(), listener.dial()
+    assert dealer.send(frames_of(hello(1)._replace(highest=3), Header(hello(1).client))[0])
+    assert other.send(frames_of(hello(2)._replace(lowest=2, highest=3), Header(hello(2).client))[0])
+    listener.until(lambda: told and refused)
+    assert isinstance(told[0], HelloAck)
+    assert told[0].version == 1
+    text = "it speaks version 1 of the wire, and this is version 2 to 3: upgrade meshq there"
+    assert refused == [Refused("version", text)]
+    assert [client for client, _, _ in listener.greeted] == [hello(1).client]
+    listener.side.resize(7)
+    listener.until(lambda: len(told) > 1)
+    assert isinstance(told[1], HelloAck)
+    assert (told[1].version, told[1].slots) == (1, 7)
+
+
+def test_what_a_newer_client_says_besides_is_answered(listener: Listener) -> None:
+    """Unknown verbs and frames of a version that was not agreed; what came with the former is taken."""
+    listener.side.open(listener.side.ack)
+    dealer, told = listener.dial()
+    header = Header(hello(1).client, NODE, listener.side.ack.incarnation)
+    assert dealer.send(frames_of(hello(1), header)[0])
+    [[magic, packed, _]] = frames_of(Bye(), header)
+    assert dealer.send([b"meshq\x02", packed, b"whatever it holds"])
+    assert dealer.send([magic, packed, msgpack.packb([[99, [1]], [15, ["bye"]], [98]])])
+    listener.until(lambda: ByeAck(0) in told)
+    assert [each.code for each in told if isinstance(each, Refused)] == ["version", "verb"]
+    assert listener.work == [Bye("bye")]

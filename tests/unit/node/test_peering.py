@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,22 +12,29 @@ from typing import Any
 
 import pytest
 
-from meshq.client.runtime import key_of
+from meshq.client.runtime import key_of, make_hello
 from meshq.config import Settings, load_settings
+from meshq.core import agreeing as module
 from meshq.core.events import Received, Send
 from meshq.core.holder import Holder
 from meshq.core.holding import ClientGreeted, ClientUnreachable, HolderEvent, RevocationsAdded, RevokeAsked
 from meshq.core.holding import RevocationsHeard as Heard
 from meshq.core.membership import MDNS, Candidate
 from meshq.ids import new_id
-from meshq.node import peering as module
+from meshq.node.entrusted import Entrusted
 from meshq.node.listening import Listening, identity
 from meshq.node.peering import Peering
+from meshq.node.peers import make_session
 from meshq.protocol.messages import Bye, Message, RevokedDigest, RevokedIds
 from meshq.transport.context import make_context
 from meshq.transport.loop import Loop
 
 A, B, C = b"a" * 16, b"b" * 16, b"c" * 16
+
+
+def now() -> float:
+    """Return the time that the machines are told."""
+    return time.monotonic()
 
 
 class Town:
@@ -86,15 +94,18 @@ class Citizen:
             on_greeted=lambda *greeted: self.take(ClientGreeted(*greeted)),
             on_lost=lambda client: self.take(ClientUnreachable(client)),
         )  # fmt: skip
+        hello, session = make_hello("peering", "node"), make_session(self.ack.node, "", now(), random.Random())
+        self.entrusted = Entrusted(hello.client, session, lambda _: None)
         self.peering = Peering(
-            town.loop, town.context, own, None, self.ack, self.listening.address, self.holder,
+            town.loop, town.context, own, None, hello, self.ack, self.listening.address,
+            self.entrusted, self.holder,
             refuse=lambda ids: self.take(Heard(ids)), on_known=self._on_known, on_air=self.listening.go_on_air,
         )  # fmt: skip
 
     def open(self) -> None:
         """Answer from now on."""
         self.listening.open(self.ack)
-        self.peering.opened(time.monotonic())
+        self.peering.peers.opened(now())
 
     def revoke(self, *tasks: bytes) -> None:
         """Revoke tasks here."""
@@ -119,7 +130,7 @@ class Citizen:
 
     def peers(self) -> set[bytes]:
         """Return the ids of its peers."""
-        return set(self.peering._links.connected())
+        return set(self.peering.peers.connected())
 
     def take(self, event: HolderEvent) -> None:
         """Let the holder take an event."""
@@ -128,14 +139,16 @@ class Citizen:
                 self.listening.send(effect.peer, effect.messages)
             elif isinstance(effect, RevocationsAdded):
                 self.added += [task for task, _ in effect.ids]
-                self.peering.tell(effect.ids)
+                self.peering.peers.tell(effect.ids, now())
 
     def step(self) -> None:
         """Do what is to be done."""
         if self.closed:
             return
-        due = self.peering.due
-        if self.peering.is_touched or (due is not None and due <= time.monotonic()):
+        at, due = self.entrusted.next_deadline(), self.peering.due
+        if at is not None and at <= now():
+            self.entrusted.tick(now())
+        if self.peering.peers.touched or (due is not None and due <= now()):
             self.peering.step()
         self.listening.flush()
 
@@ -230,9 +243,9 @@ def test_nodes_compare_again_from_time_to_time(town: Town, monkeypatch: pytest.M
     monkeypatch.setattr("meshq.core.telling.LEAST_S", 0.0)
     first, second = town.node(), town.node()
     second.find(first)
-    town.until(lambda: second.peering._told)
+    town.until(lambda: second.peering.peers._agreeing._told)
     for node, task in ((first, A), (second, B)):
-        monkeypatch.setattr(node.peering, "tell", lambda ids: None)
+        monkeypatch.setattr(node.peering.peers, "tell", lambda *_: None)
         node.holder.handle(RevokeAsked("token", [task], 0), time.monotonic())
     town.until(lambda: first.refused() == second.refused() == [A, B])
 
@@ -243,12 +256,12 @@ def test_what_cannot_be_agreed_upon_is_not_told_over_and_over(town: Town, monkey
     second.revoke(A)
     monkeypatch.setattr(first.holder._revocations, "_limit", 0)
     second.find(first)
-    town.until(lambda: second.peering._tellings)
+    town.until(lambda: second.peering.peers._agreeing._tellings)
     for _ in range(3):
-        second.peering._compare(first.ack.node)
+        second.peering.peers._agreeing.compare(first.ack.node, now())
     town.until(lambda: sum(isinstance(message, RevokedDigest) for message in first.heard) == 4)
     second.peering.leave()
-    town.until(lambda: not second.peering.is_leaving)
+    town.until(lambda: not second.peering.peers.is_leaving)
     assert sum(isinstance(message, RevokedIds) for message in first.heard) == 1
 
 
@@ -259,10 +272,10 @@ def test_a_peer_that_says_something_else_each_time_is_not_told_all_each_time(tow
     second.find(first)
     town.until(second.peers)
     for number in range(50):
-        second.peering._on_said(first.ack.node, RevokedDigest(bytes([number]) * 16))
+        second.peering.peers._agreeing.on_said(first.ack.node, RevokedDigest(bytes([number]) * 16), now())
     town.until(lambda: first.refused() == [A])
     second.peering.leave()
-    town.until(lambda: not second.peering.is_leaving)
+    town.until(lambda: not second.peering.peers.is_leaving)
     assert sum(isinstance(message, RevokedIds) for message in first.heard) <= 2
 
 
@@ -274,11 +287,11 @@ def test_a_node_names_those_that_it_knows(town: Town) -> None:
     strange = other._replace(instance="73" * 16, key="theirs")
     node.find(peer, ended)
     for candidate in (strange, other._replace(instance="74" * 16, endpoints=("tcp://[fe80::1%eth0]:9",))):
-        node.peering._choice.see(candidate)
+        node.peering.peers.choice.see(candidate)
     town.until(lambda: [each[0] for each in node.known] == [peer.ack.node])
     node.peering._see(other)
-    node.peering._choice.ended.clear()
-    node.peering._choice.lose(ended.ack.node.hex())
+    node.peering.peers.choice.ended.clear()
+    node.peering.peers.choice.lose(ended.ack.node.hex())
     names = {entry[0]: entry[1:] for entry in node.peering._list()}
     assert names[peer.ack.node] == [f"node-1@{socket.gethostname()}", peer.candidate().endpoints[0]]
     assert names[b"o" * 16] == ["other@host", "tcp://127.0.0.1:9"]
@@ -288,10 +301,10 @@ def test_a_node_names_those_that_it_knows(town: Town) -> None:
 
 def test_so_many_nodes_are_named(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     """And not all of a very large mesh to each client."""
-    monkeypatch.setattr(module, "MAX_HINTS", 2)
+    monkeypatch.setattr("meshq.node.peering.MAX_HINTS", 2)
     node, other = town.node(), town.node()
     for number in range(5):
-        node.peering._choice.see(other.candidate(instance=f"{number:032x}"))
+        node.peering.peers.choice.see(other.candidate(instance=f"{number:032x}"))
     assert len(node.peering._list()) == 2
 
 
@@ -302,7 +315,7 @@ def test_a_node_does_not_dial_itself(town: Town) -> None:
     host, port = node.listening.address
     for where in (f"tcp://{host}:{port}", f"tcp://127.0.0.1:{port}"):
         node.peering._see(node.candidate(instance=where, endpoints=(where,), source="static"))
-    assert node.peering._choice.known == {}
+    assert node.peering.peers.choice.known == {}
     _, port = other.listening.address
     where = f"tcp://127.0.0.1:{port}"
     node.peering._see(other.candidate(instance=where, endpoints=(where,), source="static"))
@@ -322,7 +335,7 @@ def test_a_peer_that_moves_is_followed(town: Town) -> None:
     """What was announced of it first leads nowhere."""
     node, other = town.node(), town.node()
     node.peering._see(other.candidate(endpoints=("tcp://127.0.0.1:9",)))
-    town.until(lambda: node.peering._links.standing(other.ack.node.hex()) == (None, "refused"))
+    town.until(lambda: node.peering.peers._membership.standing(other.ack.node.hex()) == (None, "refused"))
     node.find(other)
     town.until(lambda: node.peers() == {other.ack.node})
     node.peering._lose(other.ack.node.hex())
@@ -336,11 +349,11 @@ def test_a_leave_is_told_to_the_peers(town: Town) -> None:
     second.find(first)
     town.until(second.peers)
     second.peering.leave()
-    town.until(lambda: not second.peering.is_leaving)
+    town.until(lambda: not second.peering.peers.is_leaving)
     assert first.listening._callers._secrets == {}
     assert any(isinstance(message, Bye) for message in first.heard)
     first.close()
     town.until(lambda: not second.peers())
     alone = town.node()
     alone.peering.leave()
-    assert not alone.peering.is_leaving
+    assert not alone.peering.peers.is_leaving

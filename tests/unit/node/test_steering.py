@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from meshq.core.holding import (
 from meshq.errors import ConfigError
 from meshq.node.node import Node
 from meshq.node.steering import Steering
-from meshq.protocol.messages import Submit
+from meshq.protocol.messages import Bye, Submit
 
 
 class FakeEntrusted:
@@ -145,12 +145,12 @@ def test_a_node_that_is_drained_stays_until_it_is_shut_down(steering: Steering, 
 
 
 def entrust(node: Node, **options: Any) -> None:
-    """Let a client have given the node a detached task."""
-    now = time.monotonic()
+    """Let a client that has left have given the node a detached task."""
     task = Submit(b"t" * 16, 1, "f", "msgpack", b"", True, options)
-    node._holder.handle(FunctionsKnown(frozenset("f"), frozenset({"msgpack"})), now)
-    node._holder.handle(ClientGreeted(b"c" * 16), now)
-    node._holder.handle(Received(b"c" * 16, [task]), now)
+    node._inbox.append(FunctionsKnown(frozenset("f"), frozenset({"msgpack"})))
+    node._inbox.append(ClientGreeted(b"c" * 16))
+    node._inbox.append(Received(b"c" * 16, [task, Bye()]))
+    node._run_inbox()
 
 
 @pytest.mark.parametrize("second", ["shutdown", "signal"])
@@ -174,6 +174,19 @@ def test_a_node_that_drains_says_what_it_waits_for(
     else:
         node.stop()
     assert drained(node)._stopping
+
+
+def test_a_grace_that_is_over_is_said(steering: Steering, node: Node, caplog: pytest.LogCaptureFixture) -> None:
+    """Once, and with what is left to the node all the same."""
+    for slot in range(3):
+        node._restarts.ready(slot)
+    node.settings = dataclasses.replace(node.settings, grace=0.0)
+    entrust(node, countdown=3600.0)
+    steering.shutdown()
+    assert not drained(node)._stopping
+    drained(node)
+    said = "0 s of grace are over: ending what still runs, but for 1 detached task that no other node can take"
+    assert caplog.text.count(said) == 1
 
 
 def test_a_node_without_detached_tasks_drains_without_another_word(

@@ -129,6 +129,22 @@ def test_payloads_of_any_size_arrive(size: int) -> None:
     assert (got[0] == Ping(1)) == (size > INLINE_BYTES)
 
 
+def test_what_waits_already_is_not_queued_again() -> None:
+    """A large SUBMIT or RESULT that is sent again while it is on its way goes once; another attempt is another."""
+    outbox = Outbox(HEADER)
+    large = submit(bytes(3 * PIECE_BYTES))
+    result = Result(large.task, 1, 0, "raw", bytes(2 * PIECE_BYTES))
+    for message in (large, result, large, large._replace(attempt=2), result):
+        outbox.add(message)
+    taken = [outbox.take()]
+    outbox.add(large)
+    taken += iter(outbox.take, None)
+    got = received([frames for frames in taken if frames is not None])
+    assert [(type(each), each.attempt) for each in got] == [(Submit, 1), (Result, 1), (Submit, 2)]  # type: ignore[union-attr]
+    outbox.add(large)
+    assert received(list(iter(outbox.take, None))) == [large]
+
+
 def test_a_payload_of_several_buffers_arrives() -> None:
     """The list form of a payload is read as its concatenation, small or large."""
     large: list[Buffer] = [b"a" * 20_000, bytearray(b"b" * 30), memoryview(b"c" * 2_000_000)]

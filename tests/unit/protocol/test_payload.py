@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshq.protocol.payload import Buffer, Payload, cut_payload, join_payload, payload_size
+from meshq.protocol.payload import Buffer, Payload, cut_payload, join_payload, payload_size, slice_payload
 
 BUFFERS = st.binary(max_size=40) | st.binary(max_size=40).map(bytearray) | st.binary(max_size=40).map(memoryview)
 PAYLOADS = st.binary(max_size=40) | st.lists(BUFFERS, max_size=5)
@@ -32,6 +32,12 @@ def test_the_pieces_are_the_payload(payload: Payload, limit: int) -> None:
     assert b"".join(pieces) == whole(payload)
 
 
+@given(PAYLOADS, st.integers(0, 250), st.integers(0, 250))
+def test_a_slice_is_that_of_the_bytes(payload: Payload, offset: int, size: int) -> None:
+    """However the payload is split, and where there are fewer bytes than asked for."""
+    assert slice_payload(payload, offset, size) == whole(payload)[offset : offset + size]
+
+
 def test_cutting_copies_nothing() -> None:
     """A piece is a view into what was cut."""
     data = bytearray(100)
@@ -46,3 +52,4 @@ def test_items_of_several_bytes_count_as_bytes() -> None:
     view = memoryview(bytes(80)).cast("d")
     assert payload_size([view]) == 80
     assert [len(piece) for piece in cut_payload([view], 64)] == [64, 16]
+    assert slice_payload([view], 70, 64) == bytes(10)

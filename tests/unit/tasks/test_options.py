@@ -60,6 +60,7 @@ def test_good_options_are_kept() -> None:
         {"tags": "gpu"},
         {"tags": [1]},
         {"tags": [""]},
+        {"tags": [str(number) for number in range(17)]},
         {"delivery": "exactly-once"},
         {"ignore_result": "no"},
         {"serializer": "a b"},

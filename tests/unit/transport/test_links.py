@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import msgpack
 import pytest
 import zmq
 from transport_harness import Net
 
-from meshq.protocol.envelope import Header, Incoming, decode
-from meshq.protocol.messages import Hello, Ping
+from meshq.protocol.envelope import MAGIC_OF_VERSION, Header, Incoming, Outbox, decode, encode_header
+from meshq.protocol.messages import Hello, HelloAck, Message, Ping, Pong, Refused, Result
 from meshq.protocol.parts import Joiner
 from meshq.transport.links import Link, Links
 
@@ -86,3 +87,69 @@ def test_a_link_that_cannot_be_dialled_is_told_of_as_refused(net: Net, endpoint:
     assert events == [(1, "refused")]
     assert not links.is_dialled(1)
     links.close()
+
+
+def links_of(net: Net, told: list[Message]) -> Links:
+    """Make links with one that is up; what comes over it is told."""
+    hello = Hello(SOURCE, b"s" * 16, "m", "work", "client", 1, 2)
+    links = Links(net.loop, net.context, None, hello, lambda _, messages: told.extend(messages), lambda *_: None)
+    links.dial(1, "tcp://127.0.0.1:9")
+    links.greet(1)
+    return links
+
+
+def test_a_node_that_speaks_another_version_has_refused(net: Net) -> None:
+    """Whatever it said in it; people are told which side to upgrade."""
+    told: list[Message] = []
+    links = links_of(net, told)
+    links._receive(links._links[1], [b"meshq\x09", b"", b""])
+    assert told == [
+        Refused("version", "it speaks version 9 of the wire, and this is version 1: upgrade meshq here")
+    ]
+    links._receive(links._links[1], [b"GET /", b"", b""])
+    assert len(told) == 1
+    links.close()
+
+
+def test_a_node_is_told_once_of_verbs_that_are_not_known(net: Net) -> None:
+    """The rest of its message is read."""
+    told: list[Message] = []
+    links = links_of(net, told)
+    links.address(1, HelloAck(NODE, 7, 1, "n", "h", 1, {}, [], [], [], False))
+    link = links._links[1]
+    for _ in range(2):
+        links._receive(link, [b"meshq\x01", encode_header(Header(NODE)), msgpack.packb([[99, []], [14, [1]]])])
+    assert told == [Pong(1), Pong(1)]
+    said = [message for incoming in sent(link) for message in incoming.messages]
+    assert [message.code for message in said if isinstance(message, Refused)] == ["verb"]
+    links.close()
+
+
+def test_the_pieces_of_a_large_payload_are_a_sign_of_life(net: Net) -> None:
+    """Each is told of, though it is no message yet: or a node that sends for long would be taken for dead."""
+    told: list[list[Message]] = []
+    hello = Hello(SOURCE, b"s" * 16, "m", "work", "client", 1, 1)
+    links = Links(net.loop, net.context, None, hello, lambda _, messages: told.append(messages), lambda *_: None)
+    links.dial(1, "tcp://127.0.0.1:9")
+    node = Outbox(Header(NODE))
+    node.add(Result(b"t" * 16, 1, 0, "raw", bytes(3 * 1024**2)))
+    for frames in iter(node.take, None):
+        links._receive(links._links[1], frames)
+    assert list(map(len, told)) in ([0, 0, 1], [0, 0, 0, 1])
+    links.close()
+
+
+def test_the_version_agreed_is_spoken_until_the_connection_is_lost(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The greeting goes in the first version, by which all understand it."""
+    monkeypatch.setitem(MAGIC_OF_VERSION, 2, b"meshq\x02")
+    spoken = []
+    for version in (2, 1):
+        link.greet()
+        link.outbox.add(Hello(SOURCE, b"s" * 16, "m", "work", "client", 1, 2))
+        spoken += [bytes(frames[0])[-1] for frames in iter(link.outbox.take, None)]
+        link.address(NODE, 7, version)
+        link.add([Ping(1)])
+        spoken += [bytes(frames[0])[-1] for frames in iter(link.outbox.take, None)]
+    assert spoken == [1, 2, 1, 1]

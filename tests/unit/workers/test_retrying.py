@@ -86,6 +86,16 @@ def test_a_worker_asks(node: Node) -> None:
     assert "in again" in str(failure.__cause__)
 
 
+def test_the_last_try_fails_as_any_other_task(node: Node) -> None:
+    """Its node keeps that for whoever asks, which a question is not kept for."""
+    options: list[dict[str, Any]] = [{"max_retries": 0}, {"retries": 3}, {"retries": 2}, {"retries": "many"}]
+    numbers = node.run([node.make("again", None)._replace(options=each) for each in options])
+    node.until(lambda: numbers[-1] in node.dones())
+    dones = [node.dones()[number] for number in numbers]
+    assert [done.status for done in dones] == [Status.FAILURE] * 2 + [Status.RETRY] * 2
+    assert [str(load_failure(done.payload)) for done in dones[:2]] == ["no line"] * 2
+
+
 def test_what_must_not_run_twice_is_tried_again_only_where_that_is_said() -> None:
     """A number of retries says it, and types alone do not."""
     once = {"once": True}

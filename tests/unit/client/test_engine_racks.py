@@ -1,0 +1,59 @@
+"""Acknowledgements: when they wait for company, and when they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from meshq.client.engine import HURRY_BYTES, Engine
+from meshq.core.hints import follow_all
+from meshq.core.membership import Candidate, Welcomed
+from meshq.protocol.messages import Hello, HelloAck, Rack, Result
+from meshq.transport.context import make_context
+from meshq.transport.loop import Loop
+
+HELLO = Hello(b"c" * 16, b"s" * 16, "m", "work", "client", 1, 1)
+NODE = b"n" * 16
+ACK = HelloAck(NODE, 1, 1, "n", "host", 1, {}, ["msgpack"], [], [], False)
+TASK = b"t" * 16
+
+
+@pytest.fixture
+def flushes(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each flush of the links was one of all that waits."""
+    told: list[bool] = []
+    monkeypatch.setattr("meshq.transport.links.Links.flush", lambda _, *, all=False: told.append(all))
+    return told
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    """An engine that knows one node, and that nobody turns."""
+    listener: Any = SimpleNamespace(on_nodes_changed=lambda: None, on_settled=lambda _: None)
+    loop, context = Loop(), make_context()
+    made = Engine(loop, context, None, HELLO, listener, 30.0, follow_all)
+    made.see(Candidate(NODE.hex(), ("tcp://127.0.0.1:9",), (), "", "mdns", "n"))
+    made._apply(made.session.notice(Welcomed(1, ACK), 0.0))
+    yield made
+    made.close()
+    loop.close()
+    context.term()
+
+
+def test_acknowledgements_of_small_results_wait_for_company(engine: Engine, flushes: list[bool]) -> None:
+    """They are not worth waking the node for."""
+    engine._on_messages(1, [Result(TASK, 1, 0, "raw", b"x"), Result(TASK, 1, 0, "raw", [bytes(20_000)])])
+    engine.step()
+    assert flushes == [False]
+
+
+def test_those_of_large_results_go_at_once(engine: Engine, flushes: list[bool]) -> None:
+    """The node has room for so many bytes of results, and starts nothing more of a client that takes it up."""
+    engine._on_messages(1, [Result(TASK, 1, 0, "raw", [bytes(HURRY_BYTES)]), Result(TASK, 1, 0, "raw", b"x")])
+    assert Rack(TASK, 1) in (engine._links._links[1]._early or [])
+    engine.step()
+    engine.step()
+    assert flushes == [True, False]
