@@ -285,11 +285,10 @@ class Holder:
         reason = self._refusal(client, message, is_large)
         if reason:
             passed_on = reason is DRAINS and self._entrusting.has_passed_on(client, message.task)
-            if passed_on:
-                self._reports.say(client, Accepted(*message[:2]))
-            else:
+            answer = Accepted(*message[:2]) if passed_on else Nack(message.task, message.attempt, *reason)
+            if not passed_on:
                 self._refused.bury(client.client, message.task, message.attempt)
-                self._reports.say(client, Nack(message.task, message.attempt, *reason))
+            self._reports.say(client, answer)
             return
         if message.function in self._aliases:
             message = message._replace(function=self._aliases[message.function])

@@ -211,8 +211,7 @@ class SimClient(LinkOwner):
 
     def step(self) -> None:
         """Tick what is due, send what waits."""
-        due = self.session.next_deadline()
-        if due is not None and due <= self.agenda.now:
+        if self.is_due():
             self._apply(self.session.tick(self.agenda.now))
         self._links.flush()
 

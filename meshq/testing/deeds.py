@@ -31,9 +31,10 @@ _LARGE_BYTES = 40_000
 _MOST_TASKS, _MOST_NODES = 400, 5
 
 WEIGHTS = {
-    "crash": 3, "kill_worker": 3, "freeze": 2, "freeze_client": 1, "lag": 1, "stall": 0.5, "cut": 4, "heal": 3,
-    "cut_peers": 1.5, "break": 4, "drain": 1, "crash_client": 0.5, "leave": 0.5, "withdraw": 2, "revoke": 2,
-    "revoke_unheard": 0.5, "join": 1, "submit": 3, "purge": 0.4, "limit": 0.7, "resize": 2,
+    "crash": 3, "kill_worker": 3, "freeze": 2, "freeze_client": 1, "lag": 1, "stall": 0.5, "cut": 4,
+    "cut_peers": 1.5, "heal": 3,
+    "break": 4, "drain": 1, "crash_client": 0.5, "leave": 1, "withdraw": 2, "revoke": 2, "revoke_unheard": 1,
+    "join": 1, "submit": 3, "purge": 1, "limit": 0.7, "resize": 2,
 }  # fmt: skip
 """How often each thing is done."""
 
@@ -125,18 +126,19 @@ class Deeds:
             self.mesh.revoke(tasks, self.rng.choice([0, 15]))
 
     def _revoke_unheard(self) -> None:
-        """Tasks are revoked while their owner is out of reach, and a node that knows of it starts again."""
-        client, node = self._client(), self._node()
-        if client is not None and node is not None:
-            for each in self.mesh.living_nodes():
-                self.mesh.cut(each, client)
+        """Tasks are revoked while their owner is out of reach, and nodes that know of it start again."""
+        client, nodes = self._client(), self.mesh.living_nodes()
+        if client is not None:
+            for node in nodes:
+                self.mesh.cut(node, client)
             records = self.mesh.ledger.records.items()
             tasks = [task for task, record in records if record.client is client and record.outcome is None]
             self.mesh.revoke(tasks[: self.rng.randint(1, 60)])
             self.mesh.run(0.2)
-            if node.alive:
-                self.mesh.crash(node)
-                self._restart(node, same_port=self.rng.random() < 0.5)
+            for node in nodes:
+                if node.alive and self.rng.random() < 0.6:
+                    self.mesh.crash(node)
+                    self._restart(node, same_port=self.rng.random() < 0.5)
 
     def _purge(self) -> None:
         client = self._client() if self.rng.random() < 0.7 else None
@@ -238,9 +240,9 @@ class Deeds:
                 self.mesh.cut(client, node, both=False)
 
     def _cut_peers(self) -> None:
-        nodes = self.mesh.living_nodes()
-        if len(nodes) > 1:
-            self.mesh.cut(*self.rng.sample(nodes, 2), both=self.rng.random() < 0.7)
+        one, other = self._node(), self._node()
+        if one is not None and other is not None and one is not other:
+            self.mesh.cut(one, other, both=self.rng.random() < 0.7)
 
     def _heal(self) -> None:
         self.mesh.heal()

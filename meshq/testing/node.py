@@ -204,8 +204,15 @@ class SimNode(LinkOwner):
 
     def step(self) -> None:
         """Deal with the inbox, tick what is due, send what waits."""
-        now = self.agenda.now
         self._run_inbox()
+        if self.is_due():
+            self._tick(self.agenda.now)
+        if self.peers.touched:
+            self.peers.tick(self.agenda.now)
+        self._links.flush()
+        self._flush()
+
+    def _tick(self, now: float) -> None:
         for machine in (self.entrusted, self.holder, self._restarts):
             due = machine.next_deadline()
             if due is not None and due <= now:
@@ -215,10 +222,8 @@ class SimNode(LinkOwner):
                     machine.tick(now)
                 self._run_inbox()
         due = self.peers.next_deadline()
-        if self.peers.touched or (due is not None and due <= now):
+        if due is not None and due <= now:
             self.peers.tick(now)
-        self._links.flush()
-        self._flush()
 
     def _run_inbox(self) -> None:
         while self._inbox:

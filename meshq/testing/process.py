@@ -21,6 +21,8 @@ class Process(ABC):
         self.frozen = False
         self._backlog: list[Action] = []
         self._wake_at: float | None = None
+        self._due: float | None = None
+        """When its machines were due, as of the end of its last turn."""
 
     def post(self, action: Action) -> None:
         """Let the process deal with something: now, when it thaws, or never where it is dead."""
@@ -65,12 +67,16 @@ class Process(ABC):
     def step(self) -> None:
         """Tick what is due, and send what waits."""
 
+    def is_due(self) -> bool:
+        """Whether a machine is to be ticked; what has become due in this very turn has the next one, at once."""
+        return self._due is not None and self._due <= self.agenda.now
+
     def _turn(self) -> None:
         self.step()
         self.turns += 1
         if self._on_turn is not None:
             self._on_turn(self)
-        due = self.next_deadline() if self.alive else None
+        due = self._due = self.next_deadline() if self.alive else None
         if due is not None and (self._wake_at is None or due < self._wake_at):
             self._wake_at = due
             self.agenda.at(due, lambda: self._wake(due))

@@ -51,8 +51,10 @@ class SimRuns(Observer):
         if number not in slots or run not in slots[number].runs:
             self._ledger.fail(f"slot {number} of {name} starts a run that is not its own", task)
         busy = sum(worker.alive and worker.current is not None for worker in self._node.workers.all.values())
-        if busy > len(slots):
-            self._ledger.fail(f"{name} has {len(slots)} slots, and runs {busy} tasks", task)
+        closing = len(self._holder._resizing._closing)
+        if busy > self._node.slots + closing:
+            counts = f"{self._node.slots} slots, and {closing} that are to go"
+            self._ledger.fail(f"{name} runs {busy} tasks on {counts}", task)
 
     def killed(self, slot: int, run: int) -> None:
         """A worker dies under a run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from itertools import chain
 from random import Random
 
 from meshq.core.dialling import MDNS, Candidate
@@ -18,7 +19,6 @@ from meshq.testing.node import SimNode
 from meshq.testing.process import Process
 from meshq.testing.slots import SimFunction
 
-_AUDIT_S = 0.5
 _ANNOUNCE_S = (0.01, 0.3)
 PLAIN = {"f": SimFunction(0.01, 0.01)}
 
@@ -49,10 +49,12 @@ class Stage:
         self.left: set[bytes] = set()
         """Ids of the clients that have left."""
         self._last_port = 4000
+        self.audit_s = 0.5
+        """How often all books are looked into."""
         self._audited: dict[Process, int] = {}
         """How often each process had been at work when its books were last looked into."""
         self._commands = 0
-        self.agenda.later(_AUDIT_S, self._audit_again)
+        self.agenda.later(self.audit_s, self._audit_again)
 
     # ------------------------------------------------------------------ who is there
 
@@ -172,10 +174,10 @@ class Stage:
 
     def _audit_again(self) -> None:
         self.audit()
-        self.agenda.later(_AUDIT_S, self._audit_again)
+        self.agenda.later(self.audit_s, self._audit_again)
 
     def audit(self) -> None:
-        """See whether all machines' books add up; done every half second. Raises SimFailure."""
+        """See whether all machines' books add up; done every ``audit_s``. Raises SimFailure."""
         for process in (*self.nodes, *self.clients):
             if process.alive and self._audited.get(process) != process.turns:
                 self._audited[process] = process.turns
@@ -184,11 +186,11 @@ class Stage:
     def audit_one(self, process: Process) -> None:
         """See whether a process's books add up, and its tables have kept to their bounds. Raises SimFailure."""
         if isinstance(process, SimNode):
-            own = owner_faults(process.entrusted.session.owner)
-            faults, overflows = [*holder_faults(process.holder), *own], node_overflows(process)
+            own = (f"its owner: {text}" for text in owner_faults(process.entrusted.session.owner))
+            faults, overflows = chain(holder_faults(process.holder), own), node_overflows(process)
         else:
             assert isinstance(process, SimClient)
-            faults, overflows = [*owner_faults(process.owner)], client_overflows(process)
+            faults, overflows = chain(owner_faults(process.owner)), client_overflows(process)
         for text in faults:
             self.ledger.fail(f"the books of {process.name} do not add up: {text}")
         for text in overflows:

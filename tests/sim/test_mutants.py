@@ -322,8 +322,9 @@ def instants_on_the_wire(patch: Patch) -> None:
 
 @mutant("after it has acknowledged its revocation")
 def revokes_not_told_to_who_joins(patch: Patch) -> None:
-    """A node that starts again refuses nothing of what it refused before."""
+    """A node that starts again refuses nothing of what it refused before, nor what its peers tell it."""
     patch.setattr(Gossip, "on_heard", lambda *_: None)
+    patch.setattr(Gossip, "on_ids", lambda *_: None)
 
 
 @mutant("s after the last fault")
@@ -369,15 +370,13 @@ def dead_worker_is_used(patch: Patch) -> None:
     patch.setattr(Dispatch, "vacate", vacate_and_go_on)
 
 
-@mutant("slots, and runs")
+@mutant("that are to go")
 def more_runs_than_slots(patch: Patch) -> None:
-    """The node gives up a slot while its worker goes on with what it has."""
-
-    def on_resize(self: Resizing, event: Any, now: float) -> None:
-        for number in [slot.number for slot in self._dispatch.slots][event.slots :]:
-            del self._dispatch.slots.all[number]
-
-    patch.setattr(Resizing, "on_resize", on_resize)
+    """The node takes one slot more than it is told to have, and says that it has."""
+    resize = Resizing.on_resize
+    patch.setattr(
+        Resizing, "on_resize", lambda self, event, now: resize(self, event._replace(slots=event.slots + 1), now)
+    )
 
 
 @mutant("which has ended")

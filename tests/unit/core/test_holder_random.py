@@ -6,7 +6,7 @@ from random import Random
 
 from holder_conversation import OWN, A, B, Conversation, done, gone, recalled, task
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from machine_settings import machine_settings
 
 from meshq.core.events import Received, Send
@@ -62,10 +62,10 @@ from meshq.testing.audit import budget_faults
 
 FOE = b"foe" + b"!" * 13
 SLOTS = 3
+_MOST_SLOTS = 5
 HOLD_BYTES = 200_000
 PAYLOADS = (b"x", b"x", b"x", bytes(3_000), [bytes(2_000), b"y"])
 """Of arguments and results: what is small, and what counts."""
-_MOST_SLOTS = 5
 SECONDS = {"f": 0.0002, "g": 0.0009, "h": 0.05}
 
 
@@ -484,40 +484,31 @@ class RandomHolder(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.world = World(0)
-        self.drains = False
+        self.turn, self.drains_at, self.grace = 0, -1, False
 
-        self.asked = False
-
-    @initialize(drains=st.booleans())
-    def begin(self, drains: bool) -> None:
-        self.drains = drains
-
-    @precondition(lambda self: self.drains and not self.asked)
-    @rule()
-    def drain(self) -> None:
-        self.asked = True
-        self.world.do(DrainAsked())
-
-    @precondition(lambda self: self.asked)
-    @rule()
-    def end_grace(self) -> None:
-        self.world.do(GraceOver(frozenset()))
+    @initialize(drains_at=st.integers(-1, 30), grace=st.booleans())
+    def begin(self, drains_at: int, grace: bool) -> None:
+        """Let it drain in the midst of things, or never; and maybe have no more patience a while later."""
+        self.drains_at, self.grace = drains_at, grace
 
     @rule(steps=st.lists(st.sampled_from(_STEPS), min_size=1, max_size=8), seed=st.integers(0, 1000))
     def go_on(self, steps: list[str], seed: int) -> None:
+        self.turn += 1
         self.world.random = Random(seed)
         for step in steps:
             getattr(self.world, step)()
+        if self.turn == self.drains_at:
+            self.world.do(DrainAsked())
+        elif self.grace and 0 < self.drains_at == self.turn - 10:
+            self.world.do(GraceOver(frozenset()))
 
     def teardown(self) -> None:
         """Nothing has raised; now every task of a client comes to an end, and nothing is left in the books."""
         world = self.world
-        if self.drains and not self.asked:
-            world.do(DrainAsked())
         world.settle()
         assert {client.name: client.open for client in world.clients.values()} == {A: {}, B: {}}
         assert world.answered == world.asked
-        assert world.drained == self.drains
+        assert world.drained == (0 < self.drains_at <= self.turn)
         _check_empty(world)
 
 
