@@ -461,6 +461,7 @@ class World:
                 self.own_owner()
             for client in self.clients.values():
                 client.resend()
+            self.ask_after()
             self.deliver()
         self.do(Received(FOE, [Rack(what, attempt) for what, attempt in self._of_foe()]))
         self.apply(self.talk.pass_time(6.0))
