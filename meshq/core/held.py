@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from enum import IntEnum
+from math import inf
 from typing import Any
 
 from meshq.core.telling import Telling
@@ -178,6 +179,8 @@ class ClientAccount:
         self.connected = True
         self.leaving = False
         self.heard_at = now
+        self.answered_at = -inf
+        """When it was last given a sign of life that it had not asked for."""
         self.asked_at = now
         """When somebody last asked for one of its tasks."""
         self.ended_at = now

@@ -76,6 +76,9 @@ from meshq.protocol.messages import (
     Withdrawn,
 )
 
+ANSWER_S = 0.25
+"""How often a client that sends a large payload is given a sign of life: its PINGs are in the same queue, and a
+slow line needs longer for that than a node may be silent."""
 # A client keeps to its credit, and acknowledges; one that does not is refused before it fills our memory.
 _MAX_KEPT = 2 * MAX_CREDIT
 
@@ -260,6 +263,9 @@ class Holder:
         if taken:
             self._reports.taken(taken, now)
             self._clients.refresh_soon(now)
+        elif not event.messages and now >= client.answered_at + ANSWER_S:
+            client.answered_at = now
+            self._reports.say(client, Pong(0))  # a piece has come; the client's PINGs may be far behind it
 
     def _on_ping(self, client: ClientAccount, message: Ping, now: float) -> None:
         self._reports.say(client, Pong(message.sequence))

@@ -1,11 +1,15 @@
-"""Clients that load a node with bytes: one that floods it with arguments, one that does not read its results."""
+"""Loads of bytes: a client that floods a node with arguments, one that does not read its results, a slow line."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import socket
+import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +18,7 @@ from mesh_harness import NodeProcess, Process, Stage, wait_until
 from meshq import Mesh
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_CHUNK = 16 * 1024
 FLOOD = """
 import json, os
 from collections import deque
@@ -117,3 +122,53 @@ def rate(mesh: Mesh, seconds: float, at_a_time: int = 500) -> float:
             future.result(20)
         count += at_a_time
     return count / took_s
+
+
+class SlowLine:
+    """A line to a node over which so many bytes a second get through, each way."""
+
+    def __init__(self, address: str, bytes_per_s: float) -> None:
+        host, _, port = address.removeprefix("tcp://").rpartition(":")
+        self._node = host, int(port)
+        self._pause_s = _CHUNK / bytes_per_s
+        self.moved = 0
+        self._ends: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.address = f"tcp://127.0.0.1:{self._server.getsockname()[1]}"
+        self._start(self._serve)
+
+    def close(self) -> None:
+        """Cut the line."""
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        for end in self._ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(5)
+        for end in self._ends:
+            end.close()
+
+    def _start(self, target: Callable[..., None], *ends: socket.socket) -> None:
+        self._threads.append(threading.Thread(target=target, args=ends))
+        self._threads[-1].start()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                here, _ = self._server.accept()
+                there = socket.create_connection(self._node)
+                for end in (here, there):
+                    end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * _CHUNK)
+                    self._ends.append(end)
+                self._start(self._pump, here, there)
+                self._start(self._pump, there, here)
+
+    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(_CHUNK):
+                target.sendall(data)
+                self.moved += len(data)
+                time.sleep(self._pause_s * len(data) / _CHUNK)
+            target.shutdown(socket.SHUT_WR)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import work
-from load_harness import Silent, flood, rate
+from load_harness import Silent, SlowLine, flood, rate
 from mesh_harness import Stage, wait_until
 
 from meshq import Future, Mesh, QueueFull
@@ -62,6 +62,27 @@ def test_a_client_that_does_not_read_costs_others_nothing(stage: Stage) -> None:
     assert 1_000_000 < stats["held_bytes"]["results"] < 8_000_000 == stats["held_bytes"]["limit"]
     assert with_it > 0.4 * before
     assert silent.read() == (40, 0)
+
+
+def test_a_node_behind_a_slow_line_is_not_taken_for_dead(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PINGs wait behind a large payload for longer than a node may be silent; it says by itself that it lives."""
+    node = stage.start(slots=1)
+    monkeypatch.setenv("MESHQ_MDNS", "0")  # which would find a way around
+    line = SlowLine(node.address, 4 * MB)
+    try:
+        mesh = stage.client(peers=[line.address])
+        future = mesh.submit(work.size_of, bytes(14 * MB))
+        states: set[str] = set()
+
+        def look() -> bool:
+            states.update({each.state for each in mesh.nodes()} or {"none"})
+            return future.done()
+
+        wait_until(look, 30.0)
+        assert (future.result(), states) == (14 * MB, {"alive"})
+        mesh.close()
+    finally:
+        line.close()
 
 
 def test_submit_waits_for_room_in_the_outbox(stage: Stage) -> None:

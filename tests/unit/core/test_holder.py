@@ -256,6 +256,16 @@ def test_what_the_node_does_not_offer_is_refused(message: Submit, reason: str, t
     assert isinstance(effect, StartRuns)
 
 
+def test_a_client_that_sends_a_large_payload_hears_that_the_node_lives() -> None:
+    """Each quarter of a second, as its PINGs wait behind the pieces."""
+    talk = Conversation()
+    talk.say(A, [], to(A, Pong(0)))
+    talk.pass_time(0.2)
+    talk.say(A, [])
+    talk.pass_time(0.05)
+    talk.say(A, [], to(A, Pong(0)))
+
+
 def test_a_client_that_exceeds_its_credit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a client makes the node keep is bounded: attempts, and results that it does not acknowledge."""
     monkeypatch.setattr(module, "_MAX_KEPT", 2)
