@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from meshq.client.result import AsyncResult
     from meshq.errors import (
         AuthenticationError,
+        ChunkRefused,
         ConfigError,
         EncodingError,
         LocalProtocolError,
@@ -61,6 +62,7 @@ _HOMES = {
 __all__ = [
     "AsyncResult",
     "AuthenticationError",
+    "ChunkRefused",
     "ConfigError",
     "CurrentTask",
     "EncodingError",

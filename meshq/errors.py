@@ -19,6 +19,7 @@ MeshqError
     ├── WorkerLost         the worker died under it (also a BrokenExecutor)
     ├── SoftTimeLimitExceeded
     ├── TimeLimitExceeded
+    ├── ChunkRefused       calls that map has put together are to be tasks of their own; map sees to it
     ├── Retry              raised inside a task, which is to be tried again: .delay
     └── RemoteError        raised remotely, of a type that is not known here
 """

@@ -148,6 +148,11 @@ class Owner:
         """Return a task that has not ended."""
         return self._tasks.get(task)
 
+    def is_busy(self, node: bytes) -> bool:
+        """Whether a node has attempts of this owner."""
+        account = self._nodes.get(node)
+        return account is not None and bool(account.in_flight)
+
     # ------------------------------------------------------------------ submit and route
 
     def _on_submitted(self, event: Submitted, now: float) -> None:

@@ -30,10 +30,11 @@ class Change(NamedTuple):
 class PeerChoice:
     """Chooses at random, and another one where a peer does not answer.
 
+    ``is_busy(node)`` says whether a peer has work of ours: one too many is kept until it has none.
     The table is as long as discovery lets it become.
     """
 
-    def __init__(self, own: bytes, rng: random.Random) -> None:
+    def __init__(self, own: bytes, rng: random.Random, is_busy: Callable[[bytes], bool] = lambda _: False) -> None:
         self.known: dict[str, Candidate] = {}
         """All candidates but this node itself, by instance."""
         self.ended: set[str] = set()
@@ -41,6 +42,7 @@ class PeerChoice:
         self.chosen: dict[str, None] = {}
         self._own = own
         self._rng = rng
+        self._is_busy = is_busy
         self._answered: set[str] = set()
         """Those chosen that have once answered."""
         self._failed_at: dict[str, float] = {}
@@ -85,7 +87,7 @@ class PeerChoice:
         if node == self._own:
             self.lose(instance)
             self._forget(instance, change)
-        elif len(answering) >= WANTED and node not in answering:
+        elif len(answering) >= WANTED and node not in answering and not self._is_busy(node):
             self._forget(instance, change)
         else:
             answering.add(node)

@@ -76,7 +76,7 @@ class Peers:
         rng: random.Random,
         refuse: Callable[[Sequence[Sequence[Any]]], None],
     ) -> None:
-        self.choice = PeerChoice(own, rng)
+        self.choice = PeerChoice(own, rng, entrusted.session.owner.is_busy)
         self.touched = False
         """Whether something waits to be sent, or ``tick`` has something to do before it is due."""
         self._entrusted = entrusted

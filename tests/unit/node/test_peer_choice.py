@@ -21,7 +21,9 @@ class Town:
     """A choice, and how the nodes are that it is made from."""
 
     def __init__(self, names: str, seed: int = 0) -> None:
-        self.choice = PeerChoice(OWN, random.Random(seed))
+        self.busy: set[bytes] = set()
+        """Nodes that have work of ours."""
+        self.choice = PeerChoice(OWN, random.Random(seed), self.busy.__contains__)
         self.standing: dict[str, tuple[bytes | None, str]] = {}
         for name in names:
             self.choice.see(candidate(name))
@@ -84,6 +86,21 @@ def test_a_peer_that_falls_silent_is_kept_beside_its_substitute() -> None:
     town.fail("silent", first[0])
     assert town.review() == ([spare], [])
     town.answer(*"abcd")
+    assert town.review() == ([], [spare])
+
+
+def test_a_peer_with_work_of_ours_is_not_given_up() -> None:
+    """Though it is one too many: what it runs would run again, or be lost where that must not be."""
+    town = Town("abcd")
+    first, _ = town.review()
+    town.answer(*first)
+    town.review()
+    town.fail("silent", first[0])
+    [spare] = town.review()[0]
+    town.answer(*"abcd")
+    town.busy.add(spare.encode())
+    assert town.review() == ([], [])
+    town.busy.clear()
     assert town.review() == ([], [spare])
 
 
