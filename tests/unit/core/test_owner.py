@@ -65,11 +65,18 @@ def test_a_task_from_submission_to_settlement(talk: Conversation, task: OwnedTas
     """A task goes to a node; its result settles it and is acknowledged."""
     start(talk, task)
     assert (task.state, task.node) == (TaskState.PENDING, A)
-    assert [talk.owner.is_busy(node) for node in (A, B)] == [True, False]
     talk.say(said(result(task)), at=0.1)
     talk.expect(send(rack(task)), settle(task))
     assert task.state is TaskState.DONE
-    assert not talk.owner.is_busy(A)
+
+
+def test_whether_a_node_has_work(owner: Owner, talk: Conversation, task: OwnedTask) -> None:
+    """It has until the result has come; a node that nobody knows has none."""
+    start(talk, task)
+    assert [owner.is_busy(node) for node in (A, B)] == [True, False]
+    talk.say(said(result(task)), at=0.1)
+    talk.expect(send(rack(task)), settle(task))
+    assert not owner.is_busy(A)
 
 
 def test_a_result_that_comes_twice_settles_once(talk: Conversation, task: OwnedTask) -> None:
