@@ -73,9 +73,10 @@ class Answers:
     def _on_retrying(self, node: NodeAccount, message: Retrying, now: float) -> None:
         task = _under_way(node, message)
         if task is not None and task.detached:
+            node.accept(task)
             # Should the task come back, who gets it next goes on from here.
             task.state = TaskState.RETRY
-            task.retries += 1
+            task.retries = max(task.retries, message.retries)
             task.due_at = now + message.seconds
 
     def _on_nack(self, node: NodeAccount, message: Nack, now: float) -> None:

@@ -107,7 +107,7 @@ class Entrusting:
             tries = (held.options or {}).get("retries")
             # Whoever is entrusted with it anew is to go on counting.
             held.options = {**(held.options or {}), "retries": tries + 1 if type(tries) is int else 1}
-            self._reports.say(held.client, Retrying(held.task, held.attempt, event.seconds))
+            self._reports.say(held.client, Retrying(held.task, held.attempt, event.seconds, event.retries))
 
     def on_done(self, event: EntrustedDone, now: float) -> None:
         """Make what our own owner was told the task's result here."""

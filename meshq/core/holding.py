@@ -49,11 +49,12 @@ class EntrustedStarted(NamedTuple):
 
 
 class EntrustedRetrying(NamedTuple):
-    """Event: an entrusted task has failed, and is tried again in so many seconds."""
+    """Event: an entrusted task has failed, and is tried again in so many seconds, for the ``retries``th time."""
 
     client: bytes
     task: bytes
     seconds: float
+    retries: int = 0
 
 
 class EntrustedDone(NamedTuple):

@@ -170,8 +170,7 @@ class Entrusted:
                     for client in clients:
                         self._tell_holder(EntrustedWithdrawn(client, task_id, withdrawn))
                 case RetryPlanned(task_id, seconds):
-                    for client in self._clients.get(task_id, ()):
-                        self._tell_holder(EntrustedRetrying(client, task_id, seconds))
+                    self._on_retry(task_id, seconds)
                 case PurgeAnswered(command, discarded):
                     self._purges.pop(command)(discarded)
                 case HandedOver(tasks):
@@ -179,6 +178,12 @@ class Entrusted:
                         self._on_handed_over(task)
                 case _:
                     self._on_links(effect, now)
+
+    def _on_retry(self, task_id: bytes, seconds: float) -> None:
+        task = self.session.owner.find(task_id)
+        retries = 0 if task is None else task.retries
+        for client in self._clients.get(task_id, ()):
+            self._tell_holder(EntrustedRetrying(client, task_id, seconds, retries))
 
     def _on_started(self, link: int, message: Started) -> None:
         task = self.session.owner.find(message.task)

@@ -294,11 +294,15 @@ class RevokedIds(NamedTuple):
 
 
 class Retrying(NamedTuple):
-    """Node → client: a detached task has failed, and is tried again in so many seconds."""
+    """Node → client: a detached task has failed, and is tried again in so many seconds; it implies ACCEPTED.
+
+    ``retries`` is the number of that try, the first being 1.
+    """
 
     task: bytes
     attempt: int
     seconds: float = 0.0
+    retries: int = 0
 
 
 class Holding(NamedTuple):

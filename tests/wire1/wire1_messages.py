@@ -183,6 +183,7 @@ MESSAGES: dict[str, Recorded] = {
     "revoked-ids": from_node(RevokedIds([[TASK, 86_400.0], [SECOND, 12]])),
     "retrying-minimal": from_node(Retrying(TASK, 1)),
     "retrying": from_node(Retrying(TASK, 2, 600.0)),
+    "retrying-number": from_node(Retrying(TASK, 2, 600.0, 3)),
     "dead": from_client(Dead(TASK, NAME, "attempt 1 on node@kitchen: killed by signal 9")),
     "holding": from_client(Holding([[TASK, 1], [SECOND, 3]])),
     # ------------------------------------------------------------------ batches

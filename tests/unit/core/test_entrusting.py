@@ -246,7 +246,7 @@ def test_a_task_that_is_tried_again() -> None:
     """Its client is told, and it is remembered until when, as long as the task is here."""
     talk = Conversation()
     talk.say(A, submit(1, 4, detached=True), entrust(1), to(A, Accepted(task(1), 4)))
-    talk.hear(EntrustedRetrying(A, task(1), 5.0), to(A, Retrying(task(1), 4, 5.0)))
+    talk.hear(EntrustedRetrying(A, task(1), 5.0, 2), to(A, Retrying(task(1), 4, 5.0, 2)))
     assert list(talk.holder._entrusting.retry_at.values()) == [talk.now + 5.0]
     talk.hear(entrusted_done(1), to(A, detached_result(1, 4)))
     assert not talk.holder._entrusting.retry_at

@@ -222,7 +222,7 @@ def test_a_task_that_asks_for_another_try_gets_it(told: Told) -> None:
     """The holder is told how long that is; the node's own owner sends it out again."""
     asked = RetryAsked(b"failure", delay=2.0, most=1)
     told.say(Result(TASK, 1, Status.RETRY, "msgpack", dump_retry(asked)))
-    assert told.events() == [EntrustedRetrying(A, TASK, 2.0), Received(OWN, [Rack(TASK, 1)])]
+    assert told.events() == [EntrustedRetrying(A, TASK, 2.0, 1), Received(OWN, [Rack(TASK, 1)])]
     told.entrusted.tick(2.0)
     assert told.events() == [Received(OWN, [_submit(2)._replace(options={"retries": 1})])]
     told.say(Result(TASK, 2, Status.RETRY, "msgpack", dump_retry(asked)))
