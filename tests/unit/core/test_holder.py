@@ -22,8 +22,11 @@ from holder_conversation import (
 
 from meshq.core import entrusting
 from meshq.core import holder as module
-from meshq.core.holding import ClientUnreachable, FunctionsKnown, StartRuns
+from meshq.core.events import Send
+from meshq.core.holding import ClientUnreachable, FunctionsKnown, RateLimitSet, StartRuns
 from meshq.core.work import Done, WorkerDone, WorkerReady
+from meshq.errors import ChunkRefused
+from meshq.protocol.failures import load_failure
 from meshq.protocol.messages import (
     Accepted,
     Credit,
@@ -416,3 +419,17 @@ def test_a_task_that_was_given_up_is_listed() -> None:
     talk = Conversation()
     talk.say(A, Dead(task(1), "f", "story"))
     assert [view[:3] for view in talk.holder.dead.views(talk.now)] == [(task(1), "f", "story")]
+
+
+def test_a_chunk_that_nobody_asked_for_is_refused_where_calls_are_limited() -> None:
+    """Each call is to count; one that its caller has cut is taken, as it is where there are no limits."""
+    talk = Conversation()
+    talk.hear(RateLimitSet("f", 1000.0))
+    (sent,) = talk.do_quietly(A, submit(1, chunk="split"))
+    assert isinstance(sent, Send)
+    (refused,) = sent.messages
+    assert isinstance(refused, Result)
+    assert (refused.task, refused.status) == (task(1), Status.FAILURE)
+    assert isinstance(load_failure(refused.payload), ChunkRefused)
+    talk.hear(RateLimitSet("f", 0.0))
+    talk.say(A, submit(2, chunk="split"), start(run(1, 2, chunk="split")))

@@ -347,3 +347,12 @@ def test_who_wants_to_know_is_told_of_what_comes_back(talk: Conversation) -> Non
     talk.say(said(Nack(again.id, 1, "full"), Nack(ends.id, 1, "full")))
     talk.take()
     assert told == [(again, None)]
+
+
+def test_a_chunk_that_killed_a_worker_is_not_tried_again(talk: Conversation) -> None:
+    """Its calls were put together unasked: whoever did that sends each for itself, so that one is to blame."""
+    task = make_task(options={"chunk": "split"})
+    start(talk, task)
+    talk.say(said(lost(task, 1, b"exit code 3")))
+    story = "attempt 1 on node@a: exit code 3"
+    talk.expect(send(rack(task)), settle(task, Outcome(Ending.WORKER_LOST, text=story)))
