@@ -151,6 +151,18 @@ def test_a_recall_does_not_make_the_head_younger() -> None:
     talk.wait(0.005, to(A, Started(task(1), 1, about(0.010))))
 
 
+def test_what_is_wanted_back_ends_with_its_worker() -> None:
+    """A run that had not started, and was being called back, goes to no other worker."""
+    talk = Conversation(clients=(A, B))
+    n = talk.teach("f", SHORT_S)
+    talk.say(A, submit(1), start(run(n, 1)))
+    talk.say(B, submit(2), start(run(n + 1, 2)))
+    talk.say(B, withdraw(2), RecallRuns(0, [n + 1]))
+    effects = talk.do(gone(n))
+    assert to(B, Withdrawn(task(2), 1, "dropped")) in effects
+    assert not any(isinstance(effect, StartRuns) for effect in effects)
+
+
 def test_only_the_started_run_is_lost_with_its_worker() -> None:
     """The run that had started ends as WORKER_LOST; those ahead start again first, in order, on a new worker."""
     talk = Conversation()
