@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-sys.path.extend(str(Path(__file__).parents[1] / room) for room in ("integration", "integration/modules", "lab", "bench"))
+ROOMS = "integration", "integration/modules", "lab", "bench"
+sys.path.extend(str(Path(__file__).parents[1] / room) for room in ROOMS)
 
 import lab_segment
 from mesh_harness import LOG_LIMIT, Stage, stages

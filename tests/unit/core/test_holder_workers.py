@@ -25,7 +25,7 @@ from holder_conversation import (
     withdraw,
 )
 
-from meshq.core.holding import RecallRuns, RevokeAnswered, RevokeAsked, SignalWorker
+from meshq.core.holding import RecallRuns, RevokeAnswered, RevokeAsked, SignalWorker, StartRuns
 from meshq.core.work import WorkerReady
 from meshq.protocol.messages import Accepted, Credit, Started, Status, Withdrawn
 
