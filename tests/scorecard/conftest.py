@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-ROOMS = "integration", "integration/modules", "lab", "bench"
-sys.path.extend(str(Path(__file__).parents[1] / room) for room in ROOMS)
+sys.path.extend(
+    str(Path(__file__).parents[1] / room) for room in ("integration", "integration/modules", "lab", "bench")
+)
 
 import lab_segment
 from mesh_harness import LOG_LIMIT, Stage, stages
