@@ -16,7 +16,8 @@ LANES = ("work", "control")
 """What a connection may be for: one that names lanes of its own would make a caller of each."""
 
 MAX_CALLERS = 20_000
-"""Bounds the table that a peer can grow by greeting with new ids; two lanes for each client that may be held."""
+"""Bounds the table that a peer can grow by greeting with new ids; two lanes for each client that may be held.
+Those who have left without a word make room."""
 
 ROUTES_EACH = 16
 """How many connections of one lane are known at a time: more than a client tries at once, and no end of them."""
@@ -47,6 +48,7 @@ class Callers:
         if refusal is not None:
             return refusal
         caller = Caller(hello.client, hello.lane)
+        self._secrets.pop((user, hello.client), None)  # the newest greeting stands last
         self._secrets[user, hello.client] = hello.secret
         self.drop(route)
         routes = self._routes.setdefault(caller, [])
@@ -100,6 +102,14 @@ class Callers:
             self.drop(route)
         return routes
 
+    def _give_up_an_absent_one(self) -> bool:
+        """Forget the client that greeted longest ago of those without a connection, if there is one."""
+        for key in self._secrets:
+            if not any(Caller(key[1], lane) in self._routes for lane in LANES):
+                del self._secrets[key]
+                return True
+        return False
+
     def _refusal(self, user: str, hello: Hello) -> Refused | None:
         if hello.mesh != self._mesh:
             return Refused("mesh", f"this node is of the mesh {self._mesh!r}, not {hello.mesh!r}")
@@ -110,6 +120,6 @@ class Callers:
         known = self._secrets.get((user, hello.client))
         if known is not None and known != hello.secret:
             return Refused("owner", "this client id belongs to somebody else")
-        if known is None and len(self._secrets) >= MAX_CALLERS:
+        if known is None and len(self._secrets) >= MAX_CALLERS and not self._give_up_an_absent_one():
             return Refused("full", "this node has as many clients as it takes")
         return None

@@ -8,7 +8,7 @@ from meshq.core import callers
 from meshq.core.callers import ROUTES_EACH, Caller, Callers
 from meshq.protocol.messages import PROTOCOL_VERSION, Hello
 
-A, B = b"a" * 16, b"b" * 16
+A, B, C, D = b"a" * 16, b"b" * 16, b"c" * 16, b"d" * 16
 SECRET = b"s" * 16
 
 
@@ -186,6 +186,20 @@ def test_the_number_of_clients_is_bounded(book: Callers, monkeypatch: pytest.Mon
     assert code(book, b"3", hello()) == ""
     book.forget(A)
     assert code(book, b"2", hello(B)) == ""
+
+
+def test_clients_that_are_gone_without_a_word_make_room(book: Callers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that greeted longest ago first; those that are connected stay."""
+    monkeypatch.setattr(callers, "MAX_CALLERS", 3)
+    for route, client in ((b"1", A), (b"2", B), (b"3", C)):
+        assert code(book, route, hello(client)) == ""
+    assert code(book, b"4", hello(A)) == "", "it has greeted again"
+    book.drop(b"1")
+    book.drop(b"4")
+    book.drop(b"2")
+    assert code(book, b"5", hello(D)) == ""
+    assert code(book, b"6", hello(A, secret=b"other")) == "owner", "the other one had to go"
+    assert code(book, b"7", hello(B, secret=b"other")) == ""
 
 
 def test_who_is_answered_on_a_lane(book: Callers) -> None:
