@@ -68,4 +68,6 @@ class SimLane:
 
     def on_packet(self, incoming: Incoming) -> None:
         """Messages have come."""
-        self.owner.receive(self.number, incoming.messages)
+        messages = incoming.of(self._known)
+        if messages is not None:
+            self.owner.receive(self.number, messages)

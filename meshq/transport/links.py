@@ -28,7 +28,8 @@ class Link:
         self.number = number
         self.endpoint = endpoint
         self._source = source
-        self._header = Header(source)
+        self.known = Header(source)
+        """That of messages to whoever has answered last."""
         self.dealer: Dealer | None = None
         self.greet()
 
@@ -57,9 +58,9 @@ class Link:
         self.outbox.address(header)
         self.outbox.speak(version)
         early, self._early = self._early, None
-        if early and header == self._header:  # else it was meant for who answered before
+        if early and header == self.known:  # else it was meant for who answered before
             self.add(early)
-        self._header = header
+        self.known = header
 
 
 class Links:
@@ -179,10 +180,13 @@ class Links:
         except RemoteProtocolError as error:
             log.warning("dropped a message from %s: %s", link.endpoint, error)
             return
+        messages = incoming.of(link.known)
+        if messages is None:
+            return
         if incoming.unknown:
             self.send(link.number, link.strange.refuse(incoming.unknown))
         # A piece of a large payload is no message yet, but a sign of life.
-        self._on_messages(link.number, incoming.messages)
+        self._on_messages(link.number, messages)
 
     def close(self) -> None:
         """Close all links."""
