@@ -115,6 +115,7 @@ class Attaching:
                 _Asking(self, rows).begin()
             else:
                 for row in rows:
+                    row.followed.nobody_asked()
                     self.ask_again(row, now)
         self.schedule()
 

@@ -84,6 +84,10 @@ class Followed:
         self.asked = True
         self._forget()
 
+    def nobody_asked(self) -> None:
+        """Take note that there was no node to ask: what was found before may be there no more."""
+        self._forget()
+
     def _forget(self) -> None:
         self.found = Report()
         self.holder = ""

@@ -114,6 +114,8 @@ class Mapping:
         self._end_at = None if timeout is None else time.monotonic() + timeout
         self._ahead = 0
         """Calls submitted and not yet consumed."""
+        self._in_hand = False
+        """Whether results are about to be handed out."""
         self._sent = 0
         self._line: deque[Portion] = deque()
         """What is to be consumed: the portions in their order, or those that have ended as they did."""
@@ -129,7 +131,9 @@ class Mapping:
         try:
             while (ended := self._next()) is not None:
                 self._ahead -= len(ended.values)
+                self._in_hand = True
                 self._refill()
+                self._in_hand = False
                 if ended.errors:
                     yield from self._with_errors(ended)
                 else:
@@ -146,12 +150,15 @@ class Mapping:
     def _next(self) -> Ended | None:
         """Return what came of the next portion, waiting for it; None at the end."""
         while self._line or self._under_way or self._to_send:
-            if self._line and self._line[0].ended is not None:
+            if self._has_next():
                 return self._line.popleft().ended
             if self._under_way:
                 self._wait()
             self._refill()
         return None
+
+    def _has_next(self) -> bool:
+        return bool(self._line) and self._line[0].ended is not None
 
     def _wait(self) -> None:
         """Wait until something has ended, and take all in that has."""
@@ -228,7 +235,7 @@ class Mapping:
                 self._send(portion)
             except QueueFull:
                 self._to_send.appendleft(portion)
-                if not self._under_way and not any(each.ended for each in self._line):
+                if not (self._under_way or self._has_next() or self._in_hand):
                     raise  # nothing will be consumed, which could make room
                 return False
         return True
@@ -240,10 +247,9 @@ class Mapping:
             return fixed if self._ahead < max(AHEAD, _MIN_PORTIONS * fixed) else 0
         if chunking.is_known and not chunking.is_cheap:
             return int(self._ahead < AHEAD)
-        portions = (
-            _PORTIONS_EACH * max(2, self._slots()) if chunking.is_known else max(_MIN_PORTIONS, 2 * self._slots())
-        )
-        return chunking.size if len(self._under_way) < portions and self._ahead < MOST_AHEAD else 0
+        slots = self._slots()
+        most = _PORTIONS_EACH * max(2, slots) if chunking.is_known else max(_MIN_PORTIONS, 2 * slots)
+        return chunking.size if len(self._under_way) < most and self._ahead < MOST_AHEAD else 0
 
     def _portions(self, columns: Sequence[list[Any]]) -> list[Portion]:
         self._sent += 1

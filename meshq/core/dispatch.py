@@ -86,6 +86,14 @@ class Dispatch:
             for held in self._sift(client, lambda held: _is_limited_by(function, held))
         ]
 
+    def take_chunks(self, function: str) -> list[Held]:
+        """Take all queued chunks of a function that nobody has asked for out, and return them."""
+        return [
+            held
+            for client in [*self._ring, *self._stalled]
+            for held in self._sift(client, lambda held: held.function == function and held.is_split)
+        ]
+
     def _sift(self, client: ClientAccount, is_wanted: Callable[[Held], bool]) -> list[Held]:
         helds = client.sift(is_wanted)
         self._leave_if_done(client)

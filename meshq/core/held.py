@@ -10,6 +10,7 @@ from typing import Any
 
 from meshq.core.telling import Telling
 from meshq.core.terms import DEFAULT_PRIORITY, Terms, known_options, read_terms
+from meshq.protocol.chunks import SPLIT
 from meshq.protocol.messages import Result, Status
 from meshq.protocol.payload import Payload, payload_size
 
@@ -122,6 +123,11 @@ class Held:
         self.terms = terms = read_terms(options)
         if terms is not None and terms.priority is not None:
             self.priority = terms.priority
+
+    @property
+    def is_split(self) -> bool:
+        """Whether it is a chunk that nobody has asked for: its calls may have to go as tasks of their own."""
+        return self.options is not None and self.options.get("chunk") == SPLIT
 
     def is_followed_by(self, attempt: int) -> bool:
         """Whether an attempt is to be another run: this one's worker died, or it has asked for another try.

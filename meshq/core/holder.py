@@ -58,7 +58,6 @@ from meshq.core.timers import earliest
 from meshq.core.withdrawals import Withdrawals
 from meshq.core.work import WorkerDone, WorkerGone, WorkerReady, WorkerRecalled
 from meshq.errors import ChunkRefused
-from meshq.protocol.chunks import SPLIT
 from meshq.protocol.failures import dump_failure
 from meshq.protocol.messages import (
     Accepted,
@@ -152,8 +151,8 @@ class Holder:
             GraceOver: self._drain.on_grace_over,
             RevocationsHeard: self._gossip.on_heard,
             PurgeAsked: self._purging.on_asked,
-            RateLimitSet: self._parking.on_rate_limit_set,
-            TimeLimitSet: self._limits.on_time_limit_set,
+            RateLimitSet: self._on_limit,
+            TimeLimitSet: self._on_limit,
             ResizeAsked: self._resizing.on_resize,
             WorkerReady: self._on_worker_ready,
             WorkerDone: self._on_worker_done,
@@ -308,17 +307,27 @@ class Holder:
             self._reports.finished(held, Status.REVOKED, "", b"", 0.0, now)
         elif held.terms is not None and held.terms.is_keyed and (known := self.survey.value_of(held, now)):
             self._reports.finished(held, Status.OK, known.serializer, known.payload, 0.0, now)
-        elif held.options is not None and held.options.get("chunk") == SPLIT and self._is_limited(held.function):
-            self._reports.finished(held, Status.FAILURE, "msgpack", _chunk_refused(held.function), 0.0, now)
+        elif held.is_split and any(self.limits_of(held.function)):
+            self._refuse_chunk(held, now)
         elif message.detached:
             self._entrusting.take(held, now)
         elif not self._parking.take(held, now):
             self._dispatch.queue(held)
             taken.append(held)
 
-    def _is_limited(self, function: str) -> bool:
-        """Whether something counts for each call of a function, so that many must not go for one."""
-        return any(self.limits_of(function))
+    def _refuse_chunk(self, held: Held, now: float) -> None:
+        """End a chunk that nobody has asked for, as something counts for each of its calls."""
+        text = f"{held.function} has limits here: its calls are to be tasks of their own"
+        self._reports.finished(held, Status.FAILURE, "msgpack", dump_failure(ChunkRefused(text)), 0.0, now)
+
+    def _on_limit(self, event: RateLimitSet | TimeLimitSet, now: float) -> None:
+        if any(event[1:]):  # else it is lifted
+            for held in self._dispatch.take_chunks(event.function):
+                self._refuse_chunk(held, now)
+        if isinstance(event, RateLimitSet):
+            self._parking.on_rate_limit_set(event, now)
+        else:
+            self._limits.on_time_limit_set(event, now)
 
     def _on_submit_again(self, held: Held, message: Submit, now: float) -> None:
         """Answer a copy; a later attempt of what is here already goes on under its new number."""
@@ -442,7 +451,3 @@ class Holder:
 def _may_have_run(held: Held, event: WorkerGone) -> bool:
     """Whether a run that must not be repeated had started; those before the last have ended, unheard."""
     return held.terms is not None and held.terms.once and held.run <= event.started
-
-
-def _chunk_refused(function: str) -> bytes:
-    return dump_failure(ChunkRefused(f"{function} has limits here: its calls are to be tasks of their own"))

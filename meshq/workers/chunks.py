@@ -68,11 +68,12 @@ class Chunks:
     def pause_ms(self) -> int | None:
         """How long until a chunk is late; None: there is none."""
         current = self._current
-        return None if current is None else max(1, int((current[1] - perf_counter()) * 1000) + 1)
+        if current is None or not current[0]:
+            return None  # there is none, or it was ended, and its last call is still being made
+        return max(1, int((current[1] - perf_counter()) * 1000) + 1)
 
     def remind(self) -> None:
         """End a chunk that is late; one that has just ended takes no harm."""
         current = self._current
         if current is not None and perf_counter() >= current[1]:
-            self._current = None
-            current[0].clear()
+            current[0].clear()  # whatever chunk is current now, this one is late

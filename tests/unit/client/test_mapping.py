@@ -11,7 +11,7 @@ from client_harness import Handler
 from meshq.client.future import Future
 from meshq.client.mapping import Calls, Mapping
 from meshq.core.owned import Ending, Outcome
-from meshq.errors import ChunkRefused, EncodingError, TaskRevoked, WorkerLost
+from meshq.errors import ChunkRefused, EncodingError, QueueFull, TaskRevoked, WorkerLost
 from meshq.ids import new_task_id
 from meshq.protocol.chunks import SPLIT, WHOLE
 from meshq.protocol.codec import serializer
@@ -179,3 +179,35 @@ def test_little_is_taken_ahead_of_what_is_known() -> None:
     for _ in range(50_000):
         next(results)
     assert pulled < 50_000 + 70_000
+
+
+class Narrow(Workers):
+    """One whose outbox has room for one task at a time, but for chunks of several calls none for a while."""
+
+    def submit(self, args: tuple[Any, ...], chunk: Any) -> Future[Any]:
+        """Take a task if there is none."""
+        if self._waiting:
+            raise QueueFull("full")
+        return super().submit(args, chunk)
+
+
+def test_a_full_outbox_is_waited_for_while_something_is_under_way() -> None:
+    """All results come, in order, though each task finds room only when the one before it has ended."""
+
+    def short(chunk: Any, args: tuple[Any, ...]) -> Any:
+        return plus_one(chunk, args) if chunk is None else [[x + 1 for x in args[0][:3]], [], 0.05, False]
+
+    assert list(Narrow(short).map(range(100)).results()) == list(range(1, 101))
+    assert list(Narrow().map(range(10), chunksize=1).results()) == list(range(1, 11))
+
+
+def test_a_full_outbox_is_an_error_where_nothing_will_make_room() -> None:
+    """Who asks for too much at once is told so, rather than waiting for ever."""
+
+    def full(*_: Any) -> Any:
+        raise QueueFull("full")
+
+    full_mesh = Workers()
+    full_mesh.submit = full  # type: ignore[method-assign]
+    with pytest.raises(QueueFull):
+        full_mesh.map(range(10))

@@ -28,7 +28,7 @@ class Shop:
 
     def queue(self, *names: str, function: str = "f", **options: object) -> list[Held]:
         """Queue an attempt of each client named."""
-        options["chunk"] = True
+        options.setdefault("chunk", True)
         helds = [
             Held(self.clients[name[0]], *Submit(name.encode() * 8, 1, function, "msgpack", b"x", False, options))
             for name in names
@@ -430,3 +430,14 @@ def test_what_must_not_run_twice_is_told_of_as_it_begins() -> None:
 def test_a_run_answers_for_the_death_of_its_worker(signalled: int, retired: bool, blamed: bool) -> None:
     """Unless that was planned, or was meant for another run."""
     assert is_to_blame(7, signalled, WorkerGone(0, 7, "killed by SIGKILL", retired)) is blamed
+
+
+def test_chunks_that_nobody_asked_for_are_taken_out() -> None:
+    """Those of the function, of all clients; who has nothing else queued leaves the ring."""
+    shop = Shop()
+    shop.queue("A1", "A2", chunk="split")
+    shop.queue("A3", "B1")
+    shop.queue("C1", function="g", chunk="split")
+    assert [held.task[:2] for held in shop.dispatch.take_chunks("f")] == [b"A1", b"A2"]
+    assert (shop.names("A"), shop.names("B"), shop.names("C")) == (["A3"], ["B1"], ["C1"])
+    assert [held.task[:2] for held in shop.dispatch.take_chunks("g")] == [b"C1"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from meshq.core.held import ClientAccount, Held, HeldState, Intent
 from meshq.protocol.messages import Result, Status, Submit
 from meshq.protocol.payload import Payload
@@ -89,6 +91,13 @@ def test_options_are_read_as_an_attempt_arrives() -> None:
     assert urgent.priority == 9
     assert timed.terms is not None
     assert (timed.terms.expires_s, timed.priority) == (3.0, 5)
+
+
+def test_a_chunk_that_nobody_asked_for_is_known() -> None:
+    """One that its caller has cut is another matter."""
+    client = ClientAccount(CLIENT, now=1.0)
+    options: list[dict[str, Any]] = [{}, {"priority": 9}, {"chunk": True}, {"chunk": "split"}]
+    assert [attempt(client, "t", **each).is_split for each in options] == [False, False, False, True]
 
 
 def test_what_is_parked_is_not_yet_to_be_run() -> None:

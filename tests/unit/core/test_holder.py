@@ -23,7 +23,7 @@ from holder_conversation import (
 from meshq.core import entrusting
 from meshq.core import holder as module
 from meshq.core.events import Send
-from meshq.core.holding import ClientUnreachable, FunctionsKnown, RateLimitSet, StartRuns
+from meshq.core.holding import ClientUnreachable, FunctionsKnown, RateLimitSet, StartRuns, TimeLimitSet
 from meshq.core.work import Done, WorkerDone, WorkerReady
 from meshq.errors import ChunkRefused
 from meshq.protocol.failures import load_failure
@@ -433,3 +433,15 @@ def test_a_chunk_that_nobody_asked_for_is_refused_where_calls_are_limited() -> N
     assert isinstance(load_failure(refused.payload), ChunkRefused)
     talk.hear(RateLimitSet("f", 0.0))
     talk.say(A, submit(2, chunk="split"), start(run(1, 2, chunk="split")))
+
+
+@pytest.mark.parametrize("limit", [RateLimitSet("f", 1000.0), TimeLimitSet("f", None, 5.0)])
+def test_queued_chunks_that_nobody_asked_for_end_when_a_limit_is_set(limit: RateLimitSet | TimeLimitSet) -> None:
+    """The limit is to hold for each of their calls; other tasks stay."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.say(A, [submit(2, chunk="split"), submit(3), submit(4, chunk=True)])
+    effects = talk.do(limit)
+    results = [m for each in effects if isinstance(each, Send) for m in each.messages if isinstance(m, Result)]
+    assert [(each.task, each.status) for each in results] == [(task(2), Status.FAILURE)]
+    assert talk.holder.counts()["queued"] + talk.holder.counts()["parked"] == 2

@@ -118,10 +118,32 @@ def test_a_node_is_told_once_of_verbs_that_are_not_known(net: Net) -> None:
     links.address(1, HelloAck(NODE, 7, 1, "n", "h", 1, {}, [], [], [], False))
     link = links._links[1]
     for _ in range(2):
-        links._receive(link, [b"meshq\x01", encode_header(Header(NODE)), msgpack.packb([[99, []], [14, [1]]])])
+        batch = msgpack.packb([[99, []], [14, [1]]])
+        links._receive(link, [b"meshq\x01", encode_header(Header(NODE, b"", 7)), batch])
     assert told == [Pong(1), Pong(1)]
     said = [message for incoming in sent(link) for message in incoming.messages]
     assert [message.code for message in said if isinstance(message, Refused)] == ["verb"]
+    links.close()
+
+
+def test_what_an_earlier_life_of_a_node_has_said_is_not_heard(net: Net) -> None:
+    """It comes late over a connection that another process has answered meanwhile; only greetings are answered."""
+    told: list[Message] = []
+    links = links_of(net, told)
+    links.address(1, HelloAck(NODE, 7, 1, "n", "h", 1, {}, [], [], [], False))
+    for source, incarnation in ((NODE, 6), (b"o" * 16, 7), (NODE, 7)):
+        outbox = Outbox(Header(source, b"", incarnation))
+        outbox.add(Pong(incarnation))
+        outbox.add(Refused("stale", "greet first"))
+        links._receive(links._links[1], outbox.take() or [])
+    refused = Refused("stale", "greet first")
+    assert told == [refused, refused, Pong(7), refused]
+    again = HelloAck(NODE, 8, 1, "n", "h", 1, {}, [], [], [], False)
+    outbox = Outbox(Header(NODE, b"", 8))
+    outbox.add(again)
+    outbox.add(Pong(8))
+    links._receive(links._links[1], outbox.take() or [])
+    assert told[-2:] == [again, Pong(8)]
     links.close()
 
 
