@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from meshq.client.books import Books
 from meshq.client.future import Future
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from meshq.client.attaching import Attaching
     from meshq.client.controlling import MeshControl
     from meshq.control.control import Control
+
+T = TypeVar("T")
 
 DETACHED_TIMEOUT_S = 10.0
 """How long an ending script waits for its detached tasks to be accepted."""
@@ -92,12 +94,12 @@ class BaseMesh:
 
     def explain_absence(self) -> str:
         """Say why no node is seen, as far as that is known."""
-        unsafe = self._runtime.ask(self._runtime.unsafe.copy)
+        unsafe = self._look(self._runtime.unsafe.copy)
         return explain_absence(self.name, self.problems(), unsafe)
 
     def problems(self) -> list[Problem]:
         """Return why each candidate that was found does not count as a node."""
-        return self._runtime.ask(self._runtime.engine.problems)
+        return self._look(self._runtime.engine.problems)
 
     def absent(self) -> list[Absent]:
         """Return the nodes that should be there, since they were announced or named, and do not answer."""
@@ -105,11 +107,15 @@ class BaseMesh:
 
     def has_nodes(self) -> bool:
         """Whether any node is seen."""
-        return bool(self._runtime.ask(self._runtime.engine.nodes))
+        return bool(self._look(self._runtime.engine.nodes))
 
     def is_complete(self) -> bool:
         """Whether all nodes are seen that were announced, or are known to those that are seen."""
         return self._runtime.ask(self._runtime.is_complete)
+
+    def _look(self, at: Callable[[], T]) -> T:
+        """Return what the loop's thread sees; that thread itself may look until its last turn."""
+        return at() if self._runtime.in_loop() else self._runtime.ask(at)
 
     def _wait(self, holds: Callable[[], bool], timeout: float | None) -> bool:
         """Wait for a condition that may change when nodes or tasks do."""

@@ -88,6 +88,10 @@ class Books:
         """Return the future of a task: of any that is unfinished, or of a detached one that has ended lately."""
         return self._attached.get(task_id) or self._detached.get(task_id) or self._recent.get(task_id)
 
+    def find_ended(self, task_id: bytes) -> Future[Any] | None:
+        """Return the future of a task with an idempotency key that has ended, as long as its key is remembered."""
+        return self._keyed.get(task_id, (0.0, None))[1]
+
     def note(self, future: Future[Any]) -> None:
         """Have a future found by its id, as long as those of detached tasks that have ended are."""
         with self._lock:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from meshq.client.future import Future, TaskHandler
-from meshq.errors import EncodingError
+from meshq.errors import ConfigError, EncodingError
 from meshq.ids import keyed_task_id, new_task_id, parse_task_id
-from meshq.protocol.codec import serializer
+from meshq.protocol.codec import SERIALIZER_NAMES, serializer
 from meshq.tasks import SHIPPED
 from meshq.tasks.options import PLAIN, TaskOptions, names_of_types
 
@@ -44,6 +44,13 @@ def make_future(
             # The node that accepts it may send it on.
             task.options = {**(task.options or {}), "tags": list(options.tags)}
     return task
+
+
+def check_serializer(name: str) -> None:
+    """Raise ``ConfigError`` for what is neither the name of a serializer nor "", where it is not known."""
+    if name not in ("", *SERIALIZER_NAMES):
+        known = ", ".join(SERIALIZER_NAMES)
+        raise ConfigError(f"serializer must be one of {known}, or left out (got {name!r})")
 
 
 def _task_id(name: str, options: TaskOptions) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from meshq.client import mapping
 from meshq.client.base import BaseMesh
 from meshq.client.books import size_of
-from meshq.client.calls import make_future
+from meshq.client.calls import check_serializer, make_future
 from meshq.client.deadlines import Deadlines
 from meshq.client.fanning import Fan, check_calls
 from meshq.client.future import Future
@@ -52,6 +52,8 @@ class Mesh(BaseMesh):
         block: bool = True,
         role: str = "client",
     ) -> None:
+        if not isinstance(block, bool):
+            raise ConfigError(f"block must be True or False (got {block!r})")
         given = peers if isinstance(peers, str) else tuple(peers)
         super().__init__(client_settings(name, key, given, insecure, outbox_bytes), role)  # type: ignore[arg-type]
         self._block = block
@@ -254,15 +256,17 @@ class Mesh(BaseMesh):
 
         It ends as the task does; with ``ResultGone`` where no node knows the task for a second or two, or its
         result is not kept; with ``TaskLost`` or ``WorkerLost`` where nobody is seen to try again what was lost
-        with its node or worker; with ``NoNodes`` where none answers. Of a task of this mesh it is its own future.
+        with its node or worker; with ``NoNodes`` where none answers. Of a task of this mesh that is unfinished,
+        detached or has an idempotency key it is its own future.
 
         A result that is a pickle is loaded only with ``serializer="pickle"``. ``cancel`` revokes the task unless
         it runs. While somebody waits for a task, nodes keep what its vanished client has left with them. Raises
-        ``ConfigError`` for what is no task id.
+        ``ConfigError`` for what is no task id, and for a serializer that there is not.
         """
         id = parse_task_id(task_id)
+        check_serializer(serializer)
         self._runtime.check_usable()
-        own = self._books.find(id)
+        own = self._books.find(id) or self._books.find_ended(id)
         if own is not None:
             return own
         future = self._open_attaching().attach(id, serializer)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from meshq.config.values import (
     Reader,
+    bytes_from,
     one_of,
     read_allow,
     read_bytes,
@@ -30,6 +31,8 @@ MAX_SLOTS = 1024
 MAX_PORT = 65534
 """The node also binds the port above the one that it is given."""
 
+MIN_HOLD_BYTES = 1 << 20
+"""With less than this a node could hardly take a task."""
 _MOST_HOLD_BYTES = 1 << 30
 _CGROUP_LIMIT = "/sys/fs/cgroup/memory.max"
 
@@ -85,7 +88,7 @@ class Settings:
     allow: tuple[str, ...] = field(default=(), metadata=_by(several(read_allow)))
     allow_pickle: bool = field(default=False, metadata=_by(read_flag))
     tags: tuple[str, ...] = field(default=(), metadata=_by(several(read_name), "--tag"))
-    hold_bytes: int = field(default_factory=default_hold_bytes, metadata=_by(read_bytes, "--hold"))
+    hold_bytes: int = field(default_factory=default_hold_bytes, metadata=_by(bytes_from(MIN_HOLD_BYTES), "--hold"))
     state: Path | None = field(default=None, metadata=_by(read_path))
     grace: float | None = field(default=None, metadata=_by(read_seconds))
     """How long a drain leaves what runs alone; None: as long as it takes."""

@@ -19,7 +19,8 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _HOST = re.compile(r"\*|[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})", re.ASCII)
 _PEER = re.compile(r"tcp://(\[[0-9A-Fa-f:.]+(?:%\w+)?\]|[A-Za-z0-9_][A-Za-z0-9_.-]*):([0-9]{1,5})", re.ASCII)
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(?:([kmg]?)(i?)b?)", re.ASCII | re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(?:([kmgt]?)(i?)b?)", re.ASCII | re.IGNORECASE)
+_UNITS = "units: B, KB, MB, GB, TB of 1000s, KiB, MiB, GiB, TiB of 1024s"
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
@@ -109,11 +110,23 @@ def read_bytes(raw: object) -> int:
         return raw
     match = _SIZE.fullmatch(raw.strip()) if isinstance(raw, str) else None
     if match:
-        power = " kmg".index(match[2].lower() or " ")
-        size = int(float(match[1]) * (1024 if match[3] else 1000) ** power)
-        if size > 0:
-            return size
-    raise ValueError(f"must be a number of bytes above 0, such as 268435456 or 256MiB (got {raw!r})")
+        power = " kmgt".index(match[2].lower() or " ")
+        size = float(match[1]) * (1024 if match[3] else 1000) ** power
+        if 1 <= size < float("inf"):
+            return int(size)
+    raise ValueError(f"must be a number of bytes above 0, such as 268435456 or 256MiB ({_UNITS}; got {raw!r})")
+
+
+def bytes_from(low: int) -> Reader:
+    """Make a reader of numbers of bytes of at least ``low``, which is a whole number of MiB."""
+
+    def read(raw: object) -> int:
+        size = read_bytes(raw)
+        if size < low:
+            raise ValueError(f"must be {low >> 20} MiB ({low} bytes) or more (got {raw!r})")
+        return size
+
+    return read
 
 
 def read_seconds(raw: object) -> float:

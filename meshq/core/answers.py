@@ -7,7 +7,7 @@ from typing import Any
 
 from meshq.core.accounts import NodeAccount
 from meshq.core.events import Send
-from meshq.core.losses import Losses
+from meshq.core.losses import Losses, take_over_deaths
 from meshq.core.owned import OwnedTask, TaskState
 from meshq.core.owning import OwnerEffect
 from meshq.core.schedule import is_delayed
@@ -87,6 +87,8 @@ class Answers:
             return
         if message.reason == "draining":
             node.draining = True
+            if task.detached:
+                take_over_deaths(task, message.deaths)
         elif message.reason == "parked":
             node.pause(task, now)
         elif message.reason == "unknown-task":

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from meshq.core.held import ClientAccount, Held
+from meshq.core.held import ClientAccount, Held, last_wanted_at
 from meshq.protocol.messages import Status
 from meshq.protocol.payload import Payload, payload_size
 
@@ -58,7 +58,8 @@ class Budget:
         self._client_most = 3 * self.total // 8
         self._pause = pause
         self._resume = resume
-        self._absent: dict[ClientAccount, None] = {}
+        self._absent: dict[ClientAccount, dict[Held, None]] = {}
+        """The clients out of reach, each with its booked results that may give way, the oldest first."""
 
     def figures(self) -> dict[str, int | None]:
         """Return what is booked, and the total, None for no limit."""
@@ -94,6 +95,8 @@ class Budget:
         client = held.client
         self._add(client, size)
         if not client.connected:
+            if _may_give_way(held):
+                self._absent[client][held] = None
             self._give_way()
         if not client.stalled and self._has_its_share(client):
             self._pause(client)
@@ -106,6 +109,8 @@ class Budget:
             client.arguments -= booked
             self.arguments -= booked
         else:
+            if client in self._absent:
+                self._absent[client].pop(held, None)
             self._add(client, booked)
             self._review(client)
 
@@ -132,7 +137,7 @@ class Budget:
             self.results -= client.results
             self.absent_results += client.results
             client.connected = False
-            self._absent[client] = None
+            self._absent[client] = dict.fromkeys(filter(_may_give_way, client.unacknowledged.values()))
             self._give_way()
 
     def regain(self, client: ClientAccount) -> None:
@@ -152,13 +157,17 @@ class Budget:
         self._absent.pop(client, None)
 
     def _give_way(self) -> None:
-        """Let go of what absent clients have no room for: first of the one that was not heard for longest."""
+        """Let go of what absent clients have no room for: first of the one that was not wanted for longest."""
         if self.absent_results <= self._quarter:
             return
-        for client in sorted(self._absent, key=lambda client: client.heard_at):
-            for held in client.unacknowledged.values():
-                if held.booked and held.result is not None and held.result.status in _GIVES_WAY:
-                    self.release(held)
-                    held.result = held.result._replace(serializer="", payload=b"")
-                    if self.absent_results <= self._quarter:
-                        return
+        for client in sorted(filter(self._absent.get, self._absent), key=last_wanted_at):
+            for held in list(self._absent[client]):
+                self.release(held)
+                assert held.result is not None  # else it was not noted there
+                held.result = held.result._replace(serializer="", payload=b"")
+                if self.absent_results <= self._quarter:
+                    return
+
+
+def _may_give_way(held: Held) -> bool:
+    return held.booked < 0 and held.result is not None and held.result.status in _GIVES_WAY

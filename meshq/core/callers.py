@@ -16,8 +16,8 @@ LANES = ("work", "control")
 """What a connection may be for: one that names lanes of its own would make a caller of each."""
 
 MAX_CALLERS = 20_000
-"""Bounds the table that a peer can grow by greeting with new ids; two lanes for each client that may be held.
-Those who have left without a word make room."""
+"""Bounds the table that a peer can grow by greeting with new ids; twice as many as may be held, as some
+greet on the control lane alone. A client stays as long as the node has its account, or a connection of it."""
 
 ROUTES_EACH = 16
 """How many connections of one lane are known at a time: more than a client tries at once, and no end of them."""
@@ -35,7 +35,10 @@ class Callers:
 
     def __init__(self, mesh: str) -> None:
         self._mesh = mesh
-        self._secrets: dict[tuple[str, bytes], bytes] = {}
+        self._secrets: dict[bytes, dict[str, bytes]] = {}
+        """Of each client, by the key that it has shown."""
+        self._held: set[bytes] = set()
+        """The clients that have greeted on the work lane: the node has an account of each, until it forgets it."""
         self._callers: dict[bytes, Caller] = {}
         self._routes: dict[Caller, list[bytes]] = {}
         """All routes of each caller, in the order of their greetings."""
@@ -48,9 +51,10 @@ class Callers:
         if refusal is not None:
             return refusal
         caller = Caller(hello.client, hello.lane)
-        self._secrets.pop((user, hello.client), None)  # the newest greeting stands last
-        self._secrets[user, hello.client] = hello.secret
         self.drop(route)
+        self._secrets.setdefault(hello.client, {})[user] = hello.secret
+        if hello.lane == "work":
+            self._held.add(hello.client)
         routes = self._routes.setdefault(caller, [])
         routes.append(route)
         self._callers[route] = caller
@@ -88,27 +92,25 @@ class Callers:
         routes.remove(route)
         if not routes:
             del self._routes[caller]
+            self._let_go(caller.client)
         if self._current.get(caller) != route:
             return None
         del self._current[caller]
         return caller
 
     def forget(self, client: bytes) -> list[bytes]:
-        """Forget a client that has taken leave, so that its place is free; return its routes, of all lanes."""
-        for key in [key for key in self._secrets if key[1] == client]:
-            del self._secrets[key]
+        """Forget a client without an account, so that its place is free; return its routes, of all lanes."""
+        self._secrets.pop(client, None)
+        self._held.discard(client)
         routes = [route for lane in LANES for route in self._routes.get(Caller(client, lane), ())]
         for route in routes:
             self.drop(route)
         return routes
 
-    def _give_up_an_absent_one(self) -> bool:
-        """Forget the client that greeted longest ago of those without a connection, if there is one."""
-        for key in self._secrets:
-            if not any(Caller(key[1], lane) in self._routes for lane in LANES):
-                del self._secrets[key]
-                return True
-        return False
+    def _let_go(self, client: bytes) -> None:
+        """Forget a client whose last connection is gone, unless there is an account of it."""
+        if client not in self._held and not any(Caller(client, lane) in self._routes for lane in LANES):
+            self._secrets.pop(client, None)
 
     def _refusal(self, user: str, hello: Hello) -> Refused | None:
         if hello.mesh != self._mesh:
@@ -117,9 +119,9 @@ class Callers:
             return refuse_client(hello.lowest, hello.highest)
         if hello.lane not in LANES:
             return Refused("lane", f"this node knows the lanes {' and '.join(LANES)}, not {hello.lane!r}")
-        known = self._secrets.get((user, hello.client))
+        known = self._secrets.get(hello.client, {}).get(user)
         if known is not None and known != hello.secret:
             return Refused("owner", "this client id belongs to somebody else")
-        if known is None and len(self._secrets) >= MAX_CALLERS and not self._give_up_an_absent_one():
+        if known is None and len(self._secrets) >= MAX_CALLERS:
             return Refused("full", "this node has as many clients as it takes")
         return None

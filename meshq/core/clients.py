@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from meshq.core.asked import last_wanted_at
+from collections.abc import Callable
+
 from meshq.core.credits import REFRESH_S, Credits
 from meshq.core.dispatch import Dispatch
 from meshq.core.endings import Endings
 from meshq.core.entrusting import DRAINS
 from meshq.core.events import Send
-from meshq.core.held import NODE, ClientAccount, HeldState
-from meshq.core.holding import ClientGreeted, ClientUnreachable, HolderEffect
+from meshq.core.held import NODE, SILENT_S, ClientAccount, HeldState, is_silent, last_wanted_at
+from meshq.core.holding import ClientForgotten, ClientGreeted, ClientUnreachable, HolderEffect
 from meshq.core.parking import Parking
 from meshq.core.reporting import Reports
 from meshq.core.timers import earliest
@@ -86,7 +87,7 @@ class Clients:
         if client is None:
             if len(self.accounts) >= MAX_CLIENTS and not self._give_up_an_absent_one(now):
                 refused = Refused("full", f"the node has {MAX_CLIENTS} clients")
-                self._effects.append(Send(event.client, [refused]))
+                self._effects += [Send(event.client, [refused]), ClientForgotten(event.client)]
                 return
             client = self.accounts[event.client] = ClientAccount(event.client, now)
             if self._lease_at is None:
@@ -119,6 +120,7 @@ class Clients:
             self._endings.keep(held, now)
         self._budget.close(client)
         del self.accounts[client.client]
+        self._effects.append(ClientForgotten(client.client))
 
     def on_unreachable(self, event: ClientUnreachable, now: float) -> None:
         """Say nothing to the client until it greets again."""
@@ -154,18 +156,21 @@ class Clients:
 
     # ------------------------------------------------------------------ what is handed back
 
-    def drain(self) -> None:
-        """Hand back what waits, and tell the clients that nothing new is taken."""
+    def drain(self, now: float) -> None:
+        """Hand back what waits, and tell the clients that nothing new is taken.
+
+        What a client has left behind that is gone, and somebody else waits for, is finished here.
+        """
         self._why_dropped = DRAINS
-        self.clear()
+        self.clear(lambda client: not (is_silent(client, now) and client.asked_at + SILENT_S > now))
         for client in self.accounts.values():
             if client.client != self._own_client:
                 self._reports.say(client, Draining())
 
-    def clear(self) -> None:
-        """Hand back what waits, but for what this node's own owner has sent here."""
+    def clear(self, is_meant: Callable[[ClientAccount], bool] = lambda _: True) -> None:
+        """Hand back what waits of the clients that are meant, but for this node's own owner."""
         for client in self.accounts.values():
-            if client.client != self._own_client:
+            if client.client != self._own_client and is_meant(client):
                 self._drop_queue(client)
                 self._hand_back(client)
 
@@ -185,12 +190,12 @@ class Clients:
         dropped = self._dispatch.clear(client) + self._parking.clear(client)
         for held in dropped:
             self._endings.drop(held)
-        client.lapsed += dropped
+            client.lapsed.append((held.task, held.attempt))  # without its arguments: nobody counts them any more
 
     def _hand_back(self, client: ClientAccount) -> None:
         """Tell the client, once it is within reach, what was dropped, so that it sends that elsewhere or again."""
         if client.connected:
-            for held in client.lapsed:
-                self._endings.refused.bury(client.client, held.task, held.attempt)
-                self._reports.say(client, Nack(held.task, held.attempt, *self._why_dropped))
+            for task, attempt in client.lapsed:
+                self._endings.refused.bury(client.client, task, attempt)
+                self._reports.say(client, Nack(task, attempt, *self._why_dropped))
             client.lapsed.clear()

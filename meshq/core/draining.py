@@ -3,21 +3,21 @@
 What waits is handed back to its clients. That goes for detached tasks as well, as long as their clients are within
 reach; those of clients that are gone are handed over to peers. What no peer can take goes on here. After a grace,
 if one is set, what still runs is ended, and goes the same way; what must not run twice is lost then. The node has
-drained when nothing is left to run, or to be acknowledged by who is there.
+drained when nothing is left to run, or to be acknowledged by who is there, and nobody is likely to ask for an end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from meshq.core.asked import is_there
+from meshq.core.asked import Asked
 from meshq.core.clients import Clients
 from meshq.core.dispatch import Dispatch
 from meshq.core.endings import Endings
 from meshq.core.entrusting import DRAINS, Entrusting
-from meshq.core.held import NODE, ClientAccount, Held, HeldState, Intent
+from meshq.core.held import NODE, ClientAccount, Held, HeldState, Intent, is_silent, is_there
 from meshq.core.holding import DrainAsked, GraceOver, HandOver, HolderEffect, KillWorker
-from meshq.core.reporting import SILENT_S, Reports
+from meshq.core.reporting import Reports
 from meshq.core.slots import Slot
 from meshq.core.withdrawals import Withdrawals
 from meshq.core.work import WorkerGone
@@ -41,6 +41,7 @@ class Draining:
         reports: Reports,
         endings: Endings,
         entrusting: Entrusting,
+        asked: Asked,
         effects: list[HolderEffect],
     ) -> None:
         self.has_begun = False
@@ -54,12 +55,13 @@ class Draining:
         self._reports = reports
         self._endings = endings
         self._entrusting = entrusting
+        self._asked = asked
         self._effects = effects
 
     def on_asked(self, event: DrainAsked, now: float) -> None:
         """Begin, or say it again."""
         self.has_begun = True
-        self._clients.drain()
+        self._clients.drain(now)
         self._look(now)
 
     def on_bye(self, client: ClientAccount, message: Bye, now: float) -> None:
@@ -74,14 +76,18 @@ class Draining:
             self._look(now)
 
     def is_over(self, now: float) -> bool:
-        """Whether nothing is left to run, or to be acknowledged by a client that is there to do so."""
-        return not self._dispatch.running() and not any(
+        """Whether nothing is left to run, and nobody is there who is to acknowledge a result or to ask for it."""
+        is_busy = self._dispatch.running() or any(
             client.queue or client.unfinished or (client.unacknowledged and self._acknowledges(client, now))
             for client in self._accounts.values()
         )
+        awaited_until = None if is_busy else self._asked.awaited_until(now)
+        if awaited_until is not None:
+            self.due = awaited_until if self.due is None else min(self.due, awaited_until)
+        return not is_busy and awaited_until is None
 
     def _acknowledges(self, client: ClientAccount, now: float) -> bool:
-        return client.client == self._own_client or (client.connected and now < client.heard_at + SILENT_S)
+        return client.client == self._own_client or (client.connected and not is_silent(client, now))
 
     # ------------------------------------------------------------------ detached tasks
 
@@ -95,7 +101,7 @@ class Draining:
             self.due = now + LOOK_S
             # A peer that has entrusted a task to this node has forgotten it.
             is_here = client.role != NODE and is_there(client, now)
-            is_gone = hastily or client.role == NODE or client.leaving or now >= client.heard_at + SILENT_S
+            is_gone = hastily or client.role == NODE or client.leaving or is_silent(client, now)
             for held in [held for held in client.held.values() if held.state is HeldState.ENTRUSTED]:
                 if is_here:
                     self._entrusting.hand_back(held, now)

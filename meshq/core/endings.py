@@ -42,10 +42,10 @@ class Endings:
         if held.result is not None and not asks_for_more(held):
             self._kept.put(held.result, now)
 
-    def is_over(self, task: bytes, now: float) -> bool:
-        """Whether the task is known to have ended for good; one whose worker was lost may be tried again."""
+    def status_of(self, task: bytes, now: float) -> int | None:
+        """Return how the task is known to have ended for good; one whose worker was lost may be tried again."""
         result = self._kept.find(task, now)
-        return result is not None and result.status != Status.WORKER_LOST
+        return None if result is None or result.status == Status.WORKER_LOST else result.status
 
     def forget(self, held: Held) -> None:
         """Let go of an attempt, never to run it again."""

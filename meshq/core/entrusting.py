@@ -77,7 +77,7 @@ class Entrusting:
         self._reports.say(held.client, Accepted(held.task, held.attempt))
         if held.terms is not None:
             held.terms.begin(now)
-        self._effects.append(_entrust(held, now))
+        self._effects.append(self._entrust(held, now))
 
     def withdraw(self, held: Held) -> None:
         """Ask our own owner to let go of the task, for its client."""
@@ -104,9 +104,8 @@ class Entrusting:
         held = self._find(event.client, event.task)
         if held is not None:
             self.retry_at[held] = now + event.seconds
-            tries = (held.options or {}).get("retries")
             # Whoever is entrusted with it anew is to go on counting.
-            held.options = {**(held.options or {}), "retries": tries + 1 if type(tries) is int else 1}
+            held.options = {**(held.options or {}), "retries": event.retries}
             self._reports.say(held.client, Retrying(held.task, held.attempt, event.seconds, event.retries))
 
     def on_done(self, event: EntrustedDone, now: float) -> None:
@@ -122,6 +121,8 @@ class Entrusting:
         if held is None:
             return
         intent, held.intent = held.intent, Intent.NONE
+        if event.withdrawn and (event.deaths or "deaths" in (held.options or {})):
+            held.options = {**(held.options or {}), "deaths": event.deaths}
         if intent is Intent.WITHDRAW:
             outcome = "dropped" if event.withdrawn else "running"
             self._reports.say(held.client, Withdrawn(held.task, held.attempt, outcome))
@@ -131,7 +132,7 @@ class Entrusting:
         elif event.withdrawn and intent is Intent.HAND_BACK and held.client.connected:
             self._return(held, now)
         elif event.withdrawn:
-            self._effects.append(_entrust(held, now))  # a later attempt came, or its client went
+            self._effects.append(self._entrust(held, now))  # a later attempt came, or its client went
 
     def _let_go(self, held: Held) -> None:
         held.client.entrusted -= 1
@@ -159,7 +160,8 @@ class Entrusting:
     def _return(self, held: Held, now: float) -> None:
         first, _ = self._returned.get(held, (now, now))
         self._returned[held] = first, now
-        self._reports.say(held.client, Nack(held.task, held.attempt, *DRAINS))
+        deaths = (held.options or {}).get("deaths", 0)
+        self._reports.say(held.client, Nack(held.task, held.attempt, *DRAINS, deaths))
 
     def hand_over(self, held: Held, now: float) -> bool:
         """Keep a task whose client is gone; return whether a peer is to be asked to take it over."""
@@ -170,7 +172,7 @@ class Entrusting:
                 self._let_go(held)
                 self._endings.end(held, Status.WORKER_LOST, "", _IN_DOUBT, 0.0, now)
                 return False
-            self._effects.append(_entrust(held, now))
+            self._effects.append(self._entrust(held, now))
         elif held.intent is not Intent.NONE:
             return False
         held.intent = Intent.HAND_OVER
@@ -204,14 +206,18 @@ class Entrusting:
         """Whether a peer has taken over this task of the client's."""
         return (client.client, task) in self._passed_on
 
+    def _entrust(self, held: Held, now: float) -> Entrust:
+        """Return the word by which our own owner gets the task, with what is left of its durations."""
+        options = held.options
+        if options is not None and held.terms is not None:
+            options = held.terms.options_left(options, now)
+        pause_s = self.retry_at.get(held, now) - now
+        if pause_s > 0.0:
+            start_s = held.terms.start_at - now if held.terms is not None else 0.0
+            options = {**(options or {}), "countdown": max(pause_s, start_s)}
+        return Entrust(held.client.client, held.task, held.function, held.serializer, held.payload, options)
+
     def _find(self, client_id: bytes, task: bytes) -> Held | None:
         client = self._clients.get(client_id)
         held = client.held.get(task) if client is not None else None
         return held if held is not None and held.state is HeldState.ENTRUSTED else None
-
-
-def _entrust(held: Held, now: float) -> Entrust:
-    options = held.options
-    if options is not None and held.terms is not None:
-        options = held.terms.options_left(options, now)
-    return Entrust(held.client.client, held.task, held.function, held.serializer, held.payload, options)

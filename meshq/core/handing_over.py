@@ -8,13 +8,15 @@ is in no node's account, as the books count by it.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from itertools import islice
 from math import inf
 
 from meshq.core.accounts import NodeAccount
 from meshq.core.answers import Handler
 from meshq.core.events import Send
-from meshq.core.losses import MAX_DEATHS, Losses
+from meshq.core.losses import Losses, take_over_deaths
 from meshq.core.owned import OwnedTask, TaskState
 from meshq.core.owning import HandedOver, HandOverAsked, OwnerEffect
 from meshq.core.retries import Retries
@@ -22,8 +24,9 @@ from meshq.core.routing import Router
 from meshq.protocol.messages import Accepted, Message, Started, Withdraw
 
 _MOST_RETRIES = 1_000_000
-"""Which a node believes that a task has had; the number comes from outside."""
-_ELSEWHERE = "an attempt at an earlier node: its worker died, or the node did"
+"""As many as a node believes that a task has had; the number comes from outside."""
+SLICE = 2_000
+"""How many tasks are looked at in one go, which takes some 10 ms: more would hold up what else the node does."""
 
 
 class HandingOver:
@@ -49,7 +52,8 @@ class HandingOver:
         self._retries = retries
         self._release = release
         self._effects = effects
-        self._wanted: dict[bytes, OwnedTask] = {}
+        self._wanted: OrderedDict[bytes, OwnedTask] = OrderedDict()
+        """Those whose turn is next come first."""
         self._own = b""
 
     def on_asked(self, event: HandOverAsked, now: float) -> None:
@@ -76,19 +80,21 @@ class HandingOver:
     # ------------------------------------------------------------------ in turn
 
     def review(self, now: float) -> None:
-        """Go through all that is to be handed over: send it to peers, call it back, or let it go on here."""
+        """Go through some of what is to be handed over: send it to peers, call it back, or let it go on here."""
         turn: dict[bytes, bool] = {}
         recalls: dict[bytes, list[Message]] = {}
-        for task in list(self._wanted.values()):
+        peers = _Peers(self._peers(now))
+        for task in list(islice(self._wanted.values(), SLICE)):
+            self._wanted.move_to_end(task.id)
             if self._tasks.get(task.id) is not task:
                 del self._wanted[task.id]
             elif task.node is None:
-                detached = self._may_be_taken(task, now)
+                detached = peers.take(task)
                 if detached != task.detached:
                     turn[task.id] = detached
             elif task.detached:
                 self._pass_on_if_accepted(task)
-            elif _may_be_recalled(task) and self._may_be_taken(task, now, eagerly=True):
+            elif _may_be_recalled(task) and peers.take(task, eagerly=True):
                 task.recalled = True
                 task.sent_at = now
                 recalls.setdefault(task.node, []).append(Withdraw(task.id, task.attempt))
@@ -114,18 +120,12 @@ class HandingOver:
     def _on_taken_back(self, task: OwnedTask, now: float) -> None:
         """Decide where a task may go that a node has let go of."""
         if self._wanted.get(task.id) is task:
-            task.detached = self._may_be_taken(task, now)
+            task.detached = any(node.can_run(task) for node in self._peers(now))
 
-    def _may_be_taken(self, task: OwnedTask, now: float, *, eagerly: bool = False) -> bool:
-        """Whether a peer could take the task now; ``eagerly`` where none of late had no room for its like."""
-        return any(
-            node.node != self._own
-            and node.usable
-            and node.detached_until <= now
-            and not (eagerly and node.refusals)
-            and node.can_run(task)
-            for node in self._nodes.values()
-        )
+    def _peers(self, now: float) -> list[NodeAccount]:
+        """Return the peers that may be sent detached tasks now."""
+        nodes = (node for node in self._nodes.values() if node.node != self._own)
+        return [node for node in nodes if node.usable and node.detached_until <= now]
 
     def _pass_on_if_accepted(self, task: OwnedTask) -> None:
         """Let go of a task that a peer owns by now; not of one that is wanted back from there."""
@@ -140,20 +140,35 @@ class HandingOver:
             self._effects.append(HandedOver([task]))
 
 
+class _Peers:
+    """The peers as they are at one moment: what they take is judged once for all tasks that are alike."""
+
+    def __init__(self, peers: list[NodeAccount]) -> None:
+        self._peers = peers
+        self._judged: dict[tuple[str, str, frozenset[str], bool], bool] = {}
+
+    def take(self, task: OwnedTask, *, eagerly: bool = False) -> bool:
+        """Whether one of them can take the task; ``eagerly`` where it had room for its like of late."""
+        key = (*task.kind, eagerly)
+        known = self._judged.get(key)
+        if known is None:
+            known = any(node.can_run(task) and not (eagerly and node.refusals) for node in self._peers)
+            self._judged[key] = known
+        return known
+
+
 def take_up(task: OwnedTask) -> None:
     """Go on counting, for a task that was entrusted to this owner, where those who had it before have come to."""
     options = task.options
     if options is None or options.keys().isdisjoint({"retries", "deaths"}):
         return
     task.options = left = dict(options)
-    task.retries = _count(left.pop("retries", 0), _MOST_RETRIES)
-    deaths = _count(left.pop("deaths", 0), MAX_DEATHS - 1)
-    if deaths:
-        task.deaths = [_ELSEWHERE] * deaths
+    task.retries = _count(left.pop("retries", 0))
+    take_over_deaths(task, _count(left.pop("deaths", 0)))
 
 
-def _count(value: object, most: int) -> int:
-    return max(0, min(value, most)) if type(value) is int else 0
+def _count(value: object) -> int:
+    return max(0, min(value, _MOST_RETRIES)) if type(value) is int else 0
 
 
 def _may_be_recalled(task: OwnedTask) -> bool:

@@ -14,6 +14,8 @@ from meshq.protocol.chunks import SPLIT
 from meshq.protocol.messages import Result, Status
 from meshq.protocol.payload import Payload, payload_size
 
+SILENT_S = 5.0
+"""A client not heard for this long is sent nothing again until it is."""
 NODE = "node"
 """The role of a client that is a node: the owner of the tasks that are entrusted to it."""
 
@@ -165,8 +167,8 @@ class ClientAccount:
         self.held: dict[bytes, Held] = {}
         self.unacknowledged: dict[bytes, Held] = {}
         """Those of ``held`` that are DONE, in the order of their ending."""
-        self.lapsed: list[Held] = []
-        """Dropped from the queue, which the client is yet to be told."""
+        self.lapsed: list[tuple[bytes, int]] = []
+        """Tasks dropped from the queue, with the attempt, which the client is yet to be told."""
         self.entrusted = 0
         """How many of ``held`` are ENTRUSTED."""
         self.parked = self.parked_bytes = 0
@@ -248,3 +250,18 @@ class ClientAccount:
         for held in helds:
             (wanted if is_wanted(held) else self.line(held.priority)).append(held)
         return wanted
+
+
+def is_silent(client: ClientAccount, now: float) -> bool:
+    """Whether the client was not heard for so long that nothing is sent to it again, nor waited for."""
+    return now >= client.heard_at + SILENT_S
+
+
+def is_there(client: ClientAccount, now: float) -> bool:
+    """Whether the client is connected, stays, and was heard just now."""
+    return client.connected and not client.leaving and not is_silent(client, now)
+
+
+def last_wanted_at(client: ClientAccount) -> float:
+    """Return when the client, or somebody who asks for its tasks, was last heard: its lease counts from then."""
+    return max(client.heard_at, client.asked_at)

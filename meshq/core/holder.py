@@ -60,6 +60,7 @@ from meshq.core.work import WorkerDone, WorkerGone, WorkerReady, WorkerRecalled
 from meshq.errors import ChunkRefused
 from meshq.protocol.failures import dump_failure
 from meshq.protocol.messages import (
+    LONGEST_TEXT,
     Accepted,
     Bye,
     Dead,
@@ -129,7 +130,7 @@ class Holder:
         self._aliases: Mapping[str, str] = {}
         self._drain = Draining(
             self._accounts, own_client, self._dispatch, self._clients, self._withdrawals, self._reports,
-            self._endings, self._entrusting, self._effects,
+            self._endings, self._entrusting, self.asked, self._effects,
         )  # fmt: skip
         self._drained = False
         self._events = self._event_handlers()
@@ -358,9 +359,9 @@ class Holder:
         if self._drain.has_begun and client.client != self._own_client:
             return DRAINS
         if message.function not in self._functions:
-            return "unknown-task", f"the node does not offer {message.function}"
+            return "unknown-task", f"the node does not offer {message.function}"[:LONGEST_TEXT]
         if message.serializer not in self._serializers:
-            return "serializer", f"the node does not take {message.serializer}"
+            return "serializer", f"the node does not take {message.serializer}"[:LONGEST_TEXT]
         kept = len(client.held) - client.entrusted - client.parked
         if kept >= _MAX_KEPT:
             return "full", f"the client has {kept} attempts and unacknowledged results here"

@@ -68,11 +68,12 @@ class EntrustedDone(NamedTuple):
 
 
 class EntrustedWithdrawn(NamedTuple):
-    """Event: this node's own owner has withdrawn an entrusted task, or could not."""
+    """Event: this node's own owner has withdrawn an entrusted task, which has had so many deaths, or could not."""
 
     client: bytes
     task: bytes
     withdrawn: bool
+    deaths: int = 0
 
 
 class EntrustedHandedOver(NamedTuple):
@@ -269,6 +270,12 @@ class StopWorker(NamedTuple):
     slot: int
 
 
+class ClientForgotten(NamedTuple):
+    """Effect: nothing is kept for the client any more: forget who it was, and its connections."""
+
+    client: bytes
+
+
 class Drained(NamedTuple):
     """Effect: nothing runs or waits any more, and every result is acknowledged."""
 
@@ -288,5 +295,6 @@ HolderEffect: TypeAlias = (
     | RevokeAnswered
     | RevocationsAdded
     | PurgeAnswered
+    | ClientForgotten
     | Drained
 )

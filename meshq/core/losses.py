@@ -12,10 +12,11 @@ from meshq.core.patience import Patience
 from meshq.core.routing import Router
 from meshq.core.schedule import has_expired
 from meshq.protocol.chunks import SPLIT
-from meshq.protocol.messages import Dead, Message, Withdraw
+from meshq.protocol.messages import LONGEST_TEXT, Dead, Message, Withdraw
 
 MAX_DEATHS = 3
 """Workers that a task may kill (as dask's ``allowed-failures``; RabbitMQ allows 20 deliveries)."""
+_ELSEWHERE = "an attempt at an earlier node: its worker died, or the node did"
 # A node that was lost is kept this long, so that attempts re-sent elsewhere are withdrawn when it comes back.
 _FORGET_S = 900.0
 
@@ -128,7 +129,17 @@ class Losses:
         present = (node for node in (last, *self._nodes.values()) if node.lost_at is None)
         node = next(present, None)
         if node is not None:
-            self._effects.append(Send(node.node, [Dead(task.id, task.function, story)]))
+            self._effects.append(Send(node.node, [Dead(task.id, task.function, story[:LONGEST_TEXT])]))
+
+
+def take_over_deaths(task: OwnedTask, deaths: int) -> None:
+    """Go on counting from as many deaths as the task has had elsewhere.
+
+    The number comes from outside: a task that has had all that it may would have ended there.
+    """
+    deaths = min(deaths, MAX_DEATHS - 1)
+    if deaths > len(task.deaths or ()):
+        task.deaths = [_ELSEWHERE] * deaths
 
 
 def last_word(task: OwnedTask, now: float) -> Outcome | None:

@@ -145,6 +145,11 @@ class OwnedTask:
         self.deaths: list[str] | None = None
         """What became of each attempt that died while it ran."""
 
+    @property
+    def kind(self) -> tuple[str, str, frozenset[str]]:
+        """What tasks have in common that the same nodes can run."""
+        return self.function, self.serializer, self.tags
+
     def story(self) -> str:
         """Say what became of its attempts so far, as far as they died or failed; "" where none did."""
         tries = [f"{self.retries} {'try' if self.retries == 1 else 'tries'} that failed"] if self.retries else []

@@ -50,6 +50,7 @@ from meshq.core.terms import DEFAULT_PRIORITY
 from meshq.core.timers import earliest
 from meshq.core.wanted_back import WantedBack
 from meshq.protocol.messages import (
+    LONGEST_TEXT,
     Accepted,
     Bye,
     Message,
@@ -312,9 +313,9 @@ class Owner:
     def stranded(self, own: bytes) -> frozenset[bytes]:
         """Return the tasks that no node other than ``own`` could run now."""
         others = [node for node in self._nodes.values() if node.usable and node.node != own]
-        return frozenset(
-            task.id for task in self._tasks.values() if not any(node.can_run(task) for node in others)
-        )
+        kinds = {task.kind: task for task in self._tasks.values()}
+        stranded = {kind for kind, task in kinds.items() if not any(node.can_run(task) for node in others)}
+        return frozenset(task.id for task in self._tasks.values() if task.kind in stranded)
 
     def _release(self, task: OwnedTask) -> None:
         """Let go of a task that its node owns from now on."""
@@ -332,7 +333,8 @@ class Owner:
         task.state = STATE_OF_ENDING[outcome.ending]
         self._ended.append((task, outcome))
         if task.withdrawing:
-            self._effects.append(WithdrawAnswered(task.id, outcome.ending is Ending.CANCELLED))
+            withdrawn = outcome.ending is Ending.CANCELLED
+            self._effects.append(WithdrawAnswered(task.id, withdrawn, len(task.deaths or ()) if withdrawn else 0))
         if task.revoked:
             self._discarding.settled(task, outcome)
         if task.expires_at is not None:
@@ -342,4 +344,5 @@ class Owner:
 
 
 def _text(result: Result) -> str:
-    return join_payload(result.payload).decode("utf-8", "replace")
+    text = join_payload(result.payload)[: 4 * LONGEST_TEXT]  # a character takes four bytes at most
+    return text.decode("utf-8", "replace")[:LONGEST_TEXT]

@@ -96,10 +96,11 @@ class PurgeAnswered(NamedTuple):
 
 
 class WithdrawAnswered(NamedTuple):
-    """Effect: the task was withdrawn before it started, or was not."""
+    """Effect: the task was withdrawn before it started, having had so many deaths, or was not."""
 
     task: bytes
     withdrawn: bool
+    deaths: int = 0
 
 
 class RetryPlanned(NamedTuple):

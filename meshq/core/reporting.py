@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from meshq.core.budget import SMALL_BYTES, Budget, large_size
 from meshq.core.events import Send
-from meshq.core.held import ClientAccount, Held, HeldState
+from meshq.core.held import ClientAccount, Held, HeldState, is_silent
 from meshq.core.timers import earliest
 from meshq.protocol.messages import Accepted, Message, Result, Started
 from meshq.protocol.payload import Payload
@@ -17,8 +17,6 @@ REPORT_S = 0.010
 RESEND_S = 0.5
 """How soon a result is sent again; doubled with each sending, up to 8 s."""
 _DOUBLINGS = 4
-SILENT_S = 5.0
-"""A client not heard for this long is sent nothing again until it is."""
 
 
 class Reports:
@@ -93,7 +91,7 @@ class Reports:
 
     def _resend(self, client: ClientAccount, now: float) -> None:
         self._resend_at = now + RESEND_S
-        if now >= client.heard_at + SILENT_S:
+        if is_silent(client, now):
             return
         for held in client.unacknowledged.values():
             if now >= held.sent_at + RESEND_S * 2 ** min(held.tries - 1, _DOUBLINGS):

@@ -59,9 +59,12 @@ class Router:
         """Take those of the tasks that wait here out, and return them."""
         taken: list[OwnedTask] = []
         for queue in self.waiting():
-            waiting = [task for task in queue.tasks if task.node is None]
-            queue.tasks = deque(task for task in waiting if task.id not in tasks)
-            taken += (task for task in waiting if task.id in tasks)
+            passed: list[OwnedTask] = []
+            while queue.tasks and len(taken) < len(tasks):  # those behind need no look
+                task = queue.tasks.popleft()
+                if task.node is None:
+                    (taken if task.id in tasks else passed).append(task)
+            queue.tasks.extendleft(reversed(passed))
         return taken
 
     def waiting(self) -> Iterator[WaitingQueue]:

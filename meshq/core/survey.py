@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
-from meshq.core.asked import is_there
 from meshq.core.dispatch import Dispatch
 from meshq.core.endings import asks_for_more
 from meshq.core.entrusting import Entrusting
-from meshq.core.held import ClientAccount, Held, HeldState
+from meshq.core.held import ClientAccount, Held, HeldState, is_there
 from meshq.core.kept import Kept
 from meshq.core.parking import Parking
 from meshq.protocol.messages import Result, Status
@@ -133,14 +133,19 @@ class Survey:
         fits = known is not None and known.status == Status.OK and known.serializer in (held.serializer, CHUNKS)
         return known if fits else None
 
-    def left_behind(self, stranded: Collection[bytes], now: float) -> tuple[int, float]:
+    def left_behind(self, stranded: AbstractSet[bytes], now: float) -> tuple[int, float]:
         """Return how many of these detached tasks have no client here, and the seconds until the last starts."""
-        helds = [
-            held
-            for task, held in self._entrusted().items()
-            if task in stranded and not any(task in c.held and is_there(c, now) for c in self._others())
-        ]
-        starts = [held.terms.start_at for held in helds if held.terms is not None]
+        there = [client for client in self._others() if is_there(client, now)]
+        helds = {
+            held.task: held
+            for client in self._others()
+            for held in (client.held.values() if client.entrusted and not is_there(client, now) else ())
+            if held.state is HeldState.ENTRUSTED and held.task in stranded
+        }
+        for client in there:
+            for task in client.held.keys() & helds.keys():
+                del helds[task]
+        starts = [held.terms.start_at for held in helds.values() if held.terms is not None]
         return len(helds), max([now, *starts]) - now
 
     def _view_of(self, held: Held, labels: dict[bytes, str], now: float) -> TaskView:

@@ -114,8 +114,9 @@ class Withdrawals:
         refused = set(self.revocations.add(tasks, now).refused)
         for task in tasks:
             revoke.note(task, NOT_REMEMBERED if task in refused else UNKNOWN)
-            if self._endings.is_over(task, now):
-                revoke.note(task, "finished")
+            status = self._endings.status_of(task, now)
+            if status is not None:
+                revoke.note(task, _outcome_of(status))
         self._revoke_all(tasks, revoke, now)
         self.recalls.add(revoke)
         self._relaying.revoke(event.command, tasks)
@@ -146,9 +147,7 @@ class Withdrawals:
             revoke.waiting[held.run] = held.task
             self._call_back(held, Intent.REVOKE)
         elif held.result is not None and held.result.status != Status.RETRY:
-            # One that was detached may have been dropped just now, by this node's own owner.
-            is_dropped = held.result.status == Status.REVOKED
-            revoke.note(held.task, "dropped" if is_dropped else "finished")
+            revoke.note(held.task, _outcome_of(held.result.status))
         # An entrusted one stands here a second time too, as an attempt of this node's own owner.
 
     def let_go(self, held: Held) -> bool:
@@ -251,6 +250,11 @@ class Withdrawals:
             elif not self._parking.take(held, now):
                 again.append(held)
         self._dispatch.queue_first(again)
+
+
+def _outcome_of(status: int) -> str:
+    """Say what a revoke finds that has ended: a detached task may have been dropped just now, by our own owner."""
+    return "dropped" if status == Status.REVOKED else "finished"
 
 
 def _is_attempt(pair: list[Any]) -> bool:

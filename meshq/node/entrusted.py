@@ -7,7 +7,7 @@ reports an attempt of an entrusted task as any other, under the id of the node's
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from meshq.client.outcomes import error_of
@@ -140,7 +140,7 @@ class Entrusted:
         """Let peers own those of the tasks that have not started, as far as they can take them."""
         self._handle(HandOverAsked(tasks, self._home), now)
 
-    def stranded(self) -> Collection[bytes]:
+    def stranded(self) -> frozenset[bytes]:
         """Return the tasks that no peer could run."""
         return self.session.owner.stranded(self._home)
 
@@ -165,10 +165,10 @@ class Entrusted:
                 case Settle(ended):
                     for task, outcome in ended:
                         self._settle(task, outcome)
-                case WithdrawAnswered(task_id, withdrawn):
+                case WithdrawAnswered(task_id, withdrawn, deaths):
                     clients = self._clients.pop(task_id, ()) if withdrawn else self._clients.get(task_id, ())
                     for client in clients:
-                        self._tell_holder(EntrustedWithdrawn(client, task_id, withdrawn))
+                        self._tell_holder(EntrustedWithdrawn(client, task_id, withdrawn, deaths))
                 case RetryPlanned(task_id, seconds):
                     self._on_retry(task_id, seconds)
                 case PurgeAnswered(command, discarded):
@@ -205,7 +205,7 @@ class Entrusted:
     def _settle(self, task: OwnedTask, outcome: Outcome) -> None:
         self._let_go(task)
         if outcome.ending is Ending.CANCELLED:
-            return  # it was withdrawn: the answer to that, which follows, tells the holder
+            return  # it was withdrawn: the answer to that, which came before this, has told the holder
         status, serializer, payload = _STATUS.get(outcome.ending), outcome.serializer, outcome.payload
         if status is Status.WORKER_LOST:
             payload = outcome.text.encode()

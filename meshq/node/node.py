@@ -16,6 +16,7 @@ from meshq.control.asking import Answer
 from meshq.core.events import Received, Send
 from meshq.core.holder import Holder
 from meshq.core.holding import (
+    ClientForgotten,
     ClientGreeted,
     ClientUnreachable,
     Disown,
@@ -138,6 +139,7 @@ class Node:
             RevokeAnswered: lambda effect: effect.token(effect.outcome),
             RevocationsAdded: self._on_revocations,
             PurgeAnswered: lambda effect: effect.token(effect),
+            ClientForgotten: lambda effect: self._listening.forget(effect.client),
             Drained: lambda _: self._on_drained(),
         }
 

@@ -104,6 +104,7 @@ class RawSerializer(Serializer):
 _SERIALIZERS: dict[str, Serializer] = {
     each.name: each for each in (MsgpackSerializer(), JsonSerializer(), RawSerializer(), PickleSerializer())
 }
+SERIALIZER_NAMES = tuple(_SERIALIZERS)
 
 
 def serializer(name: str) -> Serializer:

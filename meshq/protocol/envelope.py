@@ -9,6 +9,7 @@ from __future__ import annotations
 import reprlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from math import inf
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -127,11 +128,14 @@ class Outbox:
         self._waiting: set[_Key] = set()
         """The keys of ``_large``."""
         self._large_bytes = 0
+        self._parts: list[Message] = []
+        self._pieces: list[Buffer] = []
+        """What goes out next of large payloads, and its frames; kept where a message beside it cannot be sent."""
         self._transfers = 0
         self._packer = msgpack.Packer(use_bin_type=True)
 
     def __bool__(self) -> bool:
-        return bool(self._small or self._large)
+        return bool(self._small or self._large or self._parts)
 
     def add(self, message: Message) -> None:
         """Queue a message."""
@@ -153,11 +157,11 @@ class Outbox:
             self._waiting.add(key)
             self._transfers += 1
             self._large_bytes += payload_size(payload)
-            self._large.append((key, self._pieces(self._transfers, message, payload)))
+            self._large.append((key, self._cut(self._transfers, message, payload)))
         return None
 
     @staticmethod
-    def _pieces(number: int, message: Submit | Result, payload: Payload) -> Iterator[Message]:
+    def _cut(number: int, message: Submit | Result, payload: Payload) -> Iterator[Message]:
         yield from cut(number, payload)
         yield message._replace(payload=number)  # type: ignore[arg-type]
 
@@ -176,13 +180,20 @@ class Outbox:
         self._magic = MAGIC_OF_VERSION.get(version, self._magic)
 
     def take(self) -> Frames | None:
-        """Return the frames of the next message to send, or None where nothing waits."""
-        if not self._small and not self._large:
+        """Return the frames of the next message to send, or None where nothing waits.
+
+        Raises ``LocalProtocolError`` for one that can never be sent. That one is dropped; the others still wait.
+        """
+        if not self._small and not self._large and not self._parts:
             return None
         batch = self._next_small()
-        parts: list[Message] = []
-        pieces = self._next_pieces(parts) if self._large else ()
-        return [self._magic, self._header, self._pack(batch, parts), *pieces]
+        if self._large and not self._parts:
+            self._next_pieces(self._parts, self._pieces)
+        frames: Frames = [self._magic, self._header, self._pack(batch, self._parts)]
+        if self._parts:
+            frames += self._pieces
+            self._parts, self._pieces = [], []
+        return frames
 
     def _next_small(self) -> list[Message]:
         small, room = self._small, _FULL_BATCH_BYTES
@@ -197,8 +208,7 @@ class Outbox:
                 room -= len(message.value)
         return batch
 
-    def _next_pieces(self, batch: list[Message]) -> list[Buffer]:
-        pieces: list[Buffer] = []
+    def _next_pieces(self, batch: list[Message], pieces: list[Buffer]) -> None:
         size = 0
         while self._large and len(pieces) < MAX_PIECES and size < PIECE_BYTES:
             key, following = self._large[0]
@@ -212,7 +222,6 @@ class Outbox:
                     pieces.append(message.data)
                     size += len(message.data)
         self._large_bytes -= size
-        return pieces
 
     def _pack(self, batch: list[Message], parts: list[Message]) -> bytes:
         """Pack a batch; what turns out too large is cut in two, and its later half waits.
@@ -220,15 +229,39 @@ class Outbox:
         ``parts`` stay with it, as their frames do.
         """
         while True:
-            packed: bytes = self._packer.pack(_groups([*batch, *parts] if parts else batch))
-            if len(packed) <= MAX_BATCH_BYTES:
+            packed = self._packed([*batch, *parts] if parts else batch)
+            if packed is not None and len(packed) <= MAX_BATCH_BYTES:
                 return packed
             if len(batch) <= 1:
-                name = type((batch or parts)[0]).__name__
-                raise LocalProtocolError(f"a {name} of {len(packed)} bytes is over 1 MiB")
+                raise self._drop_the_worst(batch, parts)
             half = len(batch) // 2
             self._small.extendleft(reversed(batch[half:]))
             batch = batch[:half]
+
+    def _packed(self, batch: list[Message]) -> bytes | None:
+        """Pack a batch; None where something in it cannot be."""
+        try:
+            packed: bytes = self._packer.pack(_groups(batch))
+        except (TypeError, ValueError, OverflowError):  # as a number above 64 bits, or half a surrogate pair
+            return None
+        return packed
+
+    def _drop_the_worst(self, batch: list[Message], parts: list[Message]) -> LocalProtocolError:
+        """Drop the one message that cannot be sent, or is the largest of those; return what to say of it."""
+
+        def size(message: Message) -> float:
+            packed = self._packed([message])
+            return inf if packed is None else len(packed)
+
+        worst = max([message for message in (*batch, *parts) if type(message) is not Part], key=size)
+        if any(message is worst for message in batch):
+            batch.clear()
+        else:
+            parts[:] = [message for message in parts if message is not worst]
+        self._small.extendleft(reversed(batch))
+        name, length = type(worst).__name__, size(worst)
+        fault = "cannot be packed" if length == inf else f"of {length} bytes is over 1 MiB"
+        return LocalProtocolError(f"a {name} {fault}")
 
 
 def _groups(batch: Sequence[Message]) -> list[list[Any]]:

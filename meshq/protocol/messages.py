@@ -21,6 +21,11 @@ GREETING_VERSION = 1
 """Before a version is agreed, and to all nodes at once, what is said goes in frames of this one, for ever. HELLO
 and REFUSED keep their shapes, so that any two peers can at least say that they do not understand each other."""
 
+LONGEST_NAME = 1_000
+"""Characters of a name on the wire: of a function, a serializer, a host, …"""
+LONGEST_TEXT = 1_000
+"""Characters of words for people that repeat what somebody else has said: they must fit into a message."""
+
 _NO_ALIASES: dict[str, str] = {}
 _NO_NAMES: list[str] = []
 
@@ -159,13 +164,14 @@ class Nack(NamedTuple):
     """Node → client: the attempt is not taken, or, by a node that drains, given back.
 
     ``reason`` is one of ``full``, ``draining``, ``unknown-task``, ``serializer``, ``parked`` (no more may be
-    parked there).
+    parked there). ``deaths`` is how many workers a detached task that is given back has killed, all in all.
     """
 
     task: bytes
     attempt: int
     reason: str
     text: str = ""
+    deaths: int = 0
 
 
 class Withdraw(NamedTuple):

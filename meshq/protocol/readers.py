@@ -14,9 +14,13 @@ from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from meshq.errors import RemoteProtocolError
 from meshq.ids import ID_BYTES
-from meshq.protocol.messages import MESSAGE_OF_VERB, Message, Part
+from meshq.protocol.messages import LONGEST_NAME, MESSAGE_OF_VERB, Message, Part
 
 _ID_FIELDS = frozenset({"task", "node", "client", "command", "secret"})
+_NAME_FIELDS = frozenset(
+    {"function", "serializer", "name", "host", "mesh", "lane", "role", "code", "reason", "outcome"}
+)
+"""The threat: names of a megabyte, which would be kept, logged, and said again with more besides."""
 # A payload on the wire is inline bytes or the number of a transfer; the list form never crosses it.
 _WIRE_PAYLOAD = (bytes, int)
 _MANY = 8
@@ -30,6 +34,7 @@ class _Column(NamedTuple):
 
     types: frozenset[type]
     is_id: bool
+    is_name: bool
     check: Check | None
 
 
@@ -65,12 +70,18 @@ class Reader:
         fields = cls._fields if cls is not Part else cls._fields[:-1]  # a part's data is a frame of its own
         hints = get_type_hints(cls)
         self._columns = [
-            _Column(_wire_types(name, hints[name]), name in _ID_FIELDS, _container_check(hints[name]))
+            _Column(
+                _wire_types(name, hints[name]),
+                name in _ID_FIELDS,
+                name in _NAME_FIELDS,
+                _container_check(hints[name]),
+            )
             for name in fields
         ]
         self._defaults = [cls._field_defaults.get(name) for name in fields]
         self._required = sum(name not in cls._field_defaults for name in fields)
         self._ids = tuple(index for index, column in enumerate(self._columns) if column.is_id)
+        self._names = tuple(index for index, column in enumerate(self._columns) if column.is_name)
         self._checks = [(i, column.check) for i, column in enumerate(self._columns) if column.check]
         self._known: set[tuple[type, ...]] = set()
         self._make = partial(tuple.__new__, cls)
@@ -106,6 +117,9 @@ class Reader:
         for position in self._ids:
             if len(item[position]) != ID_BYTES:
                 raise self._refuse(item)
+        for position in self._names:
+            if position < len(item) and len(item[position]) > LONGEST_NAME:
+                raise self._refuse(item)
         for position, check in self._checks:
             if position < len(item) and not check(item[position]):
                 raise self._refuse(item)
@@ -128,6 +142,7 @@ def _fits(column: _Column, values: tuple[Any, ...]) -> bool:
     return (
         column.types.issuperset(map(type, values))
         and (not column.is_id or set(map(len, values)) == {ID_BYTES})
+        and (not column.is_name or max(map(len, values)) <= LONGEST_NAME)
         and (column.check is None or all(map(column.check, values)))
     )
 

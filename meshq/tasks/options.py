@@ -244,6 +244,8 @@ def _exceptions(value: Any) -> tuple[type[Exception], ...]:
 def _tags(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list | tuple | set | frozenset) or not all(isinstance(t, str) and t for t in value):
         raise ValueError('a set of strings, such as {"gpu"}')
+    if not all(map(_is_text, value)):
+        raise ValueError("strings without lone surrogates, which cannot travel")
     if len(set(value)) > MAX_TAGS:
         raise ValueError(f"at most {MAX_TAGS} strings")
     return tuple(sorted(set(value)))
@@ -258,7 +260,14 @@ def _delivery(value: Any) -> str:
 def _key(value: Any) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= LONGEST_KEY:
         raise ValueError(f"a text of 1 to {LONGEST_KEY} characters")
+    if not _is_text(value):
+        raise ValueError("a text without lone surrogates, which cannot travel")
     return value
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be written as UTF-8: Python's strings may hold halves of characters, which cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _word(value: Any) -> str:

@@ -11,6 +11,7 @@ from meshq.core.callers import Callers
 from meshq.core.events import Received, Send
 from meshq.core.holder import Holder
 from meshq.core.holding import (
+    ClientForgotten,
     ClientGreeted,
     ClientUnreachable,
     Disown,
@@ -116,6 +117,7 @@ class SimNode(LinkOwner):
             HandOver: lambda effect: self.entrusted.hand_over(effect.tasks, self.agenda.now),
             **self.steering.effects,
             RevocationsAdded: self._on_revocations,
+            ClientForgotten: self._on_forgotten,
             Drained: lambda _: self._on_drain_over(),
         }
         # Hosts have several addresses as a rule; here they are ports.
@@ -287,6 +289,9 @@ class SimNode(LinkOwner):
             self._run_inbox()
             self._flush()
             self._callers.forget(caller.client)
+
+    def _on_forgotten(self, effect: ClientForgotten) -> None:
+        self._callers.forget(effect.client)
 
     def _is_for_us(self, header: Header) -> bool:
         return header.destination == self.ack.node and header.incarnation == self.ack.incarnation

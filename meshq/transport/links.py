@@ -17,6 +17,7 @@ from meshq.transport.dealer import Dealer
 from meshq.transport.keys import MeshKey
 from meshq.transport.loop import Loop
 from meshq.transport.monitor import REFUSED
+from meshq.transport.taking import take
 
 log = logging.getLogger("meshq.transport")
 
@@ -158,7 +159,7 @@ class Links:
         dealer = link.dealer
         if dealer is None:  # it could not be dialled
             return
-        while (frames := link.unsent or link.outbox.take()) is not None:
+        while (frames := link.unsent or take(link.outbox, link.endpoint)) is not None:
             if not dealer.send(frames):
                 link.unsent, link.blocked = frames, True
                 dealer.want_write(lambda _: self._unblock(link))

@@ -14,6 +14,7 @@ from meshq.protocol.parts import Joiner
 from meshq.protocol.payload import Buffer, payload_size
 from meshq.protocol.versions import StrangeVerbs, refuse_client
 from meshq.transport.server import NodeSockets
+from meshq.transport.taking import take
 
 log = logging.getLogger("meshq.transport")
 
@@ -216,7 +217,7 @@ class Routes:
 
     def _flush(self, route: _Route, number: bytes, sockets: NodeSockets) -> str:
         """Send what waits on a route; return "sent" for all of it, "full" or "gone"."""
-        while (frames := route.unsent or route.outbox.take()) is not None:
+        while (frames := route.unsent or take(route.outbox, number.hex())) is not None:
             verdict = sockets.send(number, frames)
             if verdict == "full":
                 route.unsent = frames

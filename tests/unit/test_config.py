@@ -147,6 +147,10 @@ def test_every_setting_from_text(tmp_path: Path) -> None:
         ("no_nodes_timeout", "soon"),
         ("no_nodes_timeout", True),
         ("hold_bytes", "0 MiB"),
+        ("hold_bytes", 1),
+        ("hold_bytes", "1023 KiB"),
+        ("hold_bytes", "10 PiB"),
+        ("hold_bytes", "9" * 400),
         ("outbox_bytes", "0"),
         ("outbox_bytes", "lots"),
         ("outbox_bytes", 1.5),
@@ -292,10 +296,21 @@ def test_a_key_and_insecure_exclude_each_other(tmp_path: Path) -> None:
         find_key_path(load(tmp_path, {"insecure": True}, MESHQ_KEY="mesh.key"))
 
 
-@pytest.mark.parametrize(("text", "size"), [("1", 1), ("2k", 2000), ("1.5KiB", 1536), ("2 GB", 2_000_000_000)])
+@pytest.mark.parametrize(
+    ("text", "size"), [("1", 1), ("2k", 2000), ("1.5KiB", 1536), ("2 GB", 2_000_000_000), ("10TiB", 10 << 40)]
+)
 def test_sizes(tmp_path: Path, text: str, size: int) -> None:
     """Sizes are plain bytes, or carry a unit."""
     assert load(tmp_path, {"outbox_bytes": text}).outbox_bytes == size
+
+
+def test_a_node_that_could_hold_next_to_nothing_is_refused(tmp_path: Path) -> None:
+    """The least that it takes is named, and for a unit that nobody knows those that there are."""
+    assert load(tmp_path, {"hold_bytes": "1MiB"}).hold_bytes == 1 << 20
+    with pytest.raises(ConfigError, match=r"^flag --hold: hold_bytes must be 1 MiB \(1048576 bytes\) or more"):
+        load(tmp_path, {"hold_bytes": "1"})
+    with pytest.raises(ConfigError, match=r"units: B, KB, MB, GB, TB.*KiB, MiB, GiB, TiB"):
+        load(tmp_path, {"hold_bytes": "10 PiB"})
 
 
 def test_checks_for_other_rooms() -> None:

@@ -139,6 +139,7 @@ MESSAGES: dict[str, Recorded] = {
         for reason in ("full", "draining", "unknown-task", "serializer", "parked")
     },
     "nack-minimal": from_node(Nack(TASK, 1, "full")),
+    "nack-deaths": from_node(Nack(TASK, 1, "draining", "in words", 2)),
     "withdraw": from_client(Withdraw(TASK, 1)),
     **{
         f"withdrawn-{outcome}": from_node(Withdrawn(TASK, 1, outcome))

@@ -100,3 +100,12 @@ def test_the_keys_that_are_remembered_have_a_bound(monkeypatch: pytest.MonkeyPat
     first = keyed(made)
     made.settle([(first, Outcome(Ending.DONE, "msgpack", b"\1"))], lambda *_: "")
     assert list(made._keyed) == [first.id]
+
+
+def test_a_task_with_a_key_is_found_after_its_end() -> None:
+    """Whoever attaches to it gets the future that is known; of others the program has it alone."""
+    made = Books()
+    first, other = keyed(made), open_one(made, detached=False)
+    made.settle([(first, DONE), (other, DONE)], lambda *_: "")
+    assert made.find_ended(first.id) is first
+    assert made.find_ended(other.id) is None

@@ -210,6 +210,30 @@ def test_what_is_remembered_of_tasks_given_back_has_an_end(talk: Conversation) -
     assert set(answers._given_back) == {tasks[5].id}
 
 
+@pytest.mark.parametrize(("deaths", "kept"), [(1, 1), (2, 2), (10**9, 2), (-1, 0)])
+def test_what_a_detached_task_has_killed_comes_back_with_it(talk: Conversation, deaths: int, kept: int) -> None:
+    """Whoever gets it next goes on counting; a number from outside is believed within reason."""
+    task = make_task(detached=True)
+    start(talk, task, A, B)
+    talk.say(said(Nack(task.id, 1, "draining", "in words", deaths)))
+    again = submit(task, 2)._replace(detached=True, options={"deaths": kept} if kept else None)
+    assert send(again, to=B) in talk.take()
+    assert task.state == (TaskState.RETRY if kept else TaskState.PENDING)
+
+
+def test_deaths_are_taken_over_with_a_detached_task_that_is_given_back_alone(talk: Conversation) -> None:
+    """Of one that was attached its owner knows itself; and a count is never lowered."""
+    attached, charged, refused = make_task(), make_task(2, detached=True), make_task(3, detached=True)
+    charged.deaths = ["one", "two"]
+    for event in (joined(A), joined(B), Submitted([attached, charged, refused])):
+        talk.say(event)
+        talk.take()
+    for task, reason in ((refused, "full"), (attached, "draining"), (charged, "draining")):
+        talk.say(said(Nack(task.id, 1, reason, "", 2 if task is not charged else 1), by=task.node or b""))
+        talk.take()
+    assert (attached.deaths, charged.deaths, refused.deaths) == (None, ["one", "two"], None)
+
+
 def test_who_has_left_takes_nothing_back(talk: Conversation) -> None:
     """What nodes have accepted is theirs to see to."""
     task = make_task(detached=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from holder_conversation import OWN, A, B, Conversation, rack, short, submit, task
 
-from meshq.core.asked import OWNER_BYTES, Asked, is_there, last_wanted_at
-from meshq.core.held import ClientAccount
+from meshq.core import asked as module
+from meshq.core.asked import OWNER_BYTES, PATIENCE_S, Asked
+from meshq.core.held import ClientAccount, is_there, last_wanted_at
 from meshq.core.holding import ClientUnreachable
 from meshq.protocol.messages import Bye
 
@@ -54,3 +56,26 @@ def test_a_lease_counts_from_the_last_word_or_asking() -> None:
     assert (last_wanted_at(account), is_there(account, 20.0)) == (20.0, False)
     account.heard_at = 30.0
     assert (last_wanted_at(account), is_there(account, 30.0)) == (30.0, True)
+
+
+def test_who_waits_for_a_task_is_known_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the task has ended and that was told, or nobody has asked for a while."""
+    monkeypatch.setattr(module, "MAX_AWAITED", 2)
+    talk = Conversation()
+    talk.do_quietly(A, submit(1), submit(2), submit(3))
+    asked = talk.holder.asked
+    assert asked.awaited_until(talk.now) is None
+    asked.owners([task(1), task(9)], talk.now)
+    assert asked.awaited_until(talk.now) == talk.now + PATIENCE_S
+    talk.do(short(1))
+    assert asked.awaited_until(talk.now) == talk.now + PATIENCE_S, "they have not been told"
+    asked.owners([task(1)], talk.now)
+    assert asked.awaited_until(talk.now) is None
+    asked.owners([task(1), task(2), task(3)], talk.now)
+    asked.owners([task(2)], talk.now + 1.0)
+    assert asked.awaited_until(talk.now + 1.0) == talk.now + 1.0 + PATIENCE_S
+    assert asked.awaited_until(talk.now + 1.0 + PATIENCE_S) is None
+    for number in (1, 2, 3):
+        talk.do_quietly(A, submit(number + 10))
+    asked.owners([task(11), task(12), task(13)], talk.now)
+    assert len(asked._awaited) == 2

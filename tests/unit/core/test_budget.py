@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import pytest
 
 from meshq.core.budget import SMALL_BYTES, Budget, large_size
@@ -211,6 +213,40 @@ def test_the_oldest_results_of_absent_clients_give_way() -> None:
     assert books.sums() == (0, 0, 13_000)
 
 
+def test_results_that_somebody_asks_for_give_way_last() -> None:
+    """Whose client is gone for longest, and attached to just now, keeps them; those of the others go first."""
+    books = Books()
+    a, b, _ = books.clients.values()
+    a.heard_at, b.heard_at = 10.0, 20.0
+    a.asked_at = 30.0
+    wanted, other = books.keep("A", 12_000), books.keep("B", 12_000)
+    for client in (a, b):
+        books.budget.lose(client)
+    assert [len(held.result.payload) for held in (wanted, other) if held.result] == [12_000, 0]
+
+
+def test_what_has_given_way_is_not_looked_at_again() -> None:
+    """A client may have a million small results besides; another one that ends does not look through them all."""
+    books = Books()
+    a = books.clients["A"]
+    for _ in range(5):
+        books.keep("A", 9_000)
+    books.budget.lose(a)
+    a.unacknowledged = Unread(a.unacknowledged)
+    last = books.keep("A", 9_000)
+    assert books.sums() == (0, 0, 18_000)
+    books.acknowledge(last)
+    assert books.sums() == (0, 0, 9_000)
+
+
+class Unread(dict[bytes, Held]):
+    """Not to be walked."""
+
+    def values(self) -> NoReturn:
+        """Fail."""
+        raise AssertionError("all results of a client were looked at")
+
+
 def test_what_gives_way_says_how_its_task_has_ended() -> None:
     """Only the value is gone, and with it its serializer; what is over already does not give way again."""
     books = Books()
@@ -233,7 +269,8 @@ def test_where_nothing_can_give_way_all_stays() -> None:
     books = Books()
     books.keep("A", 30_000, Status.WORKER_LOST)
     books.budget.lose(books.clients["A"])
-    assert books.sums() == (0, 0, 30_000)
+    books.keep("A", 2_000, Status.WORKER_LOST)
+    assert books.sums() == (0, 0, 32_000)
 
 
 @pytest.mark.parametrize("present", [True, False])

@@ -8,7 +8,7 @@ from meshq.core import callers
 from meshq.core.callers import ROUTES_EACH, Caller, Callers
 from meshq.protocol.messages import PROTOCOL_VERSION, Hello
 
-A, B, C, D = b"a" * 16, b"b" * 16, b"c" * 16, b"d" * 16
+A, B, C = b"a" * 16, b"b" * 16, b"c" * 16
 SECRET = b"s" * 16
 
 
@@ -188,18 +188,35 @@ def test_the_number_of_clients_is_bounded(book: Callers, monkeypatch: pytest.Mon
     assert code(book, b"2", hello(B)) == ""
 
 
-def test_clients_that_are_gone_without_a_word_make_room(book: Callers, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one that greeted longest ago first; those that are connected stay."""
-    monkeypatch.setattr(callers, "MAX_CALLERS", 3)
-    for route, client in ((b"1", A), (b"2", B), (b"3", C)):
-        assert code(book, route, hello(client)) == ""
-    assert code(book, b"4", hello(A)) == "", "it has greeted again"
+def test_an_id_stays_its_owner_s_while_the_node_has_its_account(
+    book: Callers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many strangers come while it is out of reach: its secret goes when its account does, no sooner."""
+    monkeypatch.setattr(callers, "MAX_CALLERS", 2)
+    for route, lane in ((b"1", "work"), (b"2", "control")):
+        book.greet(route, "", hello(lane=lane))
     book.drop(b"1")
-    book.drop(b"4")
     book.drop(b"2")
-    assert code(book, b"5", hello(D)) == ""
-    assert code(book, b"6", hello(A, secret=b"other")) == "owner", "the other one had to go"
-    assert code(book, b"7", hello(B, secret=b"other")) == ""
+    assert code(book, b"3", hello(B)) == ""
+    assert code(book, b"4", hello(C)) == "full"
+    assert code(book, b"5", hello(secret=b"other")) == "owner"
+    assert book.forget(A) == []
+    assert code(book, b"4", hello(C)) == ""
+
+
+def test_who_greeted_on_the_control_lane_alone_goes_with_its_last_connection(
+    book: Callers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node keeps no account of it, so nothing else would free its place."""
+    monkeypatch.setattr(callers, "MAX_CALLERS", 1)
+    for route in (b"1", b"2", b"2"):
+        assert code(book, route, hello(lane="control")) == ""
+    book.drop(b"1")
+    assert code(book, b"3", hello(B)) == "full"
+    assert code(book, b"3", hello(secret=b"other", lane="control")) == "owner"
+    book.drop(b"2")
+    assert book._secrets == {}
+    assert code(book, b"3", hello(B, lane="control")) == ""
 
 
 def test_who_is_answered_on_a_lane(book: Callers) -> None:

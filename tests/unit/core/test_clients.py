@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 from holder_conversation import (
     LONG_S,
@@ -26,6 +29,7 @@ from holder_conversation import (
 from meshq.core import clients as module
 from meshq.core.events import Send
 from meshq.core.holding import (
+    ClientForgotten,
     ClientGreeted,
     ClientUnreachable,
     DrainAsked,
@@ -37,6 +41,7 @@ from meshq.core.holding import (
     StartWorker,
 )
 from meshq.protocol.messages import Bye, ByeAck, Credit, Draining, Nack, Parked, Refused, Started
+from meshq.protocol.payload import Buffer
 
 HANDED_BACK = (1, "draining", "the node finishes what it has and takes nothing new")
 
@@ -68,7 +73,7 @@ def test_a_full_table_of_clients_refuses_a_new_one(monkeypatch: pytest.MonkeyPat
     """The newcomer hears why it is not served, and known clients are not disturbed."""
     monkeypatch.setattr(module, "MAX_CLIENTS", 1)
     talk = Conversation(clients=(A,))
-    talk.hear(ClientGreeted(B), to(B, Refused("full", "the node has 1 clients")))
+    talk.hear(ClientGreeted(B), to(B, Refused("full", "the node has 1 clients")), ClientForgotten(B))
     talk.say(B, submit(1))
     talk.hear(ClientGreeted(A), to(A, Credit(2, 2)))
 
@@ -82,12 +87,12 @@ def test_a_full_table_of_clients_gives_up_one_that_is_gone(monkeypatch: pytest.M
     talk.say(A, submit(1), start(run(1, 1)))
     for client in (A, B, b"c" * 16):
         talk.hear(ClientUnreachable(client))
-    talk.hear(ClientGreeted(b"d" * 16), to(b"d" * 16, Credit(1, 2)))
+    talk.hear(ClientGreeted(b"d" * 16), ClientForgotten(B), to(b"d" * 16, Credit(1, 2)))
     talk.hear(ClientGreeted(OWN), to(OWN, Credit(2, 2)))
     talk.hear(done(1))
     talk.hear(ClientGreeted(A), to(A, Credit(2, 2), result(1)))
     talk.hear(ClientGreeted(b"c" * 16), to(b"c" * 16, Credit(2, 2)))
-    talk.hear(ClientGreeted(B), to(B, Refused("full", "the node has 4 clients")))
+    talk.hear(ClientGreeted(B), to(B, Refused("full", "the node has 4 clients")), ClientForgotten(B))
 
 
 def test_a_stranger_s_lost_connection_means_nothing() -> None:
@@ -153,7 +158,7 @@ def test_a_client_that_left_is_forgotten() -> None:
     talk.pass_time(6.0)
     assert len(talk.holder._accounts) == 1
     talk.hear(short(1))
-    talk.wait(6.0)
+    talk.wait(6.0, ClientForgotten(A))
     assert len(talk.holder._accounts) == 0
     assert talk.holder.next_deadline() is None
 
@@ -174,6 +179,34 @@ def test_a_queue_outlives_its_client_by_15_minutes() -> None:
     talk.say(A, submit(2, 2), start(run(2, 2, 2)))
 
 
+def test_a_dropped_queue_keeps_no_arguments() -> None:
+    """The budget has let go of them; the client is told no more than which attempts they were."""
+    talk = Conversation()
+    talk.say(A, [submit(1), submit(2)], start(run(1, 1)))
+    [waiting] = talk.holder._accounts[A].queued()
+    waiting.payload = Weighty([b"x" * 1_000_000])
+    kept = weakref.ref(waiting.payload)
+    del waiting
+    talk.hear(ClientUnreachable(A))
+    talk.wait(910.0)
+    gc.collect()
+    assert kept() is None
+
+
+class Weighty(list[Buffer]):
+    """Arguments that tell when they are gone."""
+
+
+def test_a_client_whose_account_is_closed_is_forgotten() -> None:
+    """The shell is told, so that the id is anybody's again: no sooner than the account, and no later."""
+    talk = Conversation(clients=(OWN, A, B))
+    talk.say(B, Bye(), to(B, ByeAck(0)))
+    talk.wait(6.0, ClientForgotten(B))
+    talk.hear(ClientUnreachable(A))
+    talk.wait(3_590.0)
+    talk.wait(10.0, ClientForgotten(A))
+
+
 def test_results_outlive_their_client_by_an_hour() -> None:
     """They are there for a client that comes back in time, counted from the end of its last task."""
     talk = Conversation()
@@ -183,7 +216,7 @@ def test_results_outlive_their_client_by_an_hour() -> None:
     talk.hear(done(1))
     talk.wait(3_590.0)
     assert talk.holder.counts()["finished"] == 1
-    talk.wait(20.0)
+    talk.wait(20.0, ClientForgotten(A))
     assert talk.holder.counts()["finished"] == 0
     talk.hear(ClientGreeted(A), to(A, Credit(1, 2)))
 
@@ -194,7 +227,7 @@ def test_a_client_without_work_is_forgotten_after_an_hour() -> None:
     talk.say(A, [submit(1), rack(9)], start(run(1, 1)))
     talk.hear(done(1), to(A, result(1)))
     talk.say(A, rack(1))
-    talk.wait(3_610.0)
+    talk.wait(3_610.0, ClientForgotten(A))
     assert talk.holder.next_deadline() is None
 
 
@@ -236,7 +269,7 @@ def test_who_asks_for_a_result_keeps_it() -> None:
     talk.holder.asked.owners([task(1)], talk.now)
     talk.wait(3_590.0)
     assert talk.holder.counts()["finished"] == 1
-    talk.wait(20.0)
+    talk.wait(20.0, ClientForgotten(A))
     assert talk.holder.counts()["finished"] == 0
 
 

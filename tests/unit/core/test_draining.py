@@ -24,6 +24,7 @@ from holder_conversation import (
     withdraw,
 )
 
+from meshq.core.asked import PATIENCE_S
 from meshq.core.holding import (
     ClientGreeted,
     ClientUnreachable,
@@ -213,3 +214,40 @@ def test_a_client_out_of_reach_hears_of_it_when_it_is_back(back: bool) -> None:
     if back:
         talk.do(ClientGreeted(A))
         talk.say(A, withdraw(1), to(A, Withdrawn(task(1), 1, "unknown")))
+
+
+def test_who_waits_for_a_task_of_another_is_waited_for() -> None:
+    """The node that drains ends only when the end was told, or nobody has asked for a while."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.holder.asked.owners([task(1)], talk.now)
+    talk.hear(DrainAsked(), to(A, Draining()))
+    talk.hear(done(1), to(A, result(1)))
+    talk.say(A, rack(1))
+    assert talk.holder.asked.owners([task(1)], talk.now) == {}, "it is answered from what is kept"
+    talk.say(A, rack(9), Drained())
+
+
+def test_who_waits_and_asks_no_more_is_not_waited_for() -> None:
+    """It has ended, say."""
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.holder.asked.owners([task(1)], talk.now)
+    talk.hear(DrainAsked(), to(A, Draining()))
+    talk.hear(done(1), to(A, result(1)))
+    talk.say(A, rack(1))
+    talk.wait(PATIENCE_S, Drained())
+
+
+def test_what_a_client_that_is_gone_has_left_is_finished_for_who_waits_for_it() -> None:
+    """Nobody else would run it; what nobody waits for is dropped, as its owner would send it elsewhere."""
+    talk = Conversation(clients=(A, B))
+    talk.say(A, [submit(1), submit(2)], start(run(1, 1)))
+    talk.say(B, submit(3))
+    talk.do(ClientUnreachable(A))
+    talk.do(ClientUnreachable(B))
+    talk.pass_time(10.0)
+    talk.holder.asked.owners([task(2)], talk.now)
+    talk.hear(DrainAsked())
+    assert talk.holder.counts()["queued"] == 1
+    talk.hear(done(1), start(run(2, 2)))

@@ -95,14 +95,14 @@ def test_of_an_attempt_that_has_no_result_none_is_kept(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "over"), [(Status.OK, True), (Status.REVOKED, True), (Status.WORKER_LOST, False)]
+    ("status", "known"), [(Status.OK, Status.OK), (Status.REVOKED, Status.REVOKED), (Status.WORKER_LOST, None)]
 )
-def test_an_end_is_known_while_it_is_kept(scene: Scene, status: Status, over: bool) -> None:
+def test_an_end_is_known_while_it_is_kept(scene: Scene, status: Status, known: Status | None) -> None:
     """That its worker was lost is not the end of a task, which may be tried again."""
-    assert not scene.endings.is_over(task(1), 1.0)
+    assert scene.endings.status_of(task(1), 1.0) is None
     scene.endings.end(scene.held, status, "", b"", 0.0, 1.0)
     scene.endings.leave(scene.held, 1.0)
-    assert scene.endings.is_over(task(1), 1.0) is over
+    assert scene.endings.status_of(task(1), 1.0) == known
 
 
 def test_what_is_forgotten_is_never_run_and_what_is_dropped_may_come_again(scene: Scene) -> None:

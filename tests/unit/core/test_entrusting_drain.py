@@ -198,11 +198,41 @@ def test_a_peer_s_tasks_are_handed_on() -> None:
 def test_the_tries_that_a_task_has_had_go_with_it() -> None:
     """Entrusted once more, it has no more of them than it may."""
     talk = begin(1, max_retries=5)
-    for _ in range(2):
-        talk.do(EntrustedRetrying(A, task(1), 5.0))
+    for retries in (1, 4):  # of those between nothing was heard
+        talk.do(EntrustedRetrying(A, task(1), 0.0, retries))
     talk.hear(DrainAsked(), Disown(A, task(1)), to(A, Draining()))
     talk.hear(ClientUnreachable(A))
-    talk.hear(withdrawn(1), entrust(1)._replace(options={"max_retries": 5, "retries": 2}))
+    talk.hear(withdrawn(1), entrust(1)._replace(options={"max_retries": 5, "retries": 4}))
+
+
+def test_what_a_task_has_killed_goes_with_it() -> None:
+    """To its client, each time that it is told, and to our own owner, should that get the task again."""
+    talk = begin(1)
+    talk.hear(DrainAsked(), Disown(A, task(1)), to(A, Draining()))
+    told = to(A, Nack(task(1), 1, *WHY, 2))
+    talk.hear(EntrustedWithdrawn(A, task(1), True, 2), told)
+    looks(talk, told)
+    talk.do_quietly(A, Bye())
+    again = entrust(1)._replace(options={"deaths": 2})
+    assert talk.pass_time(0.1) == [again, HandOver([task(1)])]
+
+
+@pytest.mark.parametrize("countdown", [None, 2.0, 60.0])
+def test_what_is_left_of_its_pause_goes_with_it(countdown: float | None) -> None:
+    """It would start at once where it is tried next; a pause that is over counts no more."""
+    options = {} if countdown is None else {"countdown": countdown}
+    talk = given_back(1, **options)
+    talk.do(EntrustedRetrying(A, task(1), 5.0, 1))
+    talk.now += 1.0
+    talk.do_quietly(A, Bye())
+    again, _ = talk.pass_time(0.0)
+    left = max(4.0, (countdown or 0.0) - 1.0)
+    assert again == entrust(1)._replace(options={"retries": 1, "countdown": about(left)})
+    talk = given_back(2)
+    talk.do(EntrustedRetrying(A, task(2), 0.5, 1))
+    talk.now += 1.0
+    talk.do_quietly(A, Bye())
+    assert talk.pass_time(0.0)[0] == entrust(2)._replace(options={"retries": 1})
 
 
 def test_what_is_left_of_its_time_goes_with_it() -> None:

@@ -8,6 +8,8 @@ import pytest
 from conversation import Conversation
 from owner_words import A, B, C, joined, make_task, make_tasks, rack, result, said, send, settle, submit
 
+from meshq.core import handing_over
+from meshq.core.accounts import NodeAccount
 from meshq.core.handing_over import take_up
 from meshq.core.losses import MAX_DEATHS
 from meshq.core.owned import Ending, Outcome, OwnedTask
@@ -289,6 +291,43 @@ def test_the_deaths_of_a_task_go_with_it() -> None:
     talk.expect(send(Withdraw(task.id, 2)))
     talk.say(dropped(task, 2))
     talk.expect(send(detached(task, 3, deaths=1), to=B))
+
+
+def test_many_are_gone_through_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the node has time for other things between; each has its turn, and what ends first loses its own."""
+    monkeypatch.setattr(handing_over, "SLICE", 2)
+    tasks = make_tasks(6)
+    talk = begin(*tasks, slots=6)
+    talk.say(said(*(Accepted(task.id, 1) for task in tasks)))
+    join_peer(talk)
+    talk.say(asked(*tasks))
+    talk.expect(send(Withdraw(tasks[0].id, 1), Withdraw(tasks[1].id, 1)))
+    talk.say(said(result(tasks[2])))
+    talk.take()
+    talk.wait(0.3)
+    talk.expect(send(Withdraw(tasks[3].id, 1)))
+    talk.wait(0.6)
+    talk.expect(send(Withdraw(tasks[4].id, 1), Withdraw(tasks[5].id, 1)))
+
+
+def test_what_is_alike_is_judged_once_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a peer takes a task depends on its function, its serializer and its tags alone."""
+    tasks = [*make_tasks(20), make_task(50, "g")]
+    talk = begin(*tasks, slots=50)
+    talk.say(said(*(Started(task.id, 1) for task in tasks[:10])))
+    join_peer(talk)
+    judged: list[object] = []
+    can_run = NodeAccount.can_run
+
+    def counted(node: NodeAccount, work: Any) -> bool:
+        judged.append(work)
+        return can_run(node, work)
+
+    monkeypatch.setattr(NodeAccount, "can_run", counted)
+    talk.say(asked(*tasks))
+    (sent,) = talk.take()
+    assert [message.task for message in sent.messages] == [task.id for task in tasks[10:]]
+    assert len(judged) <= 2
 
 
 @pytest.mark.parametrize("kind", ["draining", "other function", "none"])

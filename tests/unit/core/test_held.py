@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from meshq.core.held import ClientAccount, Held, HeldState, Intent
+from meshq.core.held import ClientAccount, Held, HeldState, Intent, is_silent, is_there
 from meshq.protocol.messages import Result, Status, Submit
 from meshq.protocol.payload import Payload
 
@@ -43,6 +43,17 @@ def test_what_a_client_has_here() -> None:
     client.unacknowledged[b"\0" * 16] = client.held[b"\0" * 16]
     client.entrusted = 3
     assert (client.unfinished, client.to_run) == (4, 1)
+
+
+def test_who_is_there() -> None:
+    """Who is connected, stays, and was heard less than 5 s ago; who was not is silent."""
+    client = ClientAccount(CLIENT, now=1.0)
+    assert (is_silent(client, 5.9), is_there(client, 5.9)) == (False, True)
+    assert (is_silent(client, 6.0), is_there(client, 6.0)) == (True, False)
+    client.leaving = True
+    assert (is_silent(client, 1.0), is_there(client, 1.0)) == (False, False)
+    client.leaving = client.connected = False
+    assert (is_silent(client, 1.0), is_there(client, 1.0)) == (False, False)
 
 
 def test_an_attempt_goes_on_under_a_later_number() -> None:

@@ -28,6 +28,7 @@ from meshq.core.work import Done, WorkerDone, WorkerReady
 from meshq.errors import ChunkRefused
 from meshq.protocol.failures import load_failure
 from meshq.protocol.messages import (
+    LONGEST_TEXT,
     Accepted,
     Credit,
     Dead,
@@ -257,6 +258,16 @@ def test_what_the_node_does_not_offer_is_refused(message: Submit, reason: str, t
     talk.do(FunctionsKnown(frozenset({"photos.blur", "f"}), frozenset({"msgpack", "pickle"})))
     [effect] = talk.do_quietly(A, message._replace(attempt=2))
     assert isinstance(effect, StartRuns)
+
+
+def test_a_refusal_is_short_whatever_was_asked_for() -> None:
+    """It must fit into a message however long the name is that it repeats."""
+    talk = Conversation()
+    [effect] = talk.do_quietly(A, submit(1, function="f" * 1_000_000))
+    assert isinstance(effect, Send)
+    [nack] = effect.messages
+    assert isinstance(nack, Nack)
+    assert nack.text == ("the node does not offer " + "f" * LONGEST_TEXT)[:LONGEST_TEXT]
 
 
 def test_a_client_that_sends_a_large_payload_hears_that_the_node_lives() -> None:

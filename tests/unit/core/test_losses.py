@@ -36,6 +36,7 @@ from meshq.core.owner import (
     WithdrawAsked,
 )
 from meshq.protocol.messages import (
+    LONGEST_TEXT,
     Accepted,
     Credit,
     Dead,
@@ -229,7 +230,7 @@ def test_what_comes_back_while_it_is_withdrawn_stays(
     talk.say(WithdrawAsked([task.id]))
     talk.expect(send(Withdraw(task.id, 1)))
     talk.say(said(message))
-    talk.expect(WithdrawAnswered(task.id, True))
+    talk.expect(WithdrawAnswered(task.id, True, deaths=int(isinstance(message, Result))))
     if isinstance(message, Result):
         talk.expect(send(rack(task)))
     talk.expect(settle(task, CANCELLED))
@@ -247,7 +248,7 @@ def test_a_node_is_lost_while_a_task_is_withdrawn_there(
     talk.say(WithdrawAsked([task.id]))
     talk.expect(send(Withdraw(task.id, 1)))
     talk.say(NodeLost(A, "gone", died=died))
-    talk.expect(WithdrawAnswered(task.id, True), settle(task, CANCELLED))
+    talk.expect(WithdrawAnswered(task.id, True, deaths=int(died and started)), settle(task, CANCELLED))
 
 
 def test_a_revoked_task_is_not_sent_out_again(talk: Conversation, task: OwnedTask) -> None:
@@ -356,3 +357,17 @@ def test_a_chunk_that_killed_a_worker_is_not_tried_again(talk: Conversation) -> 
     talk.say(said(lost(task, 1, b"exit code 3")))
     story = "attempt 1 on node@a: exit code 3"
     talk.expect(send(rack(task)), settle(task, Outcome(Ending.WORKER_LOST, text=story)))
+
+
+def test_long_stories_are_cut(talk: Conversation, task: OwnedTask) -> None:
+    """Whatever a node says of its workers, what is told of the task in the end fits into any message."""
+    start(talk, task)
+    for attempt in range(1, 4):
+        talk.say(said(lost(task, attempt, "\u00e9".encode() * 250_000)))
+        effects = talk.take()
+    [dead] = [m for effect in effects if hasattr(effect, "messages") for m in effect.messages if type(m) is Dead]
+    assert len(dead.story) == LONGEST_TEXT
+    assert dead.story.startswith("attempt 1 on node@a: \u00e9\u00e9")
+    [outcome] = [outcome for effect in effects if isinstance(effect, Settle) for _, outcome in effect.ended]
+    assert len(outcome.text) < 4 * LONGEST_TEXT
+    assert "\ufffd" not in outcome.text

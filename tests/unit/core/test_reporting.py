@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 from meshq.core.events import Send
-from meshq.core.held import ClientAccount, Held, HeldState
-from meshq.core.reporting import REPORT_S, RESEND_S, SILENT_S, Reports
+from meshq.core.held import SILENT_S, ClientAccount, Held, HeldState
+from meshq.core.reporting import REPORT_S, RESEND_S, Reports
 from meshq.protocol.messages import Accepted, Pong, Result, Started, Status, Submit
 
 A, B = b"a" * 16, b"b" * 16

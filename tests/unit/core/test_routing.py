@@ -383,6 +383,8 @@ def test_tasks_can_be_taken_out_where_they_wait(router: Router) -> None:
     delayed.due_at = 10.0
     gone = make_task(4)
     wait(router, first, gone, second, delayed)
+    assert router.take_out({first.id}) == [first]
+    router.wait_first([first], 0.0)
     gone.node = A
     assert router.take_out({first.id, delayed.id, gone.id, b"unknown"}) == [first, delayed]
     assert waiting(router) == [second]

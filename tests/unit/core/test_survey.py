@@ -22,6 +22,7 @@ from holder_conversation import (
 )
 
 from meshq.core.clients import RESULT_LEASE_S
+from meshq.core.held import Held
 from meshq.core.holding import (
     ClientGreeted,
     ClientUnreachable,
@@ -179,7 +180,7 @@ def test_of_several_attempts_the_furthest_is_found() -> None:
 def test_how_long_what_is_left_to_the_node_may_take_to_start() -> None:
     """Which keeps a node that drains from ending: those of the tasks asked for whose clients are gone."""
     talk = conversation()
-    survey, stranded = talk.holder.survey, [task(number) for number in (1, 3, 4)]
+    survey, stranded = talk.holder.survey, frozenset(task(number) for number in (1, 3, 4))
     assert survey.left_behind(stranded, talk.now) == (0, 0.0)
     talk.do_quietly(A, submit(1, detached=True), submit(2, countdown=900.0))
     talk.do_quietly(B, submit(3, detached=True, countdown=60.0), submit(4, detached=True, expires=5.0))
@@ -191,6 +192,32 @@ def test_how_long_what_is_left_to_the_node_may_take_to_start() -> None:
     assert survey.left_behind(stranded, talk.now) == (3, about(50.0))
     talk.do(EntrustedDone(B, task(3), Status.OK, "msgpack", b"value"))
     assert survey.left_behind(stranded, talk.now) == (2, 0.0)
+
+
+class Looked(dict[bytes, Held]):
+    """What a client has, with how often it was asked whether it has a task."""
+
+    looks = 0
+
+    def __contains__(self, key: object) -> bool:
+        """Count, and answer."""
+        self.looks += 1
+        return super().__contains__(key)
+
+
+def test_many_clients_do_not_make_it_long_to_tell_what_is_left() -> None:
+    """What each of them has is gone through once, not for each task anew."""
+    talk = conversation()
+    numbers = range(1, 101)
+    talk.do_quietly(A, *(submit(number, detached=True) for number in numbers))
+    talk.do_quietly(B, submit(1, detached=True))
+    account = talk.holder._clients.accounts[B]
+    account.held = looked = Looked(account.held)
+    stranded = frozenset(task(number) for number in numbers)
+    talk.do_quietly(A, Bye())
+    looked.looks = 0
+    assert talk.holder.survey.left_behind(stranded, talk.now) == (99, 0.0)
+    assert looked.looks <= 1
 
 
 # ---------------------------------------------------------------------- results

@@ -270,6 +270,15 @@ def test_a_detached_task_that_our_own_owner_has_dropped_just_now() -> None:
     talk.hear(revoke(1), answer({1: "dropped"}))
 
 
+def test_a_detached_task_of_a_client_that_left_that_our_own_owner_has_dropped_just_now() -> None:
+    """Of what is only kept the answer says so as well: it never ran."""
+    talk = Conversation()
+    talk.do_quietly(A, submit(1, detached=True))
+    talk.do_quietly(A, Bye())
+    talk.do(EntrustedDone(A, task(1), Status.REVOKED, "", b""))
+    talk.hear(revoke(1), answer({1: "dropped"}))
+
+
 def test_the_run_that_was_signalled_is_written_down() -> None:
     """Whatever else dies with its worker is not to blame."""
     talk = Conversation()

@@ -127,6 +127,15 @@ def test_a_withdrawn_task_has_no_result(told: Told) -> None:
     assert told.events() == [EntrustedWithdrawn(A, TASK, True)]
 
 
+def test_a_withdrawn_task_keeps_its_deaths(told: Told) -> None:
+    """The holder is told of them, as whoever has the task next is to go on counting."""
+    told.say(Result(TASK, 1, Status.WORKER_LOST, "", b"killed by signal 9"))
+    told.events()
+    told.entrusted.withdraw(TASK, 0.0)
+    told.say(Withdrawn(TASK, 2, "dropped"))
+    assert told.events() == [Received(OWN, [Withdraw(TASK, 2)]), EntrustedWithdrawn(A, TASK, True, 1)]
+
+
 def test_a_task_that_runs_is_not_withdrawn(told: Told) -> None:
     """Its result still goes to its client."""
     told.entrusted.withdraw(TASK, 0.0)

@@ -27,6 +27,7 @@ from meshq.protocol.envelope import (
 from meshq.protocol.messages import (
     MESSAGE_OF_VERB,
     Message,
+    Nack,
     Parked,
     Part,
     Ping,
@@ -203,6 +204,41 @@ def test_a_message_over_the_limit_is_a_local_error() -> None:
     """What can never be sent is refused on this side."""
     with pytest.raises(LocalProtocolError, match="over 1 MiB"):
         sent([Reply(b"c" * 16, b"n" * 16, "node@host", bytes(MAX_BATCH_BYTES))])
+
+
+TOO_LARGE = [
+    Reply(b"c" * 16, b"n" * 16, "node@host", bytes(MAX_BATCH_BYTES)),
+    Nack(b"t" * 16, 1, "full", "x" * MAX_BATCH_BYTES),
+    Submit(b"u" * 16, 1, "f" * MAX_BATCH_BYTES, "raw", bytes(100_000)),
+    Nack(b"t" * 16, 1, "full", "\ud800"),
+    Ping(2**70),
+]
+
+
+@pytest.mark.parametrize("wrong", TOO_LARGE, ids=["reply", "text", "large payload", "no text", "no number"])
+def test_what_cannot_be_sent_takes_nothing_else_with_it(wrong: Message) -> None:
+    """It is dropped alone; large payloads and small messages beside it go out, and the error is told once."""
+    outbox = Outbox(HEADER)
+    large = submit(bytes(3 * PIECE_BYTES))
+    for message in (Ping(1), wrong, large, Ping(2)):
+        outbox.add(message)
+    frames: list[list[Buffer]] = []
+    errors: list[str] = []
+    while outbox:
+        try:
+            taken = outbox.take()
+        except LocalProtocolError as error:
+            errors.append(str(error))
+        else:
+            frames += [taken] if taken else []
+    assert len(errors) == 1
+    assert type(wrong).__name__ in errors[0]
+    assert outbox.waiting() == (0, 0)
+    joiner = Joiner()
+    came = [message for each in frames for message in decode(each, joiner).messages]
+    assert [message for message in came if type(message) is Ping] == [Ping(1), Ping(2)]
+    [whole] = [message for message in came if type(message) is Submit]
+    assert join_payload(whole.payload) == bytes(3 * PIECE_BYTES)
 
 
 def frames_of(batch: object, *more: Buffer) -> list[Buffer]:

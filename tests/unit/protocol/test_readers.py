@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from meshq.errors import RemoteProtocolError
-from meshq.protocol.messages import VERB_OF_MESSAGE, HelloAck, Rack, Result, Submit
+from meshq.protocol.messages import LONGEST_NAME, VERB_OF_MESSAGE, Hello, HelloAck, Rack, Result, Submit
 from meshq.protocol.readers import READER_OF_VERB
 
 COUNTS = [1, 7, 8, 300]
@@ -85,3 +85,19 @@ def test_containers_are_looked_into(count: int) -> None:
     assert len(read(HelloAck, [ack] * count)) == count
     with pytest.raises(RemoteProtocolError, match="HelloAck"):
         read(HelloAck, [ack] * (count - 1) + [[*ack[:7], [7], [], [], False]])
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_names_have_an_end(count: int) -> None:
+    """One of a thousand characters is read, a longer one is refused: it would be said again, with more besides."""
+    good = [b"t" * 16, 1, "f" * LONGEST_NAME, "s" * LONGEST_NAME, b""]
+    assert read(Submit, [good] * count) == [Submit(*good)] * count
+    for position in (2, 3):
+        wrong = [*good]
+        wrong[position] += "x"
+        with pytest.raises(RemoteProtocolError, match="Submit"):
+            read(Submit, [good] * (count - 1) + [wrong])
+    plain = [b"c" * 16, b"s" * 16, "m", "work", "client", 1, 1]
+    assert len(read(Hello, [plain] * count)) == count
+    with pytest.raises(RemoteProtocolError, match="Hello"):
+        read(Hello, [plain] * (count - 1) + [[*plain, "h" * (LONGEST_NAME + 1)]])

@@ -51,6 +51,8 @@ def test_good_options_are_kept() -> None:
         {"retry_jitter": 1},
         {"idempotency_key": ""},
         {"idempotency_key": b"k"},
+        {"idempotency_key": "\ud800"},
+        {"tags": {"\ud800"}},
         {"idempotency_key": "k" * 1001},
         {"priority": 10},
         {"priority": -1},

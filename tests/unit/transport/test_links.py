@@ -8,7 +8,7 @@ import zmq
 from transport_harness import Net
 
 from meshq.protocol.envelope import MAGIC_OF_VERSION, Header, Incoming, Outbox, decode, encode_header
-from meshq.protocol.messages import Hello, HelloAck, Message, Ping, Pong, Refused, Result
+from meshq.protocol.messages import Dead, Hello, HelloAck, Message, Ping, Pong, Refused, Result
 from meshq.protocol.parts import Joiner
 from meshq.transport.links import Link, Links
 
@@ -175,3 +175,26 @@ def test_the_version_agreed_is_spoken_until_the_connection_is_lost(
         link.add([Ping(1)])
         spoken += [bytes(frames[0])[-1] for frames in iter(link.outbox.take, None)]
     assert spoken == [1, 2, 1, 1]
+
+
+def test_what_cannot_be_sent_is_dropped_alone(
+    net: Net, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message that is too large for the wire does not end the client, and is logged; the others go out."""
+    links = links_of(net, [])
+    links.address(1, HelloAck(NODE, 7, 1, "n", "h", 1, {}, [], [], [], False))
+    dealer = links._links[1].dealer
+    assert dealer is not None
+    sent: list[Message] = []
+
+    def send(frames: list[bytes]) -> bool:
+        sent.extend(decode(frames, Joiner()).messages)
+        return True
+
+    monkeypatch.setattr(dealer, "send", send)
+    links.send(1, [Ping(1), Dead(b"t" * 16, "f", "x" * 2_000_000), Ping(2)])
+    links.flush()
+    assert [message for message in sent if isinstance(message, Ping)] == [Ping(1), Ping(2)]
+    assert not any(isinstance(message, Dead) for message in sent)
+    assert caplog.text.count("a Dead of") == 1
+    links.close()

@@ -329,3 +329,18 @@ def test_a_route_for_which_there_is_no_room_agrees_on_nothing(wire: Wire, monkey
     wire.routes.speak(b"second", 1)
     assert wire.routes.decode(b"second", [*frames_of(Pong(1))[0][:2], msgpack.packb([[99]])]) is not None
     assert wire.kept() == {b"first"}
+
+
+def test_what_cannot_be_sent_is_dropped_alone(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
+    """A message that is too large for the wire ends neither the node nor the connection, and is logged."""
+    wire.fill(b"1", b"2")
+    wire.routes.send(b"1", [Pong(2), REPLY._replace(value=bytes(2_000_000)), Pong(3)])
+    wire.routes.send(b"2", [Pong(4)])
+    wire.sent.clear()
+    wire.flush()
+    told = {
+        route: [message for each, said in wire.sent if each == route for message in said] for route in (b"1", b"2")
+    }
+    assert told == {b"1": [Pong(2), Pong(3)], b"2": [Pong(4)]}
+    assert wire.gone == []
+    assert caplog.text.count("a Reply of") == 1
