@@ -90,6 +90,7 @@ class _Lazy(concurrent.futures.Future[T]):
             self._lazy_condition.notify_all()
         if self._lazy_callbacks:
             self._invoke_callbacks()  # type: ignore[attr-defined]
+            self._lazy_callbacks = None  # what they refer to may well refer to this
 
 
 class Future(_Lazy[T], OwnedTask):

@@ -32,6 +32,8 @@ _PORTIONS_EACH = 3
 """Chunks under way for each slot: one runs, one is at the node, one is on its way."""
 _PROBE_EVERY = 64
 """Of calls that are not cheap, each so-manieth goes as a chunk, to see whether they still are not."""
+_FIXED = frozenset({int, float, complex, bool, str, bytes, tuple, type(None)})
+"""Types of items that a generator cannot change once it has yielded them."""
 LONGEST_S = 1e9
 """Some thirty years; what waits for far more overflows."""
 
@@ -63,7 +65,12 @@ class Calls:
     """The arguments of the calls to come, in columns; ``head`` goes before each item."""
 
     def __init__(self, head: Sequence[Any], iterables: Sequence[Iterable[Any]]) -> None:
+        self.may_change = False
+        """Whether an item may be changed when the next one is taken, as by a generator that uses it again."""
+        self.error: Exception | None = None
+        """What an iterable has raised: nothing more is to come."""
         self._single = not head and len(iterables) == 1
+        self._fleeting = [False] * len(head) + [iter(each) is each for each in iterables]
         self._rows: Iterator[Any]
         if self._single:
             self._rows = iter(iterables[0])
@@ -72,10 +79,18 @@ class Calls:
 
     def take(self, count: int) -> Sequence[list[Any]]:
         """Return the next ``count`` calls, or fewer at the end; nothing where there are none."""
-        rows = list(itertools.islice(self._rows, count))
-        if self._single or not rows:
-            return [rows] if rows else []
-        return list(map(list, zip(*rows, strict=True)))
+        rows: list[Any] = []
+        try:
+            rows.extend(itertools.islice(self._rows, count))  # on an error it keeps what there was before
+        except Exception as error:
+            self.error = error
+            self.end()
+        if not rows:
+            return []
+        first = (rows[0],) if self._single else rows[0]
+        if any(each and type(item) not in _FIXED for each, item in zip(self._fleeting, first, strict=True)):
+            self.may_change = True
+        return [rows] if self._single else list(map(list, zip(*rows, strict=True)))
 
     def end(self) -> None:
         """Take nothing more."""
@@ -138,6 +153,8 @@ class Mapping:
                     yield from self._with_errors(ended)
                 else:
                     yield from ended.values
+            if self._calls.error is not None:
+                raise self._calls.error
         finally:
             self._give_up()
 
@@ -245,7 +262,7 @@ class Mapping:
         fixed, chunking = self._chunksize, self._chunking
         if fixed is not None:
             return fixed if self._ahead < max(AHEAD, _MIN_PORTIONS * fixed) else 0
-        if chunking.is_known and not chunking.is_cheap:
+        if self._calls.may_change or (chunking.is_known and not chunking.is_cheap):
             return int(self._ahead < AHEAD)
         slots = self._slots()
         most = _PORTIONS_EACH * max(2, slots) if chunking.is_known else max(_MIN_PORTIONS, 2 * slots)

@@ -68,7 +68,10 @@ def _bytes_of(array: np.ndarray[Any, Any]) -> memoryview:
     """Return the array's bytes in C order; a copy only where the array is not contiguous."""
     if not array.nbytes:
         return memoryview(b"")
-    return array.reshape(-1).view("u1").data
+    flat = array.reshape(-1)
+    if not flat.flags.c_contiguous:  # a slice of one dimension stays one
+        flat = flat.copy()
+    return flat.view("u1").data
 
 
 def _describe(value: object, dtype: np.dtype[Any]) -> Any:

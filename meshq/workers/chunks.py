@@ -51,7 +51,9 @@ class Chunks:
                 soft.inside = True
                 values.extend(rows)
                 soft.inside = False
-                break
+                if len(values) == count or not columns[0]:
+                    break  # all were made, or the chunk was ended
+                raise StopIteration  # a call has raised it, which a map takes for its end
             except BaseException as error:
                 soft.inside = False
                 singly = is_split and isinstance(error, Retry)

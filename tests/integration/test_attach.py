@@ -73,7 +73,7 @@ def test_what_a_crashed_process_has_submitted_is_run_to_its_end_and_found(
     """What ran, what was queued, and a result of megabytes; each has run once."""
     path = tmp_path / "runs"
     calls = [f"mesh.submit(work.note, {str(path)!r}, 0.3)" for _ in range(5)]
-    calls += ["mesh.submit(work.many_bytes, 3 * 1024 * 1024)", "mesh.submit(work.fail, 'broken')"]
+    calls += ["mesh.submit(work.many_bytes, 3 * 1024 * 1024, 1.0)", "mesh.submit(work.fail, 'broken')"]
     ids = begin(shared, *calls)
     *notes, large, bad = [elsewhere.attach(task_id) for task_id in ids]
     assert [future.task_id for future in (*notes, large, bad)] == ids

@@ -49,8 +49,9 @@ def size_of(data: bytes) -> int:
 
 
 @task
-def many_bytes(count: int) -> bytes:
-    """Return this many bytes."""
+def many_bytes(count: int, seconds: float = 0.0) -> bytes:
+    """Return this many bytes, after a while."""
+    time.sleep(seconds)
     return bytes(range(256)) * (count // 256)
 
 

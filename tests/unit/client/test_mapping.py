@@ -211,3 +211,39 @@ def test_a_full_outbox_is_an_error_where_nothing_will_make_room() -> None:
     full_mesh.submit = full  # type: ignore[method-assign]
     with pytest.raises(QueueFull):
         full_mesh.map(range(10))
+
+
+def test_items_that_a_generator_uses_again_are_sent_as_they_were() -> None:
+    """Each is encoded before the next one is taken; those of a list cannot change so."""
+
+    def rows() -> Any:
+        row = [0]
+        for number in range(500):
+            row[0] = number
+            yield row
+
+    def echo(chunk: Any, args: tuple[Any, ...]) -> Any:
+        return args[0] if chunk is None else [list(args[0]), [], 1e-6, False]
+
+    class Encoding(Workers):
+        def submit(self, args: tuple[Any, ...], chunk: Any) -> Future[Any]:
+            return super().submit(MSGPACK.loads_call(MSGPACK.dumps_call(args, {}))[0], chunk)
+
+    assert list(Encoding(echo).map(rows()).results()) == [[number] for number in range(500)]
+    mesh = Encoding(echo)
+    assert list(mesh.map([[number] for number in range(5_000)]).results()) == [[n] for n in range(5_000)]
+    assert max(mesh.sizes()) > 100
+
+
+@pytest.mark.parametrize("chunksize", [None, 1, 7])
+def test_what_came_before_an_error_of_the_iterable_is_not_lost(chunksize: int | None) -> None:
+    """As the built-in ``map``: the results of all items come, then the error."""
+
+    def items() -> Any:
+        yield from range(300)
+        raise OSError("the disk is gone")
+
+    results = Workers().map(items(), chunksize=chunksize).results()
+    assert [next(results) for _ in range(300)] == list(range(1, 301))
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(results)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from meshq.core.held import ClientAccount, Held, HeldState, Intent, is_silent, is_there
+from meshq.core.held import ClientAccount, Held, HeldState, Intent, is_silent, is_there, last_wanted_at
 from meshq.protocol.messages import Result, Status, Submit
 from meshq.protocol.payload import Payload
 
@@ -179,3 +179,12 @@ def test_what_follows_a_failed_attempt_is_another_run() -> None:
         held.result = Result(b"t" * 16, 2, status, "", b"")
         assert held.is_followed_by(3) is follows
         assert not held.is_followed_by(2)
+
+
+def test_a_lease_counts_from_the_last_word_or_asking() -> None:
+    """Whichever came later; an asking is no sign of life of the client."""
+    client = ClientAccount(CLIENT, now=1.0)
+    client.asked_at = 20.0
+    assert last_wanted_at(client) == 20.0
+    client.heard_at = 30.0
+    assert last_wanted_at(client) == 30.0

@@ -24,6 +24,7 @@ from owner_words import (
     submit,
 )
 
+from meshq.core.losses import take_over_deaths
 from meshq.core.owned import Ending, Outcome, OwnedTask, TaskState
 from meshq.core.owner import (
     NodeLost,
@@ -371,3 +372,14 @@ def test_long_stories_are_cut(talk: Conversation, task: OwnedTask) -> None:
     [outcome] = [outcome for effect in effects if isinstance(effect, Settle) for _, outcome in effect.ended]
     assert len(outcome.text) < 4 * LONGEST_TEXT
     assert "\ufffd" not in outcome.text
+
+
+def test_deaths_that_a_task_has_had_elsewhere_count(task: OwnedTask) -> None:
+    """A later word takes none back, and none brings more than a task that goes on may have had."""
+    take_over_deaths(task, 0)
+    assert task.deaths is None
+    take_over_deaths(task, 1)
+    take_over_deaths(task, 0)
+    assert len(task.deaths or ()) == 1
+    take_over_deaths(task, 99)
+    assert len(task.deaths or ()) == 2

@@ -38,3 +38,10 @@ def test_the_story_of_a_task() -> None:
     assert task.story() == "1 try that failed"
     task.deaths, task.retries = ["killed by signal 9", "killed by signal 11"], 2
     assert task.story() == "killed by signal 9; killed by signal 11; 2 tries that failed"
+
+
+def test_tasks_of_a_kind() -> None:
+    """What decides which nodes can run a task."""
+    tagged = OwnedTask(b"i" * 16, "f", "json", b"args", tags=frozenset({"gpu"}))
+    assert tagged.kind == ("f", "json", frozenset({"gpu"}))
+    assert OwnedTask(b"j" * 16, "f", "json", b"other", detached=True).kind == ("f", "json", frozenset())

@@ -187,3 +187,12 @@ def test_plain_data_does_not_import_numpy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("large", [1, 5_000])
+def test_slices_of_one_dimension_arrive_as_they_were(large: int) -> None:
+    """Every second element, backwards, a column, or one element again and again."""
+    base = np.arange(20 * large)
+    pairs, again = base.reshape(-1, 2), np.broadcast_to(base[:1], (4 * large,))
+    for sent in (base[::2], base[::-1], pairs[:, 1], pairs[:, :1], again):
+        assert_same(round_trip(sent), np.array(sent))

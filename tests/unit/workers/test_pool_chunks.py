@@ -82,3 +82,10 @@ def test_a_call_that_asks_for_another_try_goes_on_by_itself(node: Node, tmp_path
     assert (values, failures, singly) == ([0, 0], [], True)
     values, failures, _, singly = carry_out(node, "again_if", [0, 0, 1, 0])
     assert (values, len(failures), singly) == ([0, 0, None, 0], 1, False)
+
+
+@pytest.mark.parametrize("chunk", [WHOLE, SPLIT])
+def test_a_call_that_raises_stop_iteration_has_failed_like_any_other(node: Node, chunk: Any) -> None:
+    """It is not taken for the end of the chunk; each call is made once."""
+    values, failures, _, singly = carry_out(node, "stop_if", [0, 1, 0, 1, 0], chunk=chunk)
+    assert (values, [number for number, _ in failures], singly) == ([0, None, 0, None, 0], [1, 3], False)

@@ -410,3 +410,11 @@ def again_if(value: int) -> int:
     if value:
         raise Retry()
     return value
+
+
+@task
+def stop_if(value: int) -> int:
+    """Raise what ends an iteration, if asked to."""
+    if value:
+        next(iter(()))
+    return value
