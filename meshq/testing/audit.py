@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from meshq.core.accounts import weight_of
 from meshq.core.budget import large_size
-from meshq.core.held import ClientAccount, HeldState
+from meshq.core.held import NODE, ClientAccount, HeldState
 from meshq.core.holder import Holder
 from meshq.core.owner import Owner
 
@@ -114,12 +114,14 @@ def leftovers(holder: Holder, gone: set[bytes], left: set[bytes]) -> Iterator[st
     """Yield what a node still has when all is over.
 
     Clients that are ``gone`` without a word may have results here, and so may those that ``left`` where a
-    HELLO of a connection made anew came after their BYE; else only of detached tasks.
+    HELLO of a connection made anew came after their BYE; else only of detached tasks. A node that has given this
+    one up, and has peers enough without it, need not come back for what it has had run elsewhere since.
     """
     for client in holder._accounts.values():
         for held in client.held.values():
             has_left = client.client in left
             is_kept = client.client in gone or (has_left and (held.detached or not client.leaving))
+            is_kept |= client.role == NODE and not client.connected
             if not (is_kept and held.state is HeldState.DONE):
                 name = client.client.hex()[:8]
                 yield f"task {held.task.hex()[:8]} of client {name} is still {held.state.name}"
