@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import random
+import signal
 import time
 import uuid
 from collections.abc import Iterator
@@ -269,3 +270,17 @@ def test_clients_that_are_killed_at_any_moment(stage: Stage) -> None:
     finished = [task for task in left if task.finished]
     assert len(finished) > 10
     assert max(task.seconds for task in finished) <= 2.0
+
+
+def test_a_node_that_drains_stays_for_those_who_wait_for_its_tasks(stage: Stage) -> None:
+    """Though the owner has its result first, and would let the node go."""
+    node = stage.start(slots=1)
+    owner, other = stage.client(), stage.client()
+    task = owner.submit(work.nap, 1.0, "value")
+    wait_until(task.running)
+    followed = other.attach(task.task_id)
+    wait_until(lambda: str(followed.state) == "STARTED")
+    stage.start(slots=1)
+    node.send(signal.SIGTERM)
+    assert (task.result(timeout=10), followed.result(timeout=10)) == ("value", "value")
+    assert node.wait() == 0
