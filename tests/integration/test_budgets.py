@@ -38,7 +38,7 @@ def test_a_node_that_is_full_has_the_rest_wait(stage: Stage) -> None:
 
 def test_what_does_not_fit_here_goes_elsewhere(stage: Stage) -> None:
     """A node whose budget is used up by long tasks gets no more; the other one is free."""
-    stage.start(slots=2, hold="1MB")
+    stage.start(slots=2, hold="1MiB")
     stage.start(slots=2, hold="100MB")
     mesh = stage.client()
     held = [mesh.submit(work.nap, 3.0, bytes(350_000)) for _ in range(2)]
