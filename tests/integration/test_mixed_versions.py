@@ -21,7 +21,7 @@ from meshq import Mesh
 
 with Mesh() as mesh:
     mesh.wait_for_nodes(3, timeout=20)
-    where = sorted(set(mesh.map(work.where, [0.01] * 30)))
+    where = sorted(set(mesh.map(work.where, [0.01] * 30, chunksize=1)))
     print("used", json.dumps(where), flush=True)
     futures = [mesh.submit(work.nap, 0.002, n) for n in range(1000)]
     futures += [mesh.submit(work.size_of, bytes(3_000_000)) for _ in range(2)]
@@ -56,7 +56,7 @@ def test_a_mesh_of_several_releases_loses_nothing(stage: Stage) -> None:
         node.until_ready()
     others = [client(stage, kind) for kind in ("newer", "older")]
     mesh = stage.client()
-    assert set(mesh.map(work.where, [0.01] * 30)) == {"a", "b", "c"}
+    assert set(mesh.map(work.where, [0.01] * 30, chunksize=1)) == {"a", "b", "c"}
     for each in others:
         assert each.until_logged(r"used (.*)").group(1) == '["a", "b", "c"]'
     futures: list[Any] = [mesh.submit(work.nap, 0.002, n) for n in range(1000)]
