@@ -41,7 +41,7 @@ def lonely(tmp_path: Path) -> Iterator[Shell]:
 
 def test_nodes_lists_each_node(shell: Shell) -> None:
     """One line a node: its name, address, state, slots, tags and functions."""
-    done = shell.run("nodes")
+    done = shell.run("nodes", "--wait", 2)
     assert (done.code, done.err) == (0, "")
     header, left, right = done.out.splitlines()
     assert header.split() == ["NODE", "ADDRESS", "STATE", "SLOTS", "KEY", "TAGS", "FUNCTIONS"]
