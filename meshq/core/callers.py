@@ -40,6 +40,8 @@ class Callers:
         self._held: set[bytes] = set()
         """The clients that have greeted on the work lane: the node has an account of each, until it forgets it."""
         self._callers: dict[bytes, Caller] = {}
+        self._greetings: dict[bytes, int] = {}
+        """The number of the latest greeting over each route."""
         self._routes: dict[Caller, list[bytes]] = {}
         """All routes of each caller, in the order of their greetings."""
         self._current: dict[Caller, bytes] = {}
@@ -58,6 +60,7 @@ class Callers:
         routes = self._routes.setdefault(caller, [])
         routes.append(route)
         self._callers[route] = caller
+        self._greetings[route] = hello.greeting
         self._current[caller] = route
         if len(routes) > ROUTES_EACH:
             self.drop(routes[0])
@@ -75,9 +78,9 @@ class Callers:
         """Return who greeted over this route."""
         return self._callers.get(route)
 
-    def answered(self, lane: str) -> list[bytes]:
-        """Return the routes over which the callers of a lane are answered."""
-        return [route for caller, route in self._current.items() if caller.lane == lane]
+    def answered(self, lane: str) -> list[tuple[bytes, int]]:
+        """Return the routes over which the callers of a lane are answered, each with its latest greeting."""
+        return [(route, self._greetings[route]) for caller, route in self._current.items() if caller.lane == lane]
 
     def route(self, client: bytes, lane: str) -> bytes | None:
         """Return the route to a client's lane."""
@@ -88,6 +91,7 @@ class Callers:
         caller = self._callers.pop(route, None)
         if caller is None:
             return None
+        del self._greetings[route]
         routes = self._routes[caller]
         routes.remove(route)
         if not routes:

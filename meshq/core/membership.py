@@ -224,8 +224,8 @@ class Membership:
             admitted = self._admit(_Node(ack, node.link, node.endpoint, now, node.instances), now)
             return [dead, *admitted, *self._follow(ack, node.endpoint, now)]
         effects = self._hear(node, now)
-        if ack != node.ack:
-            node.ack = ack
+        before, node.ack = node.ack, ack
+        if ack != before._replace(greeting=ack.greeting):
             effects.append(NodeChanged(ack.node, ack))
         return effects + self._follow(ack, node.endpoint, now)
 

@@ -141,8 +141,9 @@ class Listening:
     def resize(self, slots: int) -> None:
         """Tell those who are connected, and whoever greets from now on, how many slots there are."""
         self.ack = self.ack._replace(slots=slots)
-        for route in self._callers.answered("work"):
-            self._routes.send(route, [self.ack._replace(version=self._routes.version(route))])
+        for route, greeting in self._callers.answered("work"):
+            version = self._routes.version(route)
+            self._routes.send(route, [self.ack._replace(version=version, greeting=greeting)])
 
     def drain(self) -> None:
         """Say in greetings that nothing new is taken; the node stays announced, so that it can be found."""
@@ -253,7 +254,7 @@ class Listening:
         version = agreed(hello)
         assert version is not None  # else it was refused
         self._routes.speak(route, version)
-        self._routes.send(route, [self.ack._replace(version=version)])
+        self._routes.send(route, [self.ack._replace(version=version, greeting=hello.greeting)])
         if hello.lane == "work":
             self._labels[hello.client] = hello.role, _label(hello)
             self._on_greeted(hello.client, *self._labels[hello.client])

@@ -65,16 +65,16 @@ class Incoming(NamedTuple):
     messages: list[Message]
     unknown: list[int]
 
-    def of(self, known: Header) -> list[Message] | None:
+    def of(self, known: Header, greeting: int) -> list[Message] | None:
         """Return what counts of it at a client whose link was answered last by the destination of ``known``.
 
         What another process has said, or an earlier life of that node, and what was overtaken by the answer to a
-        newer greeting, is None: only what answers a greeting may come from somebody else.
+        newer greeting, is None: only what answers the latest ``greeting`` may come from somebody else.
         """
         source, _, incarnation = self.header
         if not known.destination or (source == known.destination and incarnation == known.incarnation):
             return self.messages
-        if any(type(message) is HelloAck for message in self.messages):
+        if any(type(message) is HelloAck and message.greeting in (0, greeting) for message in self.messages):
             return self.messages
         return [message for message in self.messages if type(message) is Refused] or None
 

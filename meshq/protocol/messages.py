@@ -60,6 +60,8 @@ class Hello(NamedTuple):
     highest: int
     host: str = ""
     pid: int = 0
+    greeting: int = 0
+    """Counts the greetings over this link; 0 from clients that do not count them."""
 
 
 class HelloAck(NamedTuple):
@@ -86,6 +88,8 @@ class HelloAck(NamedTuple):
     """Those of ``functions`` that are other names of some → the names of these."""
     once: list[str] = _NO_NAMES
     """Those of ``functions`` that are declared to run at most once, for owners that know no more than the name."""
+    greeting: int = 0
+    """The number of the HELLO that was answered last; 0 from nodes that do not say it."""
 
 
 class Refused(NamedTuple):

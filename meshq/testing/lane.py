@@ -32,11 +32,13 @@ class SimLane:
         """What waits for HELLO to be answered."""
         self.header = Header(hello.client)
         self._known = self.header
+        self._greeting = 0
 
     def greet(self) -> None:
         """Begin a connection anew, with HELLO."""
         self.header = Header(self._hello.client)
-        self.waiting, self.early = [self._hello], []
+        self._greeting += 1
+        self.waiting, self.early = [self._hello._replace(greeting=self._greeting)], []
 
     def address(self, node: bytes, incarnation: int) -> None:
         """Address what is sent from now on; what was meant for another process is dropped."""
@@ -68,6 +70,6 @@ class SimLane:
 
     def on_packet(self, incoming: Incoming) -> None:
         """Messages have come."""
-        messages = incoming.of(self._known)
+        messages = incoming.of(self._known, self._greeting)
         if messages is not None:
             self.owner.receive(self.number, messages)

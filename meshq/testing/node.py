@@ -142,8 +142,8 @@ class SimNode(LinkOwner):
         """Say to all clients that it has so many slots."""
         self.slots = slots
         self.ack = self.ack._replace(slots=slots)
-        for route in self._callers.answered("work"):
-            self._answer(route, self.ack)
+        for route, greeting in self._callers.answered("work"):
+            self._answer(route, self.ack._replace(greeting=greeting))
         self.entrusted.join(self.ack, self.agenda.now)
 
     def held(self) -> list[bytes]:
@@ -304,7 +304,8 @@ class SimNode(LinkOwner):
             self._early.append((connection, hello))
             return
         refusal = self._callers.greet(connection.route, "", hello)
-        self._answer(connection.route, self.ack if refusal is None else refusal)
+        answer = self.ack._replace(greeting=hello.greeting) if refusal is None else refusal
+        self._answer(connection.route, answer)
         if refusal is None:
             self._labels[hello.client] = hello.role, hello.host
             self._inbox.append(ClientGreeted(hello.client, hello.role, hello.host))

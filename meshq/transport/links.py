@@ -32,10 +32,13 @@ class Link:
         self.known = Header(source)
         """That of messages to whoever has answered last."""
         self.dealer: Dealer | None = None
+        self.greeting = 0
+        """How many connections were begun: the number of the latest HELLO."""
         self.greet()
 
     def greet(self) -> None:
         """Begin a connection anew: nothing of the old one is continued."""
+        self.greeting += 1
         self.outbox = Outbox(Header(self._source))
         self.joiner = Joiner()
         self.strange = StrangeVerbs()
@@ -126,7 +129,7 @@ class Links:
         link = self._links.get(number)
         if link is not None:
             link.greet()
-            link.outbox.add(self._hello)
+            link.outbox.add(self._hello._replace(greeting=link.greeting))
             self._dirty.add(number)
 
     def address(self, number: int, ack: HelloAck) -> None:
@@ -181,7 +184,7 @@ class Links:
         except RemoteProtocolError as error:
             log.warning("dropped a message from %s: %s", link.endpoint, error)
             return
-        messages = incoming.of(link.known)
+        messages = incoming.of(link.known, link.greeting)
         if messages is None:
             return
         if incoming.unknown:

@@ -108,6 +108,8 @@ MESSAGES: dict[str, Recorded] = {
             aliases={"operator.add": "_operator.add"},
         )
     ),
+    "hello-counted": from_stranger(Hello(CLIENT, SECRET, "default", "work", "client", 1, 1, "desk", 1, MOST)),
+    "hello-ack-counted": from_node(ACK._replace(greeting=MOST)),
     "hello-ack-once": from_node(ACK._replace(once=[NAME])),
     **{
         f"refused-{code}": from_node(Refused(code, f"this is why: {code}"))

@@ -220,9 +220,10 @@ def test_who_greeted_on_the_control_lane_alone_goes_with_its_last_connection(
 
 
 def test_who_is_answered_on_a_lane(book: Callers) -> None:
-    """Each client once, where it greeted last."""
-    for route, greeting in ((b"1", hello()), (b"2", hello()), (b"3", hello(B)), (b"4", hello(B, lane="control"))):
+    """Each client once, where it greeted last, with the number of that greeting."""
+    seventh = hello(B)._replace(greeting=7)
+    for route, greeting in ((b"1", hello()), (b"2", hello()), (b"3", seventh), (b"4", hello(B, lane="control"))):
         assert code(book, route, greeting) == ""
-    assert book.answered("work") == [b"2", b"3"]
+    assert book.answered("work") == [(b"2", 0), (b"3", 7)]
     book.drop(b"3")
-    assert book.answered("work") == [b"2"]
+    assert book.answered("work") == [(b"2", 0)]

@@ -147,6 +147,27 @@ def test_what_an_earlier_life_of_a_node_has_said_is_not_heard(net: Net) -> None:
     links.close()
 
 
+def test_only_the_latest_greeting_is_answered_by_another_process(net: Net) -> None:
+    """The answer of an earlier life, late, makes nobody greet it again; one that names no greeting may be new."""
+    told: list[Message] = []
+    links = links_of(net, told)
+    link = links._links[1]
+    for life, greeting in ((7, 2), (8, 3), (7, 2), (9, 0)):
+        while link.greeting < greeting:
+            links.greet(1)
+        ack = HelloAck(NODE, life, 1, "n", "h", 1, {}, [], [], [], False, greeting=greeting)
+        outbox = Outbox(Header(NODE, b"", life))
+        outbox.add(ack)
+        before = len(told)
+        links._receive(link, outbox.take() or [])
+        if len(told) > before:
+            links.address(1, ack)
+    assert [message.incarnation for message in told if isinstance(message, HelloAck)] == [7, 8, 9]
+    links.greet(1)
+    assert [m.greeting for each in sent(link) for m in each.messages if isinstance(m, Hello)] == [link.greeting]
+    links.close()
+
+
 def test_the_pieces_of_a_large_payload_are_a_sign_of_life(net: Net) -> None:
     """Each is told of, though it is no message yet: or a node that sends for long would be taken for dead."""
     told: list[list[Message]] = []
