@@ -115,7 +115,7 @@ class Attaching:
                 _Asking(self, rows).begin()
             else:
                 for row in rows:
-                    row.followed.nobody_asked()
+                    row.followed.forget()
                     self.ask_again(row, now)
         self.schedule()
 

@@ -14,6 +14,7 @@ from meshq.client.outcomes import error_of
 from meshq.core.owned import Ending, Outcome, OwnedTask, TaskState
 from meshq.errors import ResultGone, TaskLost, WorkerLost
 from meshq.ids import format_id
+from meshq.protocol.failures import FAILURE_SERIALIZER
 from meshq.protocol.messages import Status
 from meshq.protocol.retries import load_retry
 
@@ -64,7 +65,7 @@ class Followed:
         """Since when it looks as if nothing more were to come."""
         self.state = TaskState.PENDING
         """Where it is, as far as nodes know."""
-        self._forget()
+        self.forget()
 
     # ------------------------------------------------------------------ when it is asked for
 
@@ -82,13 +83,10 @@ class Followed:
     def begin(self) -> None:
         """Begin an asking."""
         self.asked = True
-        self._forget()
+        self.forget()
 
-    def nobody_asked(self) -> None:
-        """Take note that there was no node to ask: what was found before may be there no more."""
-        self._forget()
-
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Know nothing, as where there was no node to ask: what was found before may be there no more."""
         self.found = Report()
         self.holder = ""
         """Who has said what is found."""
@@ -163,7 +161,7 @@ def _rank(report: Report) -> int:
 
 def error_of_try(report: Report, task_id: bytes) -> BaseException:
     """Return what a task has raised that asked for another try, and that nobody tries again."""
-    outcome = Outcome(Ending.FAILURE, "msgpack", load_retry(report.payload).failure)
+    outcome = Outcome(Ending.FAILURE, FAILURE_SERIALIZER, load_retry(report.payload).failure)
     error = error_of(OwnedTask(task_id, "", "", b""), outcome)
     error.add_note(f"task {format_id(task_id)} asked for another try, and its owner is not there to make it")
     return error

@@ -19,6 +19,7 @@ from meshq.errors import (
     WorkerLost,
 )
 from meshq.ids import format_id
+from meshq.protocol.chunks import CHUNK_SERIALIZER
 from meshq.protocol.codec import serializer
 from meshq.protocol.failures import load_failure
 from meshq.protocol.payload import Payload, join_payload
@@ -38,11 +39,19 @@ def decode(payload: Payload, encoding: str, asked: str) -> Any:
     ``asked`` is the serializer of the call. A result in another one is refused, as it may be a pickle, which runs
     what it likes; but for msgpack, in which chunks come.
     """
-    if encoding not in (asked, "msgpack"):
+    if encoding not in (asked, CHUNK_SERIALIZER):
         if not encoding:
             raise ResultGone(_GAVE_WAY)
         raise RemoteProtocolError(f"a result came as {encoding!r}, and {asked!r} was asked for")
     return serializer(encoding).loads(payload)
+
+
+def failure_of(data: Payload) -> BaseException:
+    """Return the exception that was raised, or why it cannot be read."""
+    try:
+        return load_failure(data)
+    except MeshqError as error:
+        return error
 
 
 def error_of(task: OwnedTask, outcome: Outcome, explain: str = "") -> BaseException:
@@ -50,10 +59,7 @@ def error_of(task: OwnedTask, outcome: Outcome, explain: str = "") -> BaseExcept
     if outcome.ending is Ending.FAILURE:
         if not (outcome.payload or outcome.serializer):
             return ResultGone(_GAVE_WAY)
-        try:
-            return load_failure(outcome.payload)
-        except MeshqError as error:
-            return error
+        return failure_of(outcome.payload)
     name = f"task {task.function} ({format_id(task.id)})" if task.function else f"task {format_id(task.id)}"
     text = join_payload(outcome.payload).decode("utf-8", "replace") if outcome.ending is Ending.TIME_LIMIT else ""
     return _ERRORS[outcome.ending](name, text[:_MAX_TEXT] or outcome.text or explain)

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from meshq.client.future import Future
+from meshq.client.outcomes import failure_of
 from meshq.errors import (
     ChunkRefused,
-    MeshqError,
     RemoteProtocolError,
     SoftTimeLimitExceeded,
     TimeLimitExceeded,
     WorkerLost,
 )
 from meshq.protocol.chunks import SPLIT, read_chunk_result
-from meshq.protocol.failures import load_failure
 from meshq.protocol.payload import payload_size
 
 ANEW = (ChunkRefused, WorkerLost, TimeLimitExceeded, SoftTimeLimitExceeded, RemoteProtocolError)
@@ -85,7 +84,7 @@ class Portion:
 
     def _read(self, value: Any) -> Ended:
         values, failures, seconds, singly = read_chunk_result(value, self.count, self.is_split)
-        errors = {number: _error(failure) for number, failure in failures}
+        errors = {number: failure_of(failure) for number, failure in failures}
         return Ended(values, errors, seconds, singly, singly)
 
     def rest(self, size: int) -> list[Portion]:
@@ -105,10 +104,3 @@ def portions(columns: Sequence[list[Any]], size: int, chunk: bool | str) -> list
     starts = range(0, len(columns[0]), size)
     kind = None if size == 1 else chunk
     return [Portion([column[start : start + size] for column in columns], kind) for start in starts]
-
-
-def _error(failure: Any) -> BaseException:
-    try:
-        return load_failure(failure)
-    except MeshqError as error:
-        return error

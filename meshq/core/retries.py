@@ -15,6 +15,7 @@ from meshq.core.owned import Ending, Outcome, OwnedTask, TaskState
 from meshq.core.owning import OwnerEffect, RetryPlanned
 from meshq.core.routing import Router
 from meshq.core.timers import Timers
+from meshq.protocol.failures import FAILURE_SERIALIZER
 from meshq.protocol.payload import Payload
 from meshq.protocol.retries import RetryAsked, load_retry
 
@@ -48,7 +49,7 @@ class Retries:
         """Take a task back whose attempt has asked for another; it ends where it has had all that it may."""
         asked = load_retry(payload)
         if task.retries >= asked.most:
-            self._settle(task, Outcome(Ending.FAILURE, "msgpack", asked.failure))
+            self._settle(task, Outcome(Ending.FAILURE, FAILURE_SERIALIZER, asked.failure))
             return
         pause_s = self._pause(asked, task.retries)
         task.retries += 1

@@ -12,15 +12,12 @@ from meshq.core.entrusting import Entrusting
 from meshq.core.held import ClientAccount, Held, HeldState, is_there
 from meshq.core.kept import Kept
 from meshq.core.parking import Parking
+from meshq.protocol.chunks import CHUNK_SERIALIZER
 from meshq.protocol.messages import Result, Status
 from meshq.protocol.payload import Payload
 
 _RANK = ("active", "reserved", "scheduled")
 """Of several attempts at one task, the one that is furthest is shown."""
-
-
-CHUNKS = "msgpack"
-"""The serializer in which some results come, whatever was asked for."""
 
 
 class TaskView(NamedTuple):
@@ -130,7 +127,8 @@ class Survey:
     def value_of(self, held: Held, now: float) -> Result | None:
         """Return the value that another task with the key of this one has had here, if it is kept and fits."""
         known = self.result(held.task, now)
-        fits = known is not None and known.status == Status.OK and known.serializer in (held.serializer, CHUNKS)
+        readable = (held.serializer, CHUNK_SERIALIZER)
+        fits = known is not None and known.status == Status.OK and known.serializer in readable
         return known if fits else None
 
     def left_behind(self, stranded: AbstractSet[bytes], now: float) -> tuple[int, float]:

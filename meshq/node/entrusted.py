@@ -38,7 +38,7 @@ from meshq.core.owner import (
 from meshq.core.owning import HandedOver, HandOverAsked
 from meshq.core.session import HOME, SendLink, Session, SessionEffect
 from meshq.core.tombs import LIMIT as TOMBS
-from meshq.protocol.failures import dump_failure
+from meshq.protocol.failures import FAILURE_SERIALIZER, dump_failure
 from meshq.protocol.messages import HelloAck, Message, Started, Status
 
 _STATUS = {
@@ -211,7 +211,7 @@ class Entrusted:
             payload = outcome.text.encode()
         elif status is None:
             # The client must not try again what has been tried as often as it may be.
-            status, serializer, payload = Status.FAILURE, "msgpack", dump_failure(error_of(task, outcome))
+            status, serializer, payload = Status.FAILURE, FAILURE_SERIALIZER, dump_failure(error_of(task, outcome))
         for client in self._clients.pop(task.id):
             self._tell_holder(EntrustedDone(client, task.id, status, serializer, payload))
 

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 from meshq.errors import RemoteProtocolError
 
+CHUNK_SERIALIZER = "msgpack"
+"""That of what comes of a chunk, but for pickle: it holds failures as bytes, which json has no form for."""
 WHOLE = True
 """The option ``chunk`` of a chunk that its caller has cut: all its calls are made."""
 SPLIT = "split"

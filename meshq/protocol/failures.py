@@ -29,7 +29,9 @@ MAX_VALUES = 64
 MAX_VALUES_BYTES = 64 * 1024
 """Of the arguments, and as much again of the attributes."""
 
-_msgpack = serializer("msgpack")
+FAILURE_SERIALIZER = "msgpack"
+"""That in which a failure travels, whatever the task's own."""
+_msgpack = serializer(FAILURE_SERIALIZER)
 
 
 class RemoteTraceback(Exception):

@@ -8,12 +8,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from meshq.core import (
+    admission,
     callers,
     clients,
     dead,
     discarding,
     entrusting,
-    holder,
     kept,
     pace,
     parking,
@@ -36,7 +36,7 @@ _SMALL: tuple[tuple[ModuleType, str, int], ...] = (
     (dead, "MAX_DEAD", 1),
     (entrusted, "MAX_ATTEMPTS", 8),
     (entrusting, "ENTRUSTED_BYTES", 30_000),
-    (holder, "_MAX_KEPT", 12),
+    (admission, "MAX_KEPT", 12),
     (kept, "MAX_STATES", 60),
     (kept, "MAX_BYTES", 40_000),
     (kept, "MAX_PAYLOAD_BYTES", 1_000),
@@ -90,10 +90,10 @@ def node_overflows(node: SimNode) -> Iterator[str]:
     yield from _over("bytes entrusted", held._entrusting.bytes, entrusting.ENTRUSTED_BYTES + _LARGEST)
     yield from _over("functions known", len(held._dispatch.means._means), pace._MAX_FUNCTIONS)
     # What was queued before a rate was set may be parked on top of that.
-    most_held = len(held._accounts) * holder._MAX_KEPT
+    most_held = len(held._accounts) * admission.MAX_KEPT
     yield from _over("attempts parked", held._parking.count, parking.MAX_PARKED + most_held)
     for client in held._accounts.values():
-        most = holder._MAX_KEPT + parking.MAX_PARKED + entrusting.ENTRUSTED_BYTES // entrusting._OVERHEAD
+        most = admission.MAX_KEPT + parking.MAX_PARKED + entrusting.ENTRUSTED_BYTES // entrusting._OVERHEAD
         yield from _over("attempts of a client", len(client.held), most + 1)
 
 

@@ -7,9 +7,9 @@ from types import CoroutineType, TracebackType
 from typing import Any
 
 from meshq.errors import ChunkRefused, EncodingError, UnknownTask
-from meshq.protocol.chunks import SPLIT, ChunkResult
+from meshq.protocol.chunks import CHUNK_SERIALIZER, SPLIT, ChunkResult
 from meshq.protocol.codec import serializer
-from meshq.protocol.failures import dump_failure
+from meshq.protocol.failures import FAILURE_SERIALIZER, dump_failure
 from meshq.protocol.messages import Status
 from meshq.protocol.payload import Payload, payload_size
 from meshq.protocol.retries import dump_retry
@@ -21,10 +21,6 @@ from meshq.workers.chunks import Chunks
 from meshq.workers.retrying import is_last, retry_of
 from meshq.workers.soft_limit import SoftLimit
 
-# A failure travels as the failures module writes it, whatever the task's own serializer.
-FAILURE_SERIALIZER = "msgpack"
-# A chunk holds failures as bytes, which json has no form for; msgpack carries all that json does.
-CHUNK_SERIALIZER = "msgpack"
 OK, FAILURE, RETRY = int(Status.OK), int(Status.FAILURE), int(Status.RETRY)
 _MAY_BE_SPLIT = frozenset({"ignore_result", "tags", "serializer"})
 """Options of functions that say nothing of how, or how often, each call is to be made."""

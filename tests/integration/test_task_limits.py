@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,6 @@ def shared(make_stage: Callable[..., Stage]) -> Stage:
     made = make_stage()
     made.start("limited", "work", "operating", slots=2)
     return made
-
-
-@pytest.fixture
-def mesh(shared: Stage) -> Iterator[Mesh]:
-    """A client of the shared mesh."""
-    made = shared.client()
-    yield made
-    made.close(cancel=True)
 
 
 @pytest.fixture

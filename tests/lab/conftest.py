@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -13,18 +12,10 @@ from lab import Lab
 _LAB = pytest.StashKey[Lab]()
 
 
-@functools.cache
-def _reason_against() -> str | None:
-    reason = lab_segment.reason_against()
-    if reason is None:
-        lab_segment.sweep()
-    return reason
-
-
 @pytest.fixture
 def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lab]:
     """A lab, which is taken down at the end whatever happens; skips where none can be made."""
-    reason = _reason_against()
+    reason = lab_segment.reason_against()
     if reason is not None:
         pytest.skip(f"NO LAB: {reason}")
     made = request.node.stash[_LAB] = Lab(tmp_path)

@@ -6,6 +6,7 @@ by the next one; what belongs to a run that still goes on is left alone.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import re
@@ -129,8 +130,16 @@ def sweep() -> None:
             remove_namespace(namespace)
 
 
+@functools.cache
 def reason_against() -> str | None:
-    """Return why no lab can be made here, or None where it can."""
+    """Return why no lab can be made here, or None where it can; what earlier runs have left is swept then."""
+    reason = _reason_against()
+    if reason is None:
+        sweep()
+    return reason
+
+
+def _reason_against() -> str | None:
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return "the lab needs root, to make network namespaces"
     missing = [tool for tool in ("ip", "unshare", "hostname") if shutil.which(tool) is None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 from collections.abc import Iterator
@@ -47,18 +46,10 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     made.close()
 
 
-@functools.cache
-def _reason_against() -> str | None:
-    reason = lab_segment.reason_against()
-    if reason is None:
-        lab_segment.sweep()
-    return reason
-
-
 @pytest.fixture
 def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ScoreLab]:
     """A lab, which is taken down at the end whatever happens; skips where none can be made."""
-    reason = _reason_against()
+    reason = lab_segment.reason_against()
     if reason is not None:
         pytest.skip(f"NO LAB: {reason}")
     made = request.node.stash[_LAB] = ScoreLab(tmp_path)

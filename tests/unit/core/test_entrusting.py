@@ -23,7 +23,7 @@ from holder_conversation import (
     withdraw,
 )
 
-from meshq.core import entrusting, holder
+from meshq.core import admission, entrusting
 from meshq.core.holding import (
     ClientUnreachable,
     Disown,
@@ -145,7 +145,7 @@ def test_past_the_byte_budget_they_are_refused(monkeypatch: pytest.MonkeyPatch) 
 
 def test_they_do_not_count_as_work_of_this_node(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a client's bound nor anybody's credit is touched by what may run elsewhere."""
-    monkeypatch.setattr(holder, "_MAX_KEPT", 2)
+    monkeypatch.setattr(admission, "MAX_KEPT", 2)
     talk = Conversation(clients=(A, B))
     n = talk.teach("g", SHORT_S)
     for number in range(10, 20):
@@ -158,7 +158,7 @@ def test_they_do_not_count_as_work_of_this_node(monkeypatch: pytest.MonkeyPatch)
 
 def test_what_is_no_longer_entrusted_frees_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many detached tasks have come and gone, a client's other attempts are bounded as ever."""
-    monkeypatch.setattr(holder, "_MAX_KEPT", 1)
+    monkeypatch.setattr(admission, "MAX_KEPT", 1)
     talk = Conversation()
     for number, withdrawn in ((1, False), (2, True)):
         talk.say(A, submit(number, detached=True), entrust(number), to(A, Accepted(task(number), 1)))

@@ -20,8 +20,8 @@ from holder_conversation import (
     to,
 )
 
+from meshq.core import admission as module
 from meshq.core import entrusting
-from meshq.core import holder as module
 from meshq.core.events import Send
 from meshq.core.holding import ClientUnreachable, FunctionsKnown, RateLimitSet, StartRuns, TimeLimitSet
 from meshq.core.work import Done, WorkerDone, WorkerReady
@@ -282,7 +282,7 @@ def test_a_client_that_sends_a_large_payload_hears_that_the_node_lives() -> None
 
 def test_a_client_that_exceeds_its_credit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a client makes the node keep is bounded: attempts, and results that it does not acknowledge."""
-    monkeypatch.setattr(module, "_MAX_KEPT", 2)
+    monkeypatch.setattr(module, "MAX_KEPT", 2)
     text = "the client has 2 attempts and unacknowledged results here"
     talk = Conversation(clients=(A, B))
     talk.say(A, [submit(n) for n in (1, 2, 3)], start(run(1, 1)), to(A, Nack(task(3), 1, "full", text)))
@@ -295,7 +295,7 @@ def test_a_client_that_exceeds_its_credit_is_refused(monkeypatch: pytest.MonkeyP
 
 def test_an_attempt_that_was_refused_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its owner has sent the next elsewhere: a copy of it that comes late, when there is room, must not run."""
-    monkeypatch.setattr(module, "_MAX_KEPT", 1)
+    monkeypatch.setattr(module, "MAX_KEPT", 1)
     text = "the client has 1 attempts and unacknowledged results here"
     talk = Conversation()
     talk.say(A, [submit(1), submit(2)], start(run(1, 1)), to(A, Nack(task(2), 1, "full", text)))
@@ -307,7 +307,7 @@ def test_an_attempt_that_was_refused_stays_so(monkeypatch: pytest.MonkeyPatch) -
 
 def test_what_is_parked_is_not_counted_against_a_client(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes no credit either; it has a budget of its own."""
-    monkeypatch.setattr(module, "_MAX_KEPT", 2)
+    monkeypatch.setattr(module, "MAX_KEPT", 2)
     talk = Conversation()
     talk.do_quietly(A, *[submit(number, countdown=60.0) for number in range(10, 20)])
     talk.say(A, [submit(1), submit(2)], start(run(1, 1)))

@@ -1,0 +1,102 @@
+"""What the workers of a node say: which are ready, which runs have ended, and which have died with a worker."""
+
+from __future__ import annotations
+
+from meshq.core.clients import Clients
+from meshq.core.dispatch import Dispatch, is_to_blame
+from meshq.core.draining import Draining
+from meshq.core.endings import Endings
+from meshq.core.held import ClientAccount, Held, Intent
+from meshq.core.limits import Limits
+from meshq.core.resizing import Resizing
+from meshq.core.withdrawals import Withdrawals
+from meshq.core.work import WorkerDone, WorkerGone, WorkerReady
+from meshq.protocol.messages import Status
+
+
+class Finishing:
+    """The events of workers at the holder, part by part of which it is made."""
+
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        clients: Clients,
+        endings: Endings,
+        withdrawals: Withdrawals,
+        limits: Limits,
+        resizing: Resizing,
+        drain: Draining,
+    ) -> None:
+        self._dispatch = dispatch
+        self._clients = clients
+        self._endings = endings
+        self._withdrawals = withdrawals
+        self._limits = limits
+        self._resizing = resizing
+        self._drain = drain
+
+    def on_ready(self, event: WorkerReady, now: float) -> None:
+        """Give the worker work from now on."""
+        slot = self._dispatch.slots.all.get(event.slot)
+        if slot is not None:  # else it was given up while its worker was starting
+            slot.ready = True
+
+    def on_done(self, event: WorkerDone, now: float) -> None:
+        """End runs, and learn from how long they took."""
+        touched: set[ClientAccount] = set()
+        share_s = self._dispatch.share_s(event.slot, len(event.dones), now)
+        for done in event.dones:
+            held = self._dispatch.release(done.run, now)
+            if held is None:
+                continue
+            client = held.client
+            touched.add(client)
+            mean, busy_s = client.mean_s, max(done.seconds, share_s)
+            client.mean_s = busy_s if mean is None else mean + 0.1 * (busy_s - mean)
+            self._dispatch.means.observe(held.function, busy_s)
+            if done.status:
+                self._dispatch.means.observe_failure(held.function)
+            if held.intent is not Intent.NONE:
+                self._withdrawals.settle(held, "finished")
+            self._endings.end(held, done.status, done.serializer, done.payload, done.seconds, now)
+        self._dispatch.means.fold()
+        for client in touched:
+            self._clients.grant(client)
+        self._clients.refresh_soon(now)
+
+    def on_gone(self, event: WorkerGone, now: float) -> None:
+        """End what died with the worker; what it had not started goes to another."""
+        slot = self._dispatch.slots.all.get(event.slot)
+        if slot is None:
+            return
+        signalled, slot.signalled = slot.signalled, 0
+        again: list[Held] = []
+        for held in self._dispatch.vacate(event.slot):
+            if held.intent is Intent.CUT:
+                self._drain.end_cut(held, event, now)
+            elif _may_have_run(held, event) or (
+                held.run == event.started and is_to_blame(held.run, signalled, event)
+            ):
+                self._end_with_it(held, event, now)
+            elif held.intent is Intent.WITHDRAW or held.intent is Intent.REVOKE:
+                self._withdrawals.drop(held, now)
+            else:
+                again.append(held)
+        self._withdrawals.wait_again(again, now)
+        self._limits.forget(event.slot)
+        self._resizing.on_gone(event.slot)
+
+    def _end_with_it(self, held: Held, event: WorkerGone, now: float) -> None:
+        """End what died with the worker; what it had not started goes to another."""
+        status, outcome, text = Status.WORKER_LOST, "finished", event.reason
+        if held.intent is Intent.TIME_LIMIT:
+            status, outcome, text = Status.TIME_LIMIT, "terminated", self._limits.story(held)
+        elif held.intent is Intent.REVOKE:
+            status, outcome, text = Status.REVOKED, "terminated", ""
+        self._withdrawals.settle(held, outcome)
+        self._endings.end(held, status, "", text.encode(), 0.0, now)
+
+
+def _may_have_run(held: Held, event: WorkerGone) -> bool:
+    """Whether a run that must not be repeated had started; those before the last have ended, unheard."""
+    return held.terms is not None and held.terms.once and held.run <= event.started
