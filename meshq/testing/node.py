@@ -7,13 +7,11 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
-from meshq.core.callers import Callers
-from meshq.core.events import Received, Send
+from meshq.core.events import Send
 from meshq.core.holder import Holder
 from meshq.core.holding import (
     ClientForgotten,
     ClientGreeted,
-    ClientUnreachable,
     Disown,
     DrainAsked,
     Drained,
@@ -40,10 +38,11 @@ from meshq.core.work import WorkerEvent, WorkerGone, WorkerReady
 from meshq.node.entrusted import Entrusted
 from meshq.node.peers import Peers, make_session
 from meshq.node.restarts import Restarts
-from meshq.protocol.envelope import Header, Incoming
-from meshq.protocol.messages import Bye, Hello, HelloAck, Message, Refused, Submit
+from meshq.protocol.envelope import Incoming
+from meshq.protocol.messages import Hello, HelloAck, Message
 from meshq.testing.agenda import Agenda
 from meshq.testing.connection import Connection
+from meshq.testing.front import SimFront
 from meshq.testing.ledger import Ledger
 from meshq.testing.links import LinkOwner, SimLinks
 from meshq.testing.network import Network
@@ -78,7 +77,6 @@ class SimNode(LinkOwner):
         self.functions = functions
         self.is_ready = False
         self.draining = False
-        self._network = network
         self._ledger = ledger
         self._on_ready = on_ready
         self._on_drained = on_drained
@@ -94,16 +92,21 @@ class SimNode(LinkOwner):
         self.holder.survey.is_elsewhere = self.entrusted.is_elsewhere
         self._links = SimLinks(self, network, ledger, self.hello, rng)
         self.peers = Peers(self.entrusted, node_id, self._links, self.holder, rng, self._refuse)
-        self._callers = Callers(MESH)
-        self._connections: dict[bytes, Connection] = {}
-        self._out: dict[bytes, list[Message]] = {}
-        self._early: list[tuple[Connection, Hello]] = []
+        self.front = SimFront(MESH, self.ack, network, ledger, self._inbox.append, self._run_inbox)
         self.runs = SimRuns(self, self.holder, ledger)
-        self._labels: dict[bytes, tuple[str, str]] = {}
         self.workers = SimWorkers(self.agenda, rng, functions, self._post_worker, self.runs, max_tasks)
         self._restarts = Restarts(slots, self.workers.start)
         self.steering = SimSteering(self, ledger, self._inbox.append)
-        self._effects: dict[type[Any], Callable[[Any], None]] = {
+        self._effects = self._effect_table()
+        # Hosts have several addresses as a rule; here they are ports.
+        self.endpoints = (endpoint, f"{endpoint}0")
+        for each in self.endpoints:
+            network.listen(each, self)
+        self.holder.handle(RevocationsHeard(revoked, stored=True), self.agenda.now)
+        self._restarts.begin(self.agenda.now)
+
+    def _effect_table(self) -> dict[type[Any], Callable[[Any], None]]:
+        return {
             Send: self._send,
             StartRuns: self._start_runs,
             RecallRuns: lambda effect: self.workers.recall(effect.slot, effect.runs),
@@ -117,15 +120,9 @@ class SimNode(LinkOwner):
             HandOver: lambda effect: self.entrusted.hand_over(effect.tasks, self.agenda.now),
             **self.steering.effects,
             RevocationsAdded: self._on_revocations,
-            ClientForgotten: self._on_forgotten,
+            ClientForgotten: lambda effect: self.front.forget(effect.client),
             Drained: lambda _: self._on_drain_over(),
         }
-        # Hosts have several addresses as a rule; here they are ports.
-        self.endpoints = (endpoint, f"{endpoint}0")
-        for each in self.endpoints:
-            network.listen(each, self)
-        self.holder.handle(RevocationsHeard(revoked, stored=True), self.agenda.now)
-        self._restarts.begin(self.agenda.now)
 
     # ------------------------------------------------------------------ the node's face
 
@@ -134,6 +131,7 @@ class SimNode(LinkOwner):
         if not self.draining:
             self.draining = True
             self.ack = self.ack._replace(draining=True)
+            self.front.drain()
             self._inbox.append(DrainAsked())
             if grace is not None:
                 self.post_later(grace, lambda: self._inbox.append(GraceOver(self.entrusted.stranded())))
@@ -142,8 +140,7 @@ class SimNode(LinkOwner):
         """Say to all clients that it has so many slots."""
         self.slots = slots
         self.ack = self.ack._replace(slots=slots)
-        for route, greeting in self._callers.answered("work"):
-            self._answer(route, self.ack._replace(greeting=greeting))
+        self.front.resize(slots)
         self.entrusted.join(self.ack, self.agenda.now)
 
     def held(self) -> list[bytes]:
@@ -244,71 +241,18 @@ class SimNode(LinkOwner):
         if effect.peer == self.entrusted.client:
             self.entrusted.receive(HOME, effect.messages, self.agenda.now)
             return
-        route = self._callers.route(effect.peer, "work")
-        if route is not None:
-            self._ledger.said(self.name, effect.messages)
-            self._out.setdefault(route, []).extend(effect.messages)
+        self.front.send(effect.peer, effect.messages)
 
     def _flush(self) -> None:
-        header = Header(self.ack.node, b"", self.ack.incarnation)
-        out, self._out = self._out, {}
-        for route, messages in out.items():
-            connection = self._connections[route]
-            if connection.open:
-                self._network.send_down(connection, header, messages)
-            else:
-                del self._connections[route]
-                caller = self._callers.drop(route)
-                if caller is not None:
-                    self._inbox.append(ClientUnreachable(caller.client))
+        self.front.flush()
         if self._inbox:
             self.agenda.later(0.0, lambda: self.post(lambda: None))
 
     # ------------------------------------------------------------------ clients
 
     def on_packet(self, connection: Connection, incoming: Incoming) -> None:
-        """Take what came over a connection, as the listening side of a real node does."""
-        self._connections[connection.route] = connection
-        hello = next((message for message in incoming.messages if isinstance(message, Hello)), None)
-        if hello is not None:
-            self._greet(connection, hello)
-            return
-        caller = self._callers.who(connection.route)
-        if caller is None or not self._is_for_us(incoming.header):
-            if self.is_ready:
-                self._answer(connection.route, Refused("stale", "greet this node first"))
-            return
-        if self._callers.use(connection.route):
-            self._inbox.append(ClientGreeted(caller.client, *self._labels[caller.client]))
-        self._ledger.heard(self.name, incoming.messages)
-        for message in incoming.messages:
-            if type(message) is Submit:
-                self._ledger.promises.arrived(self.ack.node, message)
-        self._inbox.append(Received(caller.client, incoming.messages))
-        if any(type(message) is Bye for message in incoming.messages):
-            self._run_inbox()
-            self._flush()
-            self._callers.forget(caller.client)
-
-    def _on_forgotten(self, effect: ClientForgotten) -> None:
-        self._callers.forget(effect.client)
-
-    def _is_for_us(self, header: Header) -> bool:
-        return header.destination == self.ack.node and header.incarnation == self.ack.incarnation
-
-    def _answer(self, route: bytes, message: Message) -> None:
-        self._out.setdefault(route, []).append(message)
-
-    def _greet(self, connection: Connection, hello: Hello) -> None:
-        if not self.is_ready:
-            self._early.append((connection, hello))
-            return
-        refusal = self._callers.greet(connection.route, "", hello)
-        answer = self.ack._replace(greeting=hello.greeting) if refusal is None else refusal
-        self._answer(connection.route, answer)
-        if refusal is None:
-            self._labels[hello.client] = hello.role, hello.host
-            self._inbox.append(ClientGreeted(hello.client, hello.role, hello.host))
+        """Take what came over a connection."""
+        self.front.take(connection, incoming)
 
     # ------------------------------------------------------------------ workers
 
@@ -340,7 +284,5 @@ class SimNode(LinkOwner):
         self.entrusted.join(self.ack, self.agenda.now)
         self.is_ready = True
         self.peers.opened(self.agenda.now)
-        early, self._early = self._early, []
-        for connection, hello in early:
-            self._greet(connection, hello)
+        self.front.open(self.ack)
         self._on_ready(self)

@@ -10,14 +10,15 @@ import pytest
 
 from meshq.core import owner, schedule
 from meshq.core.accounts import NodeAccount
+from meshq.core.admission import Admission
 from meshq.core.clients import Clients
 from meshq.core.discarding import Discarding
 from meshq.core.dispatch import Dispatch
 from meshq.core.entrusting import Entrusting
 from meshq.core.events import Send
+from meshq.core.finishing import Finishing
 from meshq.core.gossip import Gossip
 from meshq.core.held import Held
-from meshq.core.holder import Holder
 from meshq.core.losses import Losses
 from meshq.core.membership import Membership
 from meshq.core.owned import Ending, Outcome
@@ -56,15 +57,15 @@ def mutant(*caught_as: str) -> Callable[[Callable[[Patch], None]], Callable[[Pat
 @mutant("twice")
 def no_dedupe(patch: Patch) -> None:
     """The node takes each copy of a SUBMIT for a new attempt."""
-    take = Holder._on_submit
+    take = Admission.on_submit
 
-    def on_submit(self: Holder, client: Any, message: Submit, now: float, taken: list[Held]) -> None:
+    def on_submit(self: Admission, client: Any, message: Submit, now: float, taken: list[Held]) -> None:
         kept = client.held.pop(message.task, None)
         if kept is not None:
             client.unacknowledged.pop(message.task, None)
         take(self, client, message, now, taken)
 
-    patch.setattr(Holder, "_on_submit", on_submit)
+    patch.setattr(Admission, "on_submit", on_submit)
 
 
 @mutant("twice")
@@ -147,8 +148,8 @@ def every_result_wins(patch: Patch) -> None:
 @mutant("twice")
 def dead_worker_is_not_to_blame(patch: Patch) -> None:
     """The node gives the run that a worker died under to the next worker, as the same attempt."""
-    gone = Holder._on_worker_gone
-    patch.setattr(Holder, "_on_worker_gone", lambda self, event, now: gone(self, event._replace(started=0), now))
+    gone = Finishing.on_gone
+    patch.setattr(Finishing, "on_gone", lambda self, event, now: gone(self, event._replace(started=0), now))
 
 
 @mutant("s after the last fault")
