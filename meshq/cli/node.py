@@ -45,6 +45,7 @@ def node(**flags: Any) -> int:
     second signal stops at once.
     """
     from meshq.config import load_settings
+    from meshq.node.collecting import spare_collections
     from meshq.node.node import Node
     from meshq.observe import configure_logging
 
@@ -53,6 +54,7 @@ def node(**flags: Any) -> int:
     configure_logging(settings.log_level, settings.log_format)
     serving = Node(settings)
     stops = _Stops(serving)
+    spare_collections()
     serving.run()
     return stops.exit_code
 
