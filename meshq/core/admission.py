@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from meshq.core.budget import SMALL_BYTES, Budget, large_size
 from meshq.core.dispatch import Dispatch
@@ -58,12 +58,23 @@ class Admission:
         self._functions: frozenset[str] = frozenset()
         self._serializers: frozenset[str] = frozenset()
         self._aliases: Mapping[str, str] = {}
+        self._plain: dict[str, str] = {}
+        """The functions that are offered and have no terms of their own, by each name that they go by."""
+        self._encodings: dict[str, str] = {}
+        """Each serializer; so that what is held has one string of its own name between them."""
 
     def on_functions(self, event: FunctionsKnown, now: float) -> None:
         """Take note of what the node offers."""
         self._functions, self._serializers, self._aliases = event.functions, event.serializers, event.aliases
+        self._encodings = {name: name for name in event.serializers}
         self._parking.declare(event.options)
         self._limits.declare(event.options)
+        self._note_plain()
+
+    def _note_plain(self) -> None:
+        """Work out anew which functions are ordinary."""
+        own_names = {name: self._aliases.get(name, name) for name in self._functions}
+        self._plain = {name: own for name, own in own_names.items() if not self._parking.is_special(own)}
 
     def limits_of(self, function: str) -> tuple[float, float | None, float | None]:
         """Return how many runs of a function may start in a second (0: no limit), and its soft and hard limit."""
@@ -76,8 +87,55 @@ class Admission:
                 self._refuse_chunk(held, now)
         if isinstance(event, RateLimitSet):
             self._parking.on_rate_limit_set(event, now)
+            self._note_plain()
         else:
             self._limits.on_time_limit_set(event, now)
+
+    def on_submits(self, client: ClientAccount, messages: Sequence[Submit], now: float, taken: list[Held]) -> None:
+        """Take attempts in, in their order; what waits for a slot is added to ``taken``.
+
+        The same as ``on_submit`` for each, at half of its cost for those that are ordinary.
+        """
+        kept = len(client.held) - client.entrusted - client.parked
+        if self._drain.has_begun or client.leaving or kept + len(messages) > MAX_KEPT:
+            for message in messages:
+                self.on_submit(client, message, now, taken)
+            return
+        held_of, plain, encodings = client.held, self._plain, self._encodings
+        over, long_over = self._tombs.of(client.client)
+        suspects = self._suspects(client, messages, now)
+        ordinary: list[Held] = []
+        for message in messages:
+            task, attempt, name, encoding, payload, detached, options = message
+            function, serializer = plain.get(name), encodings.get(encoding)
+            if (
+                function is None or serializer is None or options is not None or detached
+                or task in held_of or task in over or task in long_over or task in suspects
+                or type(payload) is not bytes or len(payload) > SMALL_BYTES
+            ):  # fmt: skip
+                self._queue(client, ordinary, taken)
+                ordinary = []
+                self.on_submit(client, message, now, taken)
+            else:
+                held = held_of[task] = Held(client, task, attempt, function, serializer, payload, False, None)
+                ordinary.append(held)
+        self._queue(client, ordinary, taken)
+
+    def _suspects(self, client: ClientAccount, messages: Sequence[Submit], now: float) -> set[bytes]:
+        """Return those of the tasks that are revoked, or were not taken before."""
+        if not self._revocations and not any(self._refused.of(client.client)):
+            return set()
+        return {
+            message.task
+            for message in messages
+            if self._revocations.contains(message.task, now)
+            or self._refused.covers(client.client, message.task, message.attempt)
+        }
+
+    def _queue(self, client: ClientAccount, helds: list[Held], taken: list[Held]) -> None:
+        if helds:
+            self._dispatch.queue_all(client, helds)
+            taken += helds
 
     def on_submit(self, client: ClientAccount, message: Submit, now: float, taken: list[Held]) -> None:
         """Take an attempt in, or say why not; what waits for a slot is added to ``taken``."""

@@ -7,16 +7,19 @@ come as often as those of others, whatever priorities it uses.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 from meshq.core.held import ClientAccount, Held, HeldState, Intent
 from meshq.core.holding import RecallRuns, StartRuns
 from meshq.core.pace import Means
 from meshq.core.slots import LONG_RUN_S, Slot, Slots
-from meshq.core.terms import Terms
+from meshq.core.terms import DEFAULT_PRIORITY, Terms
 from meshq.core.timers import Timers
-from meshq.core.work import Run, WorkerGone
+from meshq.core.work import Done, Run, WorkerGone
 
+_RUNNING = HeldState.RUNNING  # looked up once: a member of an enum takes 60 ns to find
+_new_run = tuple.__new__  # what Run(…) calls, which takes 100 ns more
 WAY_S = 0.001
 """What the way to a worker and back costs a run at most; a run that takes longer takes it by itself."""
 
@@ -35,7 +38,6 @@ class Dispatch:
         """Those that are passed over, in an order that does not depend on chance."""
         self._last: ClientAccount | None = None
         """The client that gave one last."""
-        self._runs: dict[int, Held] = {}
         self.begun: list[Held] = []
         """Those given to workers just now whose client is to hear of it at once."""
 
@@ -54,6 +56,11 @@ class Dispatch:
         elif held.priority != client.priority:
             queue = client.line(held.priority)
         queue.append(held)
+
+    def queue_all(self, client: ClientAccount, helds: list[Held]) -> None:
+        """Put new attempts of one client, all of the default priority, at the end of its queue, in their order."""
+        self.queue(helds[0])
+        client.line(DEFAULT_PRIORITY).extend(islice(helds, 1, None))
 
     def queue_ahead(self, held: Held) -> None:
         """Put an attempt that was queued before at the front of its priority; its client waits for its turn."""
@@ -128,41 +135,49 @@ class Dispatch:
 
     def find(self, run: int) -> Held | None:
         """Return the attempt of a run that a worker has."""
-        return self._runs.get(run)
+        return next((slot.runs[run] for slot in self.slots if run in slot.runs), None)
 
     def handed_out(self, function: str) -> Iterator[Held]:
         """Yield what workers have of a function, in the order in which they were given it."""
-        return (held for held in self._runs.values() if held.function == function)
+        helds = (held for slot in self.slots for held in slot.runs.values() if held.function == function)
+        return iter(sorted(helds, key=lambda held: held.run))
 
     def running(self) -> int:
         """Return how many attempts are in the hands of workers."""
-        return len(self._runs)
+        return sum(len(slot.runs) for slot in self.slots)
 
     def fill(self, now: float) -> list[StartRuns]:
         """Give the slots what they have room for."""
-        if not self._ring:
+        ring = self._ring
+        if not ring:
             return []
-        ring, heap = self._ring, self.slots.heap(now)
+        heap, place, mean_of = self.slots.heap(now), self.slots.place, self.means.get
         batches: dict[int, list[Run]] = {}
         blocked = 0
         while heap and blocked < len(ring):
             client = ring[0]
-            held = client.queue[0]
-            terms = held.terms
-            mean_s = self.means.get(held.function) if terms is None or not terms.goes_alone else None
-            slot = self.slots.place(held, mean_s, heap, now)
+            queue = client.queue
+            held = queue[0]
+            terms, function = held.terms, held.function
+            mean_s = mean_of(function) if terms is None or not terms.goes_alone else None
+            slot = place(held, mean_s, heap, now)
             if slot is None:
                 blocked += 1
                 ring.rotate(-1)
                 continue
             blocked = 0
-            client.queue.popleft()
-            self._take_turn(client)
+            queue.popleft()
+            if not queue or len(ring) > 1:
+                self._take_turn(client)
+            self._last = client
             if terms is not None:
                 self._start(held, terms, now)
-            held.state = HeldState.RUNNING
-            self._runs[held.run] = held
-            batches.setdefault(slot.number, []).append(_run(held))
+            held.state = _RUNNING
+            batch = batches.get(slot.number)
+            if batch is None:
+                batch = batches[slot.number] = []
+            task = held.run, held.task, held.attempt, function, held.serializer, held.payload, held.options
+            batch.append(_new_run(Run, task))
         return [StartRuns(number, runs) for number, runs in batches.items()]
 
     def _start(self, held: Held, terms: Terms, now: float) -> None:
@@ -175,7 +190,6 @@ class Dispatch:
             self.begun.append(held)
 
     def _take_turn(self, client: ClientAccount) -> None:
-        self._last = client
         if not client.queue:
             client.close_ranks()
         if not client.queue:
@@ -193,18 +207,20 @@ class Dispatch:
         return min((now - slot.head_since) / count, WAY_S) if slot.runs and count else 0.0
 
     def release(self, run: int, now: float) -> Held | None:
-        """Take a run off its slot, finished or given back; None where it is not known."""
-        held = self._runs.pop(run, None)
+        """Take a run off its slot, given back; None where it is not known."""
+        held = self.find(run)
         if held is not None:
-            self.slots.release(self.slots.all[held.slot], held, now)
+            self.slots.all[held.slot].release([run], now)
         return held
+
+    def release_all(self, slot_number: int, dones: Sequence[Done], now: float) -> list[Held | None]:
+        """Take finished runs off a slot; None in the place of each that it does not have."""
+        return self.slots.all[slot_number].release([done.run for done in dones], now)
 
     def vacate(self, slot_number: int) -> list[Held]:
         """Take all runs off a slot whose worker is gone, in the order of their start."""
         slot = self.slots.all[slot_number]
         helds = list(slot.runs.values())
-        for held in helds:
-            del self._runs[held.run]
         slot.runs.clear()
         slot.load_s = 0.0
         slot.ready = False
@@ -236,8 +252,6 @@ class Dispatch:
 
     def next_deadline(self) -> float | None:
         """Return when a run will have become long. From then on nothing is put behind it, so once is enough."""
-        if not self._runs:
-            return None
         since = [slot.head_since for slot in self.slots if (head := slot.head()) and not head.reported]
         return min(since) + LONG_RUN_S if since else None
 
@@ -254,10 +268,6 @@ def _recall(slot: Slot, is_wanted: Callable[[Held], bool]) -> Iterator[RecallRun
 def _is_limited_by(function: str, held: Held) -> bool:
     """Whether a function's rate limit holds for the attempt, and not one that the call has brought."""
     return held.function == function and (held.terms is None or held.terms.rate is None)
-
-
-def _run(held: Held) -> Run:
-    return Run(held.run, held.task, held.attempt, held.function, held.serializer, held.payload, held.options)
 
 
 def is_to_blame(run: int, signalled: int, event: WorkerGone) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from meshq.core.held import NODE, ClientAccount, Held, HeldState
+from collections.abc import Sequence
+
+from meshq.core.held import GOES_ON, NODE, ClientAccount, Held, HeldState
 from meshq.core.kept import Kept
 from meshq.core.reporting import Reports
 from meshq.core.tombs import Tombs
@@ -26,11 +28,16 @@ class Endings:
 
     def end(self, held: Held, status: int, serializer: str, payload: Payload, seconds: float, now: float) -> None:
         """End an attempt; where its client has left, nobody is told, and the result is kept for whoever asks."""
-        if held.client.leaving:
-            held.result = Result(held.task, held.attempt, status, serializer, payload, seconds)
+        held.result = Result(held.task, held.attempt, status, serializer, payload, seconds)
+        self.end_all(held.client, [held], now)
+
+    def end_all(self, client: ClientAccount, helds: Sequence[Held], now: float) -> None:
+        """End attempts of one client, which have their results; see ``end``."""
+        if not client.leaving:
+            self._reports.finished_all(client, helds, now)
+            return
+        for held in helds:
             self.leave(held, now)
-        else:
-            self._reports.finished(held, status, serializer, payload, seconds, now)
 
     def leave(self, held: Held, now: float) -> None:
         """Let go of a finished attempt whose client has left, and keep its result."""
@@ -65,16 +72,27 @@ class Endings:
         self.drop(held)
         self.refused.bury(held.client.client, held.task, held.attempt)
 
-    def on_rack(self, client: ClientAccount, message: Rack, now: float) -> None:
-        """Let go of a result that the client has."""
-        held = client.unacknowledged.get(message.task)
-        # That of an earlier attempt comes from before this one was sent; its own is still to come.
-        if held is not None and held.attempt == message.attempt:
+    def on_racks(self, client: ClientAccount, messages: Sequence[Rack], now: float) -> None:
+        """Let go of results that the client has."""
+        unacknowledged, held_of = client.unacknowledged, client.held
+        over: list[Rack] = []
+        results: list[Result] = []
+        for message in messages:
+            task, attempt = message
+            held = unacknowledged.get(task)
+            # That of an earlier attempt comes from before this one was sent; its own is still to come.
+            if held is None or held.attempt != attempt:
+                continue
             if held.booked:
                 self._budget.release(held)
-            del client.unacknowledged[message.task], client.held[message.task]
-            self.tombs.bury(client.client, message.task, message.attempt)
-            self.keep(held, now)
+            del unacknowledged[task], held_of[task]
+            over.append(message)
+            result = held.result
+            if result is not None and (result.status not in GOES_ON or not asks_for_more(held)):
+                results.append(result)
+        if over:
+            self.tombs.bury_all(client.client, over)
+            self._kept.put_all(results, now)
 
 
 def asks_for_more(held: Held) -> bool:

@@ -11,7 +11,11 @@ from meshq.core.limits import Limits
 from meshq.core.resizing import Resizing
 from meshq.core.withdrawals import Withdrawals
 from meshq.core.work import WorkerDone, WorkerGone, WorkerReady
-from meshq.protocol.messages import Status
+from meshq.protocol.messages import Result, Status
+
+# For what each task passes: a member of an enum takes 60 ns to find, and Result(…) 100 ns more than what it calls.
+_NO_INTENT = Intent.NONE
+_new = tuple.__new__
 
 
 class Finishing:
@@ -43,26 +47,39 @@ class Finishing:
 
     def on_done(self, event: WorkerDone, now: float) -> None:
         """End runs, and learn from how long they took."""
-        touched: set[ClientAccount] = set()
-        share_s = self._dispatch.share_s(event.slot, len(event.dones), now)
-        for done in event.dones:
-            held = self._dispatch.release(done.run, now)
+        dispatch, means = self._dispatch, self._dispatch.means
+        share_s, observe = dispatch.share_s(event.slot, len(event.dones), now), means.observe
+        ended: dict[ClientAccount, list[Held]] = {}
+        for held, done in zip(dispatch.release_all(event.slot, event.dones, now), event.dones, strict=True):
             if held is None:
                 continue
-            client = held.client
-            touched.add(client)
-            mean, busy_s = client.mean_s, max(done.seconds, share_s)
-            client.mean_s = busy_s if mean is None else mean + 0.1 * (busy_s - mean)
-            self._dispatch.means.observe(held.function, busy_s)
-            if done.status:
-                self._dispatch.means.observe_failure(held.function)
-            if held.intent is not Intent.NONE:
+            _, status, serializer, payload, seconds = done
+            client, mean_s = held.client, held.client.mean_s
+            busy_s = seconds if seconds > share_s else share_s
+            client.mean_s = busy_s if mean_s is None else mean_s + 0.1 * (busy_s - mean_s)
+            observe(held.function, busy_s)
+            if status:
+                means.observe_failure(held.function)
+            if held.intent is not _NO_INTENT:
+                self._end(ended, now)  # what is told of this one comes behind them
                 self._withdrawals.settle(held, "finished")
-            self._endings.end(held, done.status, done.serializer, done.payload, done.seconds, now)
-        self._dispatch.means.fold()
-        for client in touched:
+            held.result = _new(Result, (held.task, held.attempt, status, serializer, payload, seconds))
+            helds = ended.get(client)
+            if helds is None:
+                ended[client] = [held]
+            else:
+                helds.append(held)
+        self._end(ended, now)
+        means.fold()
+        for client in ended:
             self._clients.grant(client)
         self._clients.refresh_soon(now)
+
+    def _end(self, ended: dict[ClientAccount, list[Held]], now: float) -> None:
+        """End attempts that have their results, and empty the lists."""
+        for client, helds in ended.items():
+            self._endings.end_all(client, helds, now)
+            helds.clear()
 
     def on_gone(self, event: WorkerGone, now: float) -> None:
         """End what died with the worker; what it had not started goes to another."""

@@ -51,6 +51,9 @@ class Intent(IntEnum):
     """Of an entrusted task: a peer is to own it."""
 
 
+# Looked up once, for what each task passes: a member of an enum takes 60 ns to find.
+_QUEUED, _NO_INTENT = HeldState.QUEUED, Intent.NONE
+
 GOES_ON = frozenset({int(Status.WORKER_LOST), int(Status.RETRY)})
 """A result of these is not the end of its task, but for its owner to say so."""
 
@@ -106,8 +109,8 @@ class Held:
         """What is asked of the node beyond running it; None where that is nothing, as mostly."""
         if options is not None:
             self._read(options)
-        self.state = HeldState.QUEUED
-        self.intent = Intent.NONE
+        self.state = _QUEUED
+        self.intent = _NO_INTENT
         self.run = 0
         self.slot = 0
         self.expected_s = 0.0

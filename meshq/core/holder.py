@@ -11,6 +11,7 @@ worker has started it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import groupby
 from typing import Any
 
 from meshq.core.admission import Admission
@@ -125,11 +126,11 @@ class Holder:
             own_client, self.budget, self._dispatch, self._reports, self._endings, self._parking, self._limits,
             self._entrusting, self._withdrawals, self.survey, self._drain,
         )  # fmt: skip
-        self._on_submit = self._admission.on_submit
         self._finishing = Finishing(
             self._dispatch, self._clients, self._endings, self._withdrawals, self._limits, self._resizing,
             self._drain,
         )  # fmt: skip
+        self._on_racks: Callable[[ClientAccount, list[Rack], float], None] = self._endings.on_racks
         self._events = self._event_handlers()
         self._messages = self._message_handlers()
 
@@ -160,7 +161,6 @@ class Holder:
 
     def _message_handlers(self) -> dict[type[Any], Callable[[ClientAccount, Any, float], None]]:
         return {
-            Rack: self._endings.on_rack,
             Withdraw: self._withdrawals.on_withdraw,
             Ping: self._on_ping,
             Bye: self._drain.on_bye,
@@ -253,12 +253,13 @@ class Holder:
             return
         self._clients.heard(client, now)
         taken: list[Held] = []
-        for message in event.messages:
-            if type(message) is Submit:
-                self._on_submit(client, message, now, taken)
-            else:
-                handler = self._messages.get(type(message))
-                if handler is not None:
+        for kind, messages in groupby(event.messages, type):
+            if kind is Submit:
+                self._admission.on_submits(client, list(messages), now, taken)  # type: ignore[arg-type]
+            elif kind is Rack:
+                self._on_racks(client, list(messages), now)  # type: ignore[arg-type]
+            elif (handler := self._messages.get(kind)) is not None:
+                for message in messages:
                     handler(client, message, now)
         if taken:
             self._reports.taken(taken, now)
@@ -273,9 +274,10 @@ class Holder:
     # ------------------------------------------------------------------ drain
 
     def _on_drain(self, event: DrainAsked, now: float) -> None:
-        self._messages[Rack] = self._on_rack_while_draining
+        self._on_racks = self._on_racks_while_draining
         self._drain.on_asked(event, now)
 
-    def _on_rack_while_draining(self, client: ClientAccount, message: Rack, now: float) -> None:
-        self._endings.on_rack(client, message, now)
-        self._entrusting.on_rack(client, message)
+    def _on_racks_while_draining(self, client: ClientAccount, messages: list[Rack], now: float) -> None:
+        self._endings.on_racks(client, messages, now)
+        for message in messages:
+            self._entrusting.on_rack(client, message)

@@ -80,6 +80,10 @@ class Parking:
         """Return a function's limit in runs a second, 0 for none."""
         return self._rates.of(function)
 
+    def is_special(self, function: str) -> bool:
+        """Whether calls of a function have to be looked at here even where they bring nothing of their own."""
+        return function in self._special
+
     # ------------------------------------------------------------------ what comes
 
     def take(self, held: Held, now: float) -> bool:

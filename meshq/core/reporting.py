@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from meshq.core.budget import SMALL_BYTES, Budget, large_size
 from meshq.core.events import Send
@@ -17,6 +17,7 @@ REPORT_S = 0.010
 RESEND_S = 0.5
 """How soon a result is sent again; doubled with each sending, up to 8 s."""
 _DOUBLINGS = 4
+_DONE = HeldState.DONE  # looked up once: a member of an enum takes 60 ns to find
 
 
 class Reports:
@@ -57,16 +58,33 @@ class Reports:
         self, held: Held, status: int, serializer: str, payload: Payload, seconds: float, now: float
     ) -> None:
         """Make the attempt's result, send it, and keep it until it is acknowledged."""
-        held.state = HeldState.DONE
-        held.client.ended_at = now
-        held.payload = b""
         held.result = Result(held.task, held.attempt, status, serializer, payload, seconds)
-        held.client.unacknowledged[held.task] = held
-        if held.booked:
-            self.budget.release(held)
-        if type(payload) is not bytes or len(payload) > SMALL_BYTES:
-            self.budget.keep(held, large_size(payload))
-        self.send_result(held, now)
+        self.finished_all(held.client, [held], now)
+
+    def finished_all(self, client: ClientAccount, helds: Sequence[Held], now: float) -> None:
+        """Send the results of attempts of one client, and keep them until they are acknowledged."""
+        unacknowledged, budget = client.unacknowledged, self.budget
+        client.ended_at = now
+        results: list[Message] = []
+        for held in helds:
+            result = held.result
+            assert result is not None  # it was made just now
+            results.append(result)
+            held.state = _DONE
+            held.payload = b""
+            unacknowledged[held.task] = held
+            if held.booked:
+                budget.release(held)
+            payload = result.payload
+            if type(payload) is not bytes or len(payload) > SMALL_BYTES:
+                budget.keep(held, large_size(payload))
+        if client.connected:
+            for held in helds:
+                held.sent_at = now
+                held.tries += 1
+            self._out.setdefault(client.client, []).extend(results)
+            if self._resend_at is None:
+                self._resend_at = now + RESEND_S
 
     def send_result(self, held: Held, now: float) -> None:
         """Send a kept result, for the first time or again."""

@@ -38,6 +38,10 @@ class Revocations:
         self._expiry: Timers[bytes] = Timers()
         self._sum = 0
 
+    def __bool__(self) -> bool:
+        """Whether any id is remembered."""
+        return len(self._expiry) > 0
+
     def add(self, tasks: Iterable[bytes], now: float) -> Added:
         """Remember these ids from now on; a known one is kept for longer."""
         return self.merge(((task, self._ttl_s) for task in tasks), now)

@@ -7,9 +7,10 @@ others waiting behind it while another slot is free.
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from heapq import heapify, heapreplace
 from math import inf
+from typing import TypeAlias
 
 from meshq.core.held import Held
 from meshq.core.pace import WORKER_AHEAD_S
@@ -43,6 +44,23 @@ class Slot:
         """Whether what runs has lasted so long that nothing should wait behind it."""
         return now >= self.head_since + LONG_RUN_S and bool(self.runs)
 
+    def release(self, numbers: Sequence[int], now: float) -> list[Held | None]:
+        """Take runs off; return the attempt of each, None for one that is not here."""
+        runs, head = self.runs, self.head()
+        helds = [runs.pop(number, None) for number in numbers]
+        if head is not None and head.run not in runs:
+            self.head_since = now
+        load_s = self.load_s
+        for held in helds:
+            if held is not None:
+                load_s -= held.expected_s
+        self.load_s = load_s if runs else 0.0
+        return helds
+
+
+Candidate: TypeAlias = tuple[float, int, Slot]
+"""A slot behind its load and its number, which order it among others."""
+
 
 class Slots:
     """All slots of a node, and the runs that they have."""
@@ -65,37 +83,28 @@ class Slots:
         """Take a slot away that has no runs."""
         del self.all[number]
 
-    def heap(self, now: float) -> list[tuple[float, int]]:
+    def heap(self, now: float) -> list[Candidate]:
         """Return the slots that may have room, the least loaded first, for ``place`` to keep in order."""
-        heap = [(slot.load_s, slot.number) for slot in self.all.values() if slot.ready and not slot.is_long(now)]
-        heapq.heapify(heap)
+        heap = [
+            (slot.load_s, slot.number, slot) for slot in self.all.values() if slot.ready and not slot.is_long(now)
+        ]
+        heapify(heap)
         return heap
 
-    def place(self, held: Held, mean_s: float | None, heap: list[tuple[float, int]], now: float) -> Slot | None:
+    def place(self, held: Held, mean_s: float | None, heap: list[Candidate], now: float) -> Slot | None:
         """Give an attempt to the slot that gets to it soonest, the heap's first; None where it must wait."""
-        slot = self.all[heap[0][1]]
-        if slot.runs and not self._fits_ahead(slot, mean_s):
-            return None
-        if not slot.runs:
-            slot.head_since = now
-        held.run, held.slot = self._next_run, slot.number
-        self._next_run += 1
-        # What is not known is taken for endless, so that nothing goes behind it.
-        held.expected_s = inf if mean_s is None else mean_s
-        slot.runs[held.run] = held
-        slot.load_s += held.expected_s
-        heapq.heapreplace(heap, (slot.load_s, slot.number))
-        return slot
-
-    @staticmethod
-    def _fits_ahead(slot: Slot, mean_s: float | None) -> bool:
-        return mean_s is not None and slot.load_s + mean_s <= WORKER_AHEAD_S and len(slot.runs) < MAX_AHEAD
-
-    @staticmethod
-    def release(slot: Slot, held: Held, now: float) -> None:
-        """Take a run off its slot."""
+        load_s, number, slot = heap[0]
         runs = slot.runs
-        if next(iter(runs)) == held.run:
+        if not runs:
             slot.head_since = now
-        del runs[held.run]
-        slot.load_s = slot.load_s - held.expected_s if runs else 0.0
+        elif mean_s is None or load_s + mean_s > WORKER_AHEAD_S or len(runs) >= MAX_AHEAD:
+            return None
+        held.run = run = self._next_run
+        self._next_run = run + 1
+        held.slot = number
+        # What is not known is taken for endless, so that nothing goes behind it.
+        held.expected_s = expected_s = inf if mean_s is None else mean_s
+        runs[run] = held
+        slot.load_s = load_s = load_s + expected_s
+        heapreplace(heap, (load_s, number, slot))
+        return slot

@@ -54,9 +54,9 @@ def holder_faults(holder: Holder) -> Iterator[str]:
     queueing = [client for client in holder._accounts.values() if client.queue and not client.stalled]
     if len(ringed) != len(queueing) or set(map(id, ringed)) != set(map(id, queueing)):
         yield f"{len(queueing)} clients have attempts queued, and {len(ringed)} take turns"
-    placed = {run: held for slot in dispatch.slots for run, held in slot.runs.items()}
-    if placed != dispatch._runs:
-        yield f"{len(placed)} runs on slots, {len(dispatch._runs)} in the books"
+    for slot in dispatch.slots:
+        if any((held.slot, held.run) != (slot.number, run) for run, held in slot.runs.items()):
+            yield f"slot {slot.number} has runs that are not its own"
     size = 0
     for client in holder._accounts.values():
         yield from _client_faults(client)

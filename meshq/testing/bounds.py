@@ -76,7 +76,7 @@ def node_overflows(node: SimNode) -> Iterator[str]:
     """Yield which tables of a node are larger than they may be."""
     held, own = node.holder, node.entrusted
     remembered, known = held._endings.tombs, node.front.callers
-    yield from _over("tombs", len(remembered._attempts), remembered._limit)
+    yield from _over("tombs", len(remembered), 2 * remembered._limit)
     yield from _over("states kept", _weight(held._kept._states), kept.MAX_STATES)
     yield from _over("values kept", _weight(held._kept._values), kept.MAX_BYTES // (kept._OVERHEAD + 1))
     yield from _over("dead letters", len(held.dead._letters), dead.MAX_DEAD)

@@ -52,7 +52,7 @@ def test_a_result_waits_until_it_is_acknowledged(scene: Scene) -> None:
     assert scene.reports.flush() == [Send(A, [result(1, 2)])]
     assert (scene.held.state, scene.is_over(), scene.found()) == (HeldState.DONE, False, None)
     for _ in range(2):
-        scene.endings.on_rack(scene.client, rack(1, 2), 1.0)
+        scene.endings.on_racks(scene.client, [rack(1, 2)], 1.0)
         assert (scene.client.held, scene.client.unacknowledged, scene.is_over()) == ({}, {}, True)
         assert scene.found() == VALUE
 
@@ -60,7 +60,7 @@ def test_a_result_waits_until_it_is_acknowledged(scene: Scene) -> None:
 def test_the_acknowledgement_of_another_attempt_does_not_count(scene: Scene) -> None:
     """The result stays."""
     scene.end()
-    scene.endings.on_rack(scene.client, rack(1, 1), 1.0)
+    scene.endings.on_racks(scene.client, [rack(1, 1)], 1.0)
     assert task(1) in scene.client.unacknowledged
 
 
@@ -118,7 +118,7 @@ def test_a_result_that_asks_for_another_try_is_not_kept(scene: Scene) -> None:
     """It is sent until it is acknowledged, and is no answer for whoever asks what became of the task."""
     scene.endings.end(scene.held, Status.RETRY, "msgpack", b"asked", 0.02, 1.0)
     assert scene.reports.flush() == [Send(A, [Result(task(1), 2, Status.RETRY, "msgpack", b"asked", 0.02)])]
-    scene.endings.on_rack(scene.client, rack(1, 2), 1.0)
+    scene.endings.on_racks(scene.client, [rack(1, 2)], 1.0)
     assert (scene.found(), scene.is_over()) == (None, True)
 
 
@@ -131,7 +131,7 @@ def test_a_worker_lost_at_a_peer_is_not_the_end_of_a_task(
     """The node that owns it tries it again, and says itself where it gives up; unless it has handed it over."""
     scene.client.role, scene.held.detached = role, detached
     scene.endings.end(scene.held, Status.WORKER_LOST, "", b"", 0.0, 1.0)
-    scene.endings.on_rack(scene.client, rack(1, 2), 1.0)
+    scene.endings.on_racks(scene.client, [rack(1, 2)], 1.0)
     assert (scene.found() is not None) is kept
     assert asks_for_more(scene.held) is not kept
 
@@ -147,7 +147,7 @@ def test_what_a_large_result_takes_up_is_given_back(scene: Scene, acknowledged: 
     scene.endings.end(scene.held, Status.OK, "msgpack", bytes(5_000), 0.02, 1.0)
     assert scene.reports.budget.results == 5_000
     if acknowledged:
-        scene.endings.on_rack(scene.client, rack(1, 2), 1.0)
+        scene.endings.on_racks(scene.client, [rack(1, 2)], 1.0)
     else:
         scene.endings.forget(scene.held)
     assert scene.reports.budget.results == 0

@@ -227,7 +227,7 @@ class World:
         holder = self.talk.holder
         dispatch = holder._dispatch
         running = {run: held for slot in dispatch.slots for run, held in slot.runs.items()}
-        assert running == dispatch._runs
+        assert dispatch.running() == len(running)
         assert len(set(map(id, running.values()))) == len(running), "an attempt in two slots"
         for slot in dispatch.slots:
             dies = self.workers[slot.number].signalled

@@ -75,13 +75,13 @@ def test_the_head_is_what_runs() -> None:
     heap = slots.heap(1.0)
     for one in (first, second, third):
         slots.place(one, 0.0005, heap, 1.0)
-    slots.release(slot, second, 1.005)
+    assert slot.release([second.run, 99], 1.005) == [second, None]
     assert slot.head() is first
     assert (slot.head_since, slot.load_s) == pytest.approx((1.0, 0.001))
-    slots.release(slot, first, 1.007)
+    slot.release([first.run], 1.007)
     assert slot.head() is third
     assert (slot.head_since, slot.load_s) == pytest.approx((1.007, 0.0005))
-    slots.release(slot, third, 1.008)
+    slot.release([third.run], 1.008)
     assert (slot.head(), slot.load_s) == (None, 0.0)
 
 
@@ -92,7 +92,7 @@ def test_an_empty_slot_carries_no_load() -> None:
     for mean_s in (None, 0.0001, None):
         one = held()
         slots.place(one, mean_s, slots.heap(0.0), 0.0)
-        slots.release(slot, one, 0.0)
+        slot.release([one.run], 0.0)
         assert slot.load_s == 0.0
 
 
@@ -101,8 +101,8 @@ def test_a_slot_whose_run_lasts_is_no_candidate() -> None:
     slots = ready(2)
     begin = 100.1
     assert place(slots, 0.0005, now=begin) == [0]
-    assert [number for _, number in slots.heap(begin)] == [1, 0]
-    assert [number for _, number in slots.heap(begin + LONG_RUN_S)] == [1]
+    assert [number for _, number, _ in slots.heap(begin)] == [1, 0]
+    assert [number for _, number, _ in slots.heap(begin + LONG_RUN_S)] == [1]
     assert slots.all[0].is_long(begin + LONG_RUN_S)
     assert not Slot(0).is_long(begin)
 

@@ -29,19 +29,40 @@ def test_the_latest_attempt_counts() -> None:
     assert tombs.covers(A, T, 3)
 
 
-def test_the_oldest_makes_room() -> None:
-    """The table is bounded; to bury a task again keeps it for longer and costs no other its place."""
+def test_the_oldest_make_room() -> None:
+    """The table is bounded; the last ones that were buried, as many as it is to have at least, are in it."""
+    tombs = Tombs(limit=3)
+    ids = [bytes([number]) * 16 for number in range(20)]
+    for count, one in enumerate(ids, 1):
+        tombs.bury(A if count % 2 else B, one, 1)
+        known = [other for other in ids if tombs.covers(A, other, 1) or tombs.covers(B, other, 1)]
+        assert known == ids[max(0, count - len(tombs)) : count]
+        assert min(count, 3) <= len(tombs) <= 6
+    assert len(Tombs()) == 0
+
+
+def test_to_bury_a_task_again_costs_no_other_its_place() -> None:
+    """However often that is; and it stays known for longer."""
     tombs = Tombs(limit=2)
     tombs.bury(A, T, 5)
     tombs.bury(A, U, 1)
-    tombs.bury(A, T, 1)
+    for _ in range(10):
+        tombs.bury(A, T, 1)
     assert tombs.covers(A, U, 1)
-    assert tombs.covers(A, T, 5)
     tombs.bury(A, V, 1)
+    tombs.bury(B, V, 1)
     assert not tombs.covers(A, U, 1)
     assert tombs.covers(A, T, 5)
-    assert tombs.covers(A, V, 1)
-    assert (len(tombs), len(Tombs())) == (2, 0)
+
+
+def test_many_are_buried_at_once() -> None:
+    """What was held meanwhile was not over before, so the numbers only grow."""
+    tombs = Tombs(limit=4)
+    tombs.bury_all(A, [(T, 1), (U, 2)])
+    tombs.bury_all(A, [(T, 3), (V, 1), (b"w" * 16, 1)])
+    assert [tombs.covers(A, task, 2) for task in (T, U, V)] == [True, True, False]
+    assert tombs.of(A) == ({T: 3, V: 1, b"w" * 16: 1}, {T: 1, U: 2})
+    assert tombs.of(B) == ({}, {})
 
 
 def test_a_full_table_is_as_quick_as_an_empty_one() -> None:
