@@ -17,7 +17,8 @@ REPORT_S = 0.010
 RESEND_S = 0.5
 """How soon a result is sent again; doubled with each sending, up to 8 s."""
 _DOUBLINGS = 4
-_DONE = HeldState.DONE  # looked up once: a member of an enum takes 60 ns to find
+# Looked up once: a member of an enum takes 60 ns to find.
+_QUEUED, _RUNNING, _DONE = HeldState.QUEUED, HeldState.RUNNING, HeldState.DONE
 
 
 class Reports:
@@ -50,7 +51,7 @@ class Reports:
     def taken(self, helds: list[Held], now: float) -> None:
         """Take note of attempts just accepted: if they take long, their client is told."""
         fresh = self._fresh
-        while fresh and fresh[0][1][-1].state is HeldState.DONE:
+        while fresh and fresh[0][1][-1].state is _DONE:
             fresh.popleft()  # or each quick task would wake the node once more, to find that it has ended
         fresh.append((now + REPORT_S, helds))
 
@@ -99,7 +100,8 @@ class Reports:
         """Say what has become due."""
         while self._fresh and self._fresh[0][0] <= now:
             for held in self._fresh.popleft()[1]:
-                if held.state is HeldState.QUEUED or (held.state is HeldState.RUNNING and not held.reported):
+                state = held.state
+                if state is not _DONE and (state is _QUEUED or (state is _RUNNING and not held.reported)):
                     self.say(held.client, Accepted(held.task, held.attempt))
         if self._resend_at is not None and self._resend_at <= now:
             self._resend_at = None

@@ -279,7 +279,7 @@ class Node:
 
     def _on_work(self, client: bytes, messages: list[Message]) -> None:
         self._inbox.append(Received(client, messages))
-        if any(type(message) is Bye for message in messages):
+        if Bye in set(map(type, messages)):
             self._run_inbox()  # the answer still finds the client
             self._listening.flush()
             self._listening.forget(client)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import msgpack
 
 from meshq.errors import LocalProtocolError, RemoteProtocolError
-from meshq.protocol.payload import Buffer, cut_payload, join_payload, payload_size
+from meshq.protocol.payload import Buffer, Payload, cut_payload, join_payload, payload_size
 
 HEADER = struct.Struct("<IQ")
 INLINE_BYTES = 16 * 1024
@@ -44,18 +44,18 @@ class Packer:
         """Return the message as buffers; ``field`` is the index of the payload within each item, if any."""
         bulk: list[Buffer] = []
         places: list[tuple[int, int, int]] = []
-        if field is not None:
-            items = [
-                item
-                if type(item[field]) is bytes and len(item[field]) <= INLINE_BYTES
-                else _outline(item, index, field, places, bulk)
-                for index, item in enumerate(items)
-            ]
+        if field is not None and not _are_small([item[field] for item in items]):
+            items = [_outline(item, index, field, places, bulk) for index, item in enumerate(items)]
         head = self._pack((kind, items, places))
         size = sum(place[2] for place in places)
         if HEADER.size + len(head) + size > MAX_MESSAGE_BYTES:
             raise LocalProtocolError(f"a message of {size} bytes is above {MAX_MESSAGE_BYTES}: send less at once")
         return [HEADER.pack(len(head), size) + head, *bulk]
+
+
+def _are_small(payloads: list[Payload]) -> bool:
+    """Whether all payloads can stay where they are."""
+    return not payloads or (set(map(type, payloads)) == {bytes} and max(map(len, payloads)) <= INLINE_BYTES)
 
 
 def _outline(
