@@ -3,9 +3,9 @@
 Rules. An attempt is known by (client, task, attempt) and runs once, however often it is submitted. Clients are
 served in turn, so that the million tasks of one do not hold up the one task of another. A result is kept and
 sent again until the client acknowledges it. RESULT stands for ACCEPTED and STARTED too; those are sent of their
-own only where 10 ms have passed without it. A worker that dies takes with it only the run that it had started:
-that one is reported as lost, the others go to the next worker. What must not run twice never goes again once a
-worker has started it.
+own only where 10 ms have passed without it, or 50 ms in a burst of quick runs. A worker that dies takes with it
+only the run that it had started: that one is reported as lost, the others go to the next worker. What must not run
+twice never goes again once a worker has started it.
 """
 
 from __future__ import annotations
