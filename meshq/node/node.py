@@ -182,7 +182,7 @@ class Node:
             while not self._stopping:
                 wait_s = self._step()
                 if not self._stopping:  # the step may have ended a drain
-                    self._loop.turn(wait_s)
+                    self._loop.turn(wait_s, eager=True)
             self._farewell()
         finally:
             self._close()

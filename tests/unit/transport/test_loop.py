@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 import zmq
 
+from meshq.transport import loop as loops
 from meshq.transport.loop import Loop, _milliseconds
 
 
@@ -263,6 +264,62 @@ def test_a_short_timeout_is_slept_not_spun(loop: Loop) -> None:
         loop.turn(left)
         turns += 1
     assert turns <= 3
+
+
+class Looks:
+    """A source on a loop, and how often the loop has looked at it in vain instead of sleeping."""
+
+    def __init__(self, loop: Loop, pair: tuple[socket.socket, socket.socket], patch: pytest.MonkeyPatch) -> None:
+        self._loop = loop
+        left, self._right = pair
+        self.count = 0
+        self.answers = True
+        loop.register(left, lambda: left.recv(10))
+        patch.setattr(loops, "_let_others_run", self._look)
+
+    def _look(self) -> None:
+        self.count += 1
+        if self.answers:
+            self._right.send(b"x")
+
+    def wait_shortly(self, times: int) -> None:
+        """Have something ready for each of so many waits."""
+        for _ in range(times):
+            self._right.send(b"x")
+            self._loop.turn(5.0, eager=True)
+
+    def wait(self, seconds: float, eager: bool = True) -> int:
+        """Wait once with nothing there; return how often was looked."""
+        self.count = 0
+        self._loop.turn(seconds, eager=eager)
+        return self.count
+
+
+@pytest.fixture
+def looks(loop: Loop, pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch) -> Looks:
+    """A loop that is watched."""
+    return Looks(loop, pair, monkeypatch)
+
+
+def test_after_short_waits_it_looks_before_it_sleeps(looks: Looks) -> None:
+    """What comes meanwhile ends the wait; one that may not last, or is not eager, is slept through."""
+    looks.wait_shortly(2)
+    assert looks.wait(5.0) == 1
+    assert looks.wait(0.0001) == 0
+    assert looks.wait(0.001, eager=False) == 0
+    assert looks.wait(0.01) == 0  # as the one before has lasted
+
+
+def test_each_look_in_vain_makes_the_next_one_rarer(looks: Looks) -> None:
+    """It takes twice as many short waits then, and fewer again once looks have paid."""
+    looks.answers = False
+    looks.wait_shortly(2)
+    assert looks.wait(0.002) > 1
+    looks.wait_shortly(3)
+    assert looks.wait(0.002) == 0
+    looks.answers = True
+    looks.wait_shortly(4)
+    assert [looks.wait(5.0) for _ in range(2)] == [1, 1]
 
 
 def test_a_closed_loop_drops_posts_and_closes_again() -> None:
