@@ -2,7 +2,7 @@
 
 A result that is waited for by the thread that turns the loop needs no waking of one thread by another, twice a
 round trip. So whoever waits may take the *seat* from the loop's own thread, which then stands by, and sits down
-again when the seat has been empty for two milliseconds. The seat is a lock: its holder may touch the sockets.
+again when the seat has been empty for some milliseconds. The seat is a lock: its holder may touch the sockets.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ P = ParamSpec("P")
 
 EMPTY_S = 0.002
 """A seat empty for longer is taken by the loop's own thread: callers in a row come back much sooner."""
+LOOK_S = 0.005
+"""How long that thread sleeps at most before it looks again whether the seat is empty: each look delays whoever sits
+there by some 30 µs, and with one every ``EMPTY_S`` that was one round trip in six."""
 LONG_S = 0.02
 """Who has waited for this long hands the seat back at once when leaving, as no other call is likely to follow."""
 
@@ -117,7 +120,8 @@ class Turning:
             self._turner = 0
 
     def _stand_by(self) -> None:
-        """Wait until the seat has been empty for a while."""
+        """Wait until the seat has been empty for a while; the longer others take turns there, the rarer the looks."""
+        pause_s = EMPTY_S
         while not self.stopping:
             if self._waits_long:
                 self._empty.clear()
@@ -126,7 +130,8 @@ class Turning:
             elif not self._asking.locked() and time.monotonic() - self._left_at >= EMPTY_S:
                 return
             else:
-                time.sleep(EMPTY_S)
+                time.sleep(pause_s)
+                pause_s = min(2 * pause_s, LOOK_S)
 
 
 class _Deferral:
