@@ -60,7 +60,10 @@ class Attempts:
             value = self._call(function, args, kwargs)
             if (options is not None or function.options) and _is_ignored(function, options or {}):
                 return OK, CHUNK_SERIALIZER, _NOTHING
-            return OK, encoding, _checked(codec.dumps(value, f"the result of {name}"), name)
+            result = codec.dumps(value, "the result of " + name)
+            if type(result) is not bytes or len(result) > MAX_RESULT_BYTES:
+                _check(result, name)
+            return OK, encoding, result
         except BaseException as error:  # SystemExit and KeyboardInterrupt end the task, not the worker
             asked = None if function is None else retry_of(error, function.options, row[6])
             if asked is None:
@@ -99,9 +102,12 @@ class Attempts:
         codec = serializer(encoding if encoding == "pickle" else CHUNK_SERIALIZER)
         what = f"the results of {name}"
         try:
-            return codec.name, _checked(codec.dumps([*result], what), name)
+            payload = codec.dumps([*result], what)
+            _check(payload, name)
         except EncodingError:
-            return codec.name, _checked(codec.dumps([*_encodable(codec, result, name)], what), name)
+            payload = codec.dumps([*_encodable(codec, result, name)], what)
+            _check(payload, name)
+        return codec.name, payload
 
     def _make_calls(self, function: Function, columns: tuple[Any, ...], is_split: bool) -> ChunkResult:
         call, name = function.call, function.name
@@ -119,11 +125,11 @@ def _is_ignored(function: Function, options: dict[str, Any]) -> bool:
     return bool(options.get("ignore_result", function.options.get("ignore_result")))
 
 
-def _checked(payload: Payload, name: str) -> Payload:
-    """Return the payload of a result, unless it is too large to leave the worker."""
-    if payload_size(payload) > MAX_RESULT_BYTES:
-        raise EncodingError(f"the result of {name} takes {payload_size(payload)} bytes; at most 4 GiB can travel")
-    return payload
+def _check(payload: Payload, name: str) -> None:
+    """Raise ``EncodingError`` for the payload of a result that is too large to leave the worker."""
+    size = payload_size(payload)
+    if size > MAX_RESULT_BYTES:
+        raise EncodingError(f"the result of {name} takes {size} bytes; at most 4 GiB can travel")
 
 
 def _encodable(codec: Serializer, result: ChunkResult, name: str) -> ChunkResult:

@@ -31,18 +31,26 @@ class Backlog:
     def add(self, rows: list[Row]) -> None:
         """Take in a batch, without the runs that were recalled before it was read."""
         with self._arrival:
-            for row in rows:
-                self._last = run = row[0]
-                if run in self._refused:
-                    self._refused.discard(run)
-                else:
-                    self._rows[run] = row
-                    self._order.append(run)
+            if rows:
+                self._last = rows[-1][0]
+            if self._refused:
+                rows = [row for row in rows if not self._was_refused(row[0])]
+            runs = [row[0] for row in rows]
+            self._rows.update(zip(runs, rows, strict=True))
+            self._order.extend(runs)  # last: what is found here is in the table, unless it was recalled
+
+    def _was_refused(self, run: int) -> bool:
+        """Say whether a run was recalled before it was read, which settles that."""
+        if run not in self._refused:
+            return False
+        self._refused.discard(run)
+        return True
 
     def take(self) -> Row | None:
         """Return the run to start now, None where there is none. For the main thread."""
-        while self._order:
-            row = self._rows.pop(self._order.popleft(), None)
+        order = self._order
+        while order:
+            row = self._rows.pop(order.popleft(), None)
             if row is not None:
                 return row
         return None

@@ -74,7 +74,7 @@ class ControlThread:
     def _look_after_results(self) -> None:
         # First lie down, then look: a result added after the look finds this thread asleep, and rouses it.
         self.awake = False
-        if self._results:
+        if self._results.pending:
             self._results.flush()
 
     def _answer(self) -> None:

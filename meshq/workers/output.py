@@ -42,6 +42,7 @@ class _Tagged(io.RawIOBase):
         if self._output.forked:
             os.write(self._number, chunk)
             return len(chunk)
+        self._output.written = True
         self._chunks.append(chunk)
         self._pass_on.run()
         if self._output.on_written is not None:
@@ -73,6 +74,8 @@ class Output:
         self._streams = (_Tagged(self, 1), _Tagged(self, 2))
         self.task = b""
         self.forked = False
+        self.written = False
+        """Whether anything was written since the last end of a run."""
         self.on_written: Callable[[], None] | None = None
         """Called at the end of a write, if something was put off until then; what it raises gets to the writer."""
 
@@ -89,5 +92,6 @@ class Output:
 
     def end_run(self) -> None:
         """Send the lines that a run began and left open."""
+        self.written = False  # first: a thread that writes meanwhile is dealt with now or at the next end
         for stream in self._streams:
             stream.end_line()
