@@ -20,8 +20,8 @@ P = ParamSpec("P")
 EMPTY_S = 0.002
 """A seat empty for longer is taken by the loop's own thread: callers in a row come back much sooner."""
 LOOK_S = 0.005
-"""How long that thread sleeps at most before it looks again whether the seat is empty: each look delays whoever sits
-there by some 30 µs, and with one every ``EMPTY_S`` that was one round trip in six."""
+"""How long that thread sleeps at most before it looks again whether the seat is empty: each look delays whoever
+sits there by some 30 µs, and with one every ``EMPTY_S`` that was one round trip in six."""
 LONG_S = 0.02
 """Who has waited for this long hands the seat back at once when leaving, as no other call is likely to follow."""
 
@@ -120,7 +120,7 @@ class Turning:
             self._turner = 0
 
     def _stand_by(self) -> None:
-        """Wait until the seat has been empty for a while; the longer others take turns there, the rarer the looks."""
+        """Wait until the seat has been empty for a while; the longer others use it, the rarer the looks."""
         pause_s = EMPTY_S
         while not self.stopping:
             if self._waits_long:
