@@ -28,6 +28,9 @@ it takes twice as many, up to the most, so that what is lost stays small beside 
 _let_others_run: Callable[[], object] = getattr(os, "sched_yield", lambda: time.sleep(0))
 """What is looked for comes from threads that may need this very core: without this one trip in a hundred takes
 the whole ``SPIN_S`` longer."""
+_TAKEN_S = 0.00015
+"""Who has the core for longer than this is busy with something else. A look then delays what it looks for: whoever
+sleeps is given the core as soon as there is something."""
 LONGEST_POLL_S = 3600.0
 """A longer timeout returns after this much all the same; poll counts milliseconds in a C int."""
 
@@ -123,12 +126,13 @@ class Loop:
 
     def _look(self) -> list[tuple[_Key, int]]:
         """Poll again and again, for ``SPIN_S`` at most; return what is ready."""
-        end_at = time.perf_counter() + SPIN_S
-        poll = self._poller.poll
+        now = time.perf_counter()
+        end_at, poll = now + SPIN_S, self._poller.poll
         ready: list[tuple[_Key, int]] = []
         while not self._posted and not (ready := poll(0)):
             _let_others_run()
-            if time.perf_counter() >= end_at:
+            before, now = now, time.perf_counter()
+            if now >= end_at or now - before >= _TAKEN_S:
                 self._short_waits, self._enough = 0, min(2 * self._enough, _MOST)
                 return ready
         self._enough = max(self._enough - 1, _FEWEST)
