@@ -35,6 +35,7 @@ OFFER = (
 OFFER_S = 0.5
 """How long a node that offers the functions is waited for where others are seen."""
 _LEAST_BACKLOG, _MOST_BACKLOG = 1_000, 10_000_000
+_POOL_WORKERS = 2
 _LOCAL_FLAGS = {"nodes": "--nodes", "slots": "--slots", "secure": "--secure"}
 
 
@@ -66,11 +67,14 @@ class Measured(NamedTuple):
 @click.option(
     "--compare", type=click.Choice(["processpool"]), help="Measure process pools of this machine in turn."
 )
-@click.option("--workers", type=click.IntRange(1, 1024), default=2, show_default=True, help="Of each such pool.")
+@click.option(
+    "--workers", type=click.IntRange(1, 1024), metavar="N",
+    help="With --compare: processes of each such pool. [default: 2]",
+)  # fmt: skip
 @mesh_flags
 @json_flag
 def bench(
-    local: bool, only: tuple[str, ...], compare: str | None, workers: int, as_json: bool, **flags: Any
+    local: bool, only: tuple[str, ...], compare: str | None, workers: int | None, as_json: bool, **flags: Any
 ) -> int | None:
     """Measure how fast tasks go to the nodes and back.
 
@@ -80,10 +84,10 @@ def bench(
     figure to theirs.
     """
     scale = _scale(flags)
-    _check(local, flags)
+    _check(local, compare, workers, flags)
     with contextlib.ExitStack() as stack, Waiting("starting…", as_json) as waiting:
         stack.enter_context(ending_on_signals())
-        others = stack.enter_context(pools(workers)) if compare else []
+        others = stack.enter_context(pools(workers or _POOL_WORKERS)) if compare else []
         measured = stack.enter_context(_local(flags) if local else _own(flags))
         sides = [measured.side, *others]
         waiting.say("warming up…")
@@ -119,8 +123,10 @@ def _scale(flags: dict[str, Any]) -> Scale:
     return scale
 
 
-def _check(local: bool, flags: dict[str, Any]) -> None:
-    """Raise ``ConfigError`` for flags that exclude each other."""
+def _check(local: bool, compare: str | None, workers: int | None, flags: dict[str, Any]) -> None:
+    """Raise ``ConfigError`` for flags that exclude each other, or say nothing without another."""
+    if workers is not None and compare is None:
+        raise ConfigError("--workers is for the process pools of --compare: add --compare processpool")
     if local:
         given = [f"--{name}" for name in ("mesh", "key") if flags[name]] + ["--peer"] * bool(flags["peers"])
         if given:

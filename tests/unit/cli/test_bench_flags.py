@@ -36,6 +36,8 @@ def code_of(*args: str) -> int:
         (["--local", "--secure", "--insecure"], "exclude each other"),
         (["--slots", "2"], "--slots is for nodes that are started here: add --local"),
         (["--secure"], "--secure is for nodes that are started here"),
+        (["--workers", "4"], "--workers is for the process pools of --compare: add --compare processpool"),
+        (["--local", "--workers", "4"], "add --compare processpool"),
         (["--only", "speed"], "'speed' is not one of"),
         (["--backlog", "10"], "--backlog"),
     ],
