@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import zmq
 
+from meshq.client.collecting import BATCH, collect_young
 from meshq.core.hints import MayFollow
 from meshq.core.membership import (
     Absent,
@@ -97,7 +98,9 @@ class Engine:
         self.session = Session(membership, Owner(no_nodes_timeout, now, random.Random()))
         self._loop = loop
         self._listener = listener
-        self._links = Links(loop, context, key, hello, self._on_messages, self._on_link_event)
+        self._links = Links(loop, context, key, hello, self._on_messages, self._on_link_event, self._on_dealt_with)
+        self._taken = 0
+        """How many messages were taken since the young objects were looked at."""
         self._inbox: deque[OwnedTask] = deque()
         self._inbox_posted = False
         self._left = False
@@ -220,6 +223,15 @@ class Engine:
             elif type(message) is Result and type(message.payload) is list:
                 self._in_a_hurry = self._in_a_hurry or payload_size(message.payload) >= HURRY_BYTES
         self._apply(self.session.receive(link, messages, time.monotonic()))
+
+    def _on_dealt_with(self, count: int) -> None:
+        """Let nothing of many results be left when the collector looks: their acknowledgements go out, too."""
+        self._taken += count
+        if self._taken >= BATCH:
+            self._taken = 0
+            self._links.flush(all=True)
+            self._flush_at = None
+            collect_young()
 
     def _on_link_event(self, link: int, event: str, text: str) -> None:
         make = LINK_EVENTS.get(event)

@@ -68,7 +68,10 @@ class Link:
 
 
 class Links:
-    """All connections of one lane of a client, flushed once a turn of the loop."""
+    """All connections of one lane of a client, flushed once a turn of the loop.
+
+    ``on_dealt_with`` is told how many messages have been passed on, once nothing here refers to them any more.
+    """
 
     def __init__(
         self,
@@ -78,6 +81,7 @@ class Links:
         hello: Hello,
         on_messages: Callable[[int, list[Message]], None],
         on_event: Callable[[int, str, str], None],
+        on_dealt_with: Callable[[int], None] | None = None,
     ) -> None:
         self._loop = loop
         self._context = context
@@ -85,6 +89,7 @@ class Links:
         self._hello = hello
         self._on_messages = on_messages
         self._on_event = on_event
+        self._on_dealt_with = on_dealt_with
         self._links: dict[int, Link] = {}
         self._dirty: set[int] = set()
         self._patient: set[int] = set()
@@ -98,7 +103,7 @@ class Links:
                 self._context,
                 endpoint,
                 self._key,
-                lambda _, frames: self._receive(link, frames),
+                lambda _, frames: self._take_in(link, frames),
                 lambda _, event, text: self._on_event(number, event, text),
             )
         except ConfigError as error:
@@ -173,24 +178,31 @@ class Links:
         link.blocked = False
         self._dirty.add(link.number)
 
-    def _receive(self, link: Link, frames: Sequence[Buffer]) -> None:
+    def _take_in(self, link: Link, frames: Sequence[Buffer]) -> None:
+        count = self._receive(link, frames)
+        if count and self._on_dealt_with is not None:
+            self._on_dealt_with(count)
+
+    def _receive(self, link: Link, frames: Sequence[Buffer]) -> int:
+        """Pass on what is in a message of the wire; return how many messages these are."""
         if link.number not in self._links:
-            return
+            return 0
         try:
             incoming = decode(frames, link.joiner)
         except UnsupportedVersion as error:
             self._on_messages(link.number, [refuse_node(error.version)])
-            return
+            return 0
         except RemoteProtocolError as error:
             log.warning("dropped a message from %s: %s", link.endpoint, error)
-            return
+            return 0
         messages = incoming.of(link.known, link.greeting)
         if messages is None:
-            return
+            return 0
         if incoming.unknown:
             self.send(link.number, link.strange.refuse(incoming.unknown))
         # A piece of a large payload is no message yet, but a sign of life.
         self._on_messages(link.number, messages)
+        return len(messages)
 
     def close(self) -> None:
         """Close all links."""

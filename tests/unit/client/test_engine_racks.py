@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from meshq.client.collecting import BATCH
 from meshq.client.engine import HURRY_BYTES, Engine
 from meshq.core.hints import follow_all
 from meshq.core.membership import Candidate, Welcomed
@@ -57,3 +58,12 @@ def test_those_of_large_results_go_at_once(engine: Engine, flushes: list[bool]) 
     engine.step()
     engine.step()
     assert flushes == [True, False]
+
+
+def test_those_of_very_many_results_go_at_once(engine: Engine, flushes: list[bool]) -> None:
+    """And with them all that was made of the results, before the collector has a look; then it begins anew."""
+    engine._on_dealt_with(BATCH - 1)
+    assert flushes == []
+    engine._on_dealt_with(1)
+    engine._on_dealt_with(1)
+    assert flushes == [True]

@@ -219,3 +219,20 @@ def test_what_cannot_be_sent_is_dropped_alone(
     assert not any(isinstance(message, Dead) for message in sent)
     assert caplog.text.count("a Dead of") == 1
     links.close()
+
+
+def test_who_wants_to_know_is_told_when_messages_are_dealt_with(net: Net) -> None:
+    """How many they were; what cannot be read is none."""
+    told: list[int] = []
+    links = links_of(net, [])
+    links._on_dealt_with = told.append
+    links._links[1].address(NODE, 7)
+    outbox = Outbox(Header(NODE, SOURCE, 7))
+    for number in range(3):
+        outbox.add(Pong(number))
+    frames = outbox.take()
+    assert frames is not None
+    links._take_in(links._links[1], frames)
+    links._take_in(links._links[1], [b"GET /", b"", b""])
+    assert told == [3]
+    links.close()
