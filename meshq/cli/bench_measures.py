@@ -40,8 +40,8 @@ class Scale:
     """Arrays of 8 MB, one after the other."""
     naps: int = 200
     nap_s: float = 0.010
-    marks: int = 4_000
-    """Tasks that say where they ran."""
+    marks: int = 20_000
+    """Tasks that say where they ran. With 4,000, a tenth of a second, chance decides who gets how many of them."""
     pings: int = 50
     clients: int = 8
     backlogs: tuple[int, ...] = (1_000, 10_000, 100_000)

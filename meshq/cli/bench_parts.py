@@ -49,10 +49,9 @@ def _map(side: Side, scale: Scale, number: int) -> Measured:
 
 
 def _payload(side: Side, scale: Scale, number: int) -> Measured:
-    small, large, array = bytes(range(250)) * (MEGABYTE // 250), None, measures.make_array()
+    small, array = bytes(range(250)) * (MEGABYTE // 250), measures.make_array()
     rates: Measured = {"bytes_1_mb": measures.bandwidth(side, small, MEGABYTE, scale.small, IN_FLIGHT)}
-    large = small * 32
-    rates["bytes_32_mb"] = measures.bandwidth(side, large, 32 * MEGABYTE, scale.large, 1)
+    rates["bytes_32_mb"] = measures.bandwidth(side, small * 32, 32 * MEGABYTE, scale.large, 1)
     rates["array_8_mb"] = None
     if array is not None and measures.takes_arrays(side, array):
         rates["array_8_mb"] = measures.bandwidth(side, array, 8 * MEGABYTE, scale.arrays, 1)

@@ -14,7 +14,7 @@ import sys
 
 BATCH = 2_048
 """Messages after which a look is due. About as many come between two such looks of Python's own, which takes what
-it sees in the second one for old; with half of it a client of few tasks had all of its objects looked at too often.
+it sees in the second one for old. With half of it a client of few tasks had all that it has looked at too often.
 """
 _HAS_GENERATIONS = sys.version_info < (3, 14)
 """Later ones look at some of the old objects each time, and never at all of them."""
