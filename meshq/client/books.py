@@ -53,16 +53,16 @@ class Books:
 
         Raises ``ConfigError`` for an id that is in use.
         """
-        books = self._detached if task.detached else self._attached
+        id, books = task.id, self._detached if task.detached else self._attached
         with self._lock:
-            if _is_keyed(task):
+            if task.options is not None and _is_keyed(task):
                 earlier = self._with_same_key(task)
                 if earlier is not None:
                     return earlier
-            if task.id in self._attached or task.id in self._detached:
-                raise ConfigError(f"task id {format_id(task.id)} is in use: a task of that id is unfinished here")
+            if id in self._attached or id in self._detached:
+                raise ConfigError(f"task id {format_id(id)} is in use: a task of that id is unfinished here")
             self.bytes += size
-            books[task.id] = task
+            books[id] = task
         return task
 
     def _with_same_key(self, task: Future[Any]) -> Future[Any] | None:

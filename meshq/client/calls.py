@@ -11,6 +11,17 @@ from meshq.protocol.codec import SERIALIZER_NAMES, serializer
 from meshq.tasks import SHIPPED
 from meshq.tasks.options import PLAIN, TaskOptions, names_of_types
 
+_msgpack = serializer("msgpack")
+_NO_ARGUMENTS = _msgpack.dumps_call((), {})
+
+
+def make_plain_future(
+    handler: TaskHandler, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Future[Any]:
+    """Return the future of a call with ``PLAIN`` options, as most are. Raises ``EncodingError``."""
+    payload = _msgpack.dumps_call(args, kwargs) if args or kwargs else _NO_ARGUMENTS
+    return Future(handler, new_task_id(), name, "msgpack", payload)
+
 
 def make_future(
     handler: TaskHandler,

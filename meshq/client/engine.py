@@ -208,20 +208,20 @@ class Engine:
 
     def _take_inbox(self) -> None:
         self._inbox_posted = False
-        inbox, tasks = self._inbox, []
-        while inbox:
-            tasks.append(inbox.popleft())
+        inbox = self._inbox
+        tasks = [inbox.popleft() for _ in range(len(inbox))]  # one that comes meanwhile posts this anew
         if tasks:
             self._apply(self.session.handle(Submitted(tasks), time.monotonic()))
 
     def _on_messages(self, link: int, messages: list[Message]) -> None:
         for message in messages:
-            if type(message) is HelloAck:
+            if type(message) is Result:
+                if type(message.payload) is list and payload_size(message.payload) >= HURRY_BYTES:
+                    self._in_a_hurry = True
+            elif type(message) is HelloAck:
                 self._links.address(link, message)
             elif type(message) is Relay:
                 self._take_inbox()  # a purge is to find what was submitted before it
-            elif type(message) is Result and type(message.payload) is list:
-                self._in_a_hurry = self._in_a_hurry or payload_size(message.payload) >= HURRY_BYTES
         self._apply(self.session.receive(link, messages, time.monotonic()))
 
     def _on_dealt_with(self, count: int) -> None:

@@ -115,7 +115,7 @@ class Future(_Lazy[T], OwnedTask):
         *,
         detached: bool = False,
     ) -> None:
-        OwnedTask.__init__(self, id, function, serializer, payload, detached=detached)
+        OwnedTask.__init__(self, id, function, serializer, payload, detached)
         self._handler = handler
 
     @property

@@ -6,12 +6,13 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import BuiltinFunctionType, FunctionType
 from typing import Any, TypeVar
 
 from meshq.client import mapping
 from meshq.client.base import BaseMesh
 from meshq.client.books import size_of
-from meshq.client.calls import check_serializer, make_future
+from meshq.client.calls import check_serializer, make_future, make_plain_future
 from meshq.client.deadlines import Deadlines
 from meshq.client.fanning import Fan, check_calls
 from meshq.client.future import Future
@@ -20,10 +21,22 @@ from meshq.client.runtime import client_settings
 from meshq.client.shipping import NO_KEY, Shipping
 from meshq.errors import ConfigError, NoNodes, QueueFull
 from meshq.ids import parse_task_id
-from meshq.tasks import SHIPPED, NamelessFunction, TaskFunction, function_name, normalise_name, shipped
+from meshq.tasks import (
+    SHIPPED,
+    AsyncTaskFunction,
+    NamelessFunction,
+    TaskFunction,
+    function_name,
+    normalise_name,
+    shipped,
+)
 from meshq.tasks.options import PLAIN, TaskOptions
 
 T = TypeVar("T")
+_Callee = tuple[str, TaskOptions, tuple[Any, ...]]
+_KEPT_CALLEES = frozenset({TaskFunction, AsyncTaskFunction, FunctionType, BuiltinFunctionType, str})
+"""What is the same function, under the same name, each time it is submitted."""
+_MAX_CALLEES = 1_000
 _LEAST_S = 0.001
 """What is left of a timeout when it is over; a control command takes none of 0."""
 
@@ -59,6 +72,8 @@ class Mesh(BaseMesh):
         self._block = block
         self._deadlines = Deadlines(self._runtime.loop, self._runtime.parts)
         self._shipping = Shipping(self, self._wait, self._runtime.key is not None)
+        self._callees: dict[Any, _Callee] = {}
+        """What ``_callee`` has found, as it takes longer than all else that ``submit`` does."""
 
     # ------------------------------------------------------------------ submit
 
@@ -200,9 +215,12 @@ class Mesh(BaseMesh):
         chunk: bool | str | None = None,
     ) -> Future[Any]:
         self._runtime.check_usable()
-        if options is not PLAIN and options.serializer == "pickle" and self._runtime.key is None:
-            raise ConfigError(f"the serializer pickle is for meshes with a key, and {NO_KEY}: meshq key new")
-        future = make_future(self, name, args, kwargs, options, detached=detached, chunk=chunk)
+        if options is PLAIN and not detached and chunk is None:
+            future = make_plain_future(self, name, args, kwargs)
+        else:
+            if options.serializer == "pickle" and self._runtime.key is None:
+                raise ConfigError(f"the serializer pickle is for meshes with a key, and {NO_KEY}: meshq key new")
+            future = make_future(self, name, args, kwargs, options, detached=detached, chunk=chunk)
         size = size_of(future)
         if self._books.bytes + size > self._settings.outbox_bytes:
             self._wait_for_room(size)
@@ -214,8 +232,20 @@ class Mesh(BaseMesh):
             self.on_stopped()
         return future
 
-    def _callee(self, function: Callable[..., Any] | str) -> tuple[str, TaskOptions, tuple[Any, ...]]:
+    def _callee(self, function: Callable[..., Any] | str) -> _Callee:
         """Return the name by which nodes know the function, its options, and what goes before its arguments."""
+        if type(function) not in _KEPT_CALLEES:
+            return self._find_callee(function)
+        callee = self._callees.get(function)
+        if callee is None:
+            callee = self._find_callee(function)
+            if callee[0] != SHIPPED:  # for which there may be no node the next time
+                if len(self._callees) >= _MAX_CALLEES:
+                    self._callees.clear()
+                self._callees[function] = callee
+        return callee
+
+    def _find_callee(self, function: Callable[..., Any] | str) -> _Callee:
         if isinstance(function, TaskFunction):
             if not self._sources.knows(function.name):
                 self._sources.learn(function.name, function.function)

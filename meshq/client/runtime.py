@@ -90,8 +90,8 @@ class Runtime:
 
     def check_usable(self) -> None:
         """Raise ``MeshClosed`` where this process, or this state, cannot use the mesh."""
-        self.check_process()
-        if self._stopping or self._closing:
+        if self._stopping or self._closing or Forks.count != self._forks:
+            self.check_process()
             raise MeshClosed(CLOSED)
 
     def check_process(self) -> None:

@@ -41,12 +41,12 @@ class Ending(Enum):
 
 
 ENDING_OF_STATUS: dict[int, Ending] = {
-    Status.OK: Ending.DONE,
-    Status.FAILURE: Ending.FAILURE,
-    Status.REVOKED: Ending.REVOKED,
-    Status.EXPIRED: Ending.EXPIRED,
-    Status.TIME_LIMIT: Ending.TIME_LIMIT,
-    Status.WORKER_LOST: Ending.WORKER_LOST,
+    int(Status.OK): Ending.DONE,
+    int(Status.FAILURE): Ending.FAILURE,
+    int(Status.REVOKED): Ending.REVOKED,
+    int(Status.EXPIRED): Ending.EXPIRED,
+    int(Status.TIME_LIMIT): Ending.TIME_LIMIT,
+    int(Status.WORKER_LOST): Ending.WORKER_LOST,
 }
 """What a RESULT says of a task that it ends; the owner may try again what was lost with its worker."""
 
@@ -71,6 +71,9 @@ class Outcome(NamedTuple):
     serializer: str = ""
     payload: Payload = b""
     text: str = ""
+
+
+_PENDING = TaskState.PENDING  # to look up a member of an enum takes 60 ns, a fifth of making a task
 
 
 class OwnedTask:
@@ -108,8 +111,8 @@ class OwnedTask:
         function: str,
         serializer: str,
         payload: Payload,
-        *,
         detached: bool = False,
+        *,
         options: dict[str, Any] | None = None,
         tags: frozenset[str] = frozenset(),
     ) -> None:
@@ -123,7 +126,7 @@ class OwnedTask:
         self.attempt = 0
         self.retries = 0
         """How many of its attempts have asked for another one, and got it."""
-        self.state = TaskState.PENDING
+        self.state = _PENDING
         self.node: bytes | None = None
         self.once = False
         """Whether it must never run a second time: it goes out again only if it provably has not started."""

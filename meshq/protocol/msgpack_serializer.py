@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import msgpack
@@ -97,7 +96,7 @@ class MsgpackSerializer(Serializer):
                 break
         if kwargs:
             kwargs = {name: _outlined(value) for name, value in kwargs.items()}
-        return super().dumps_call(args, kwargs)
+        return Serializer.dumps_call(self, args, kwargs)  # super() would take a tenth of it all
 
     def decode(self, payload: Payload | Buffer) -> Any:
         """Return the payload's value; raises anything where it is malformed."""
@@ -132,8 +131,9 @@ def _decode_plain(code: int, data: bytes) -> object:
     return decode_extension(code, data)
 
 
-# Most payloads have no tuple or set in them, and need not have a function called for each list.
-_unpack = partial(msgpack.unpackb, strict_map_key=False, ext_hook=_decode_plain)
+def _unpack(payload: Buffer) -> Any:
+    """Decode a payload without a tuple or set, as most are: no function need be called for each list."""
+    return msgpack.unpackb(payload, strict_map_key=False, ext_hook=_decode_plain)
 
 
 class _Decoder:

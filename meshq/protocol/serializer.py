@@ -55,7 +55,7 @@ class Serializer(ABC):
     def dumps_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
         """Return the payload of a call's arguments. Raises EncodingError, which names the argument."""
         try:
-            return self.encode([[*args], kwargs])
+            return self.encode([list(args), kwargs])
         except (MemoryError, TaskError):
             raise
         except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -10,8 +11,11 @@ from typing import Any
 
 import pytest
 
-from meshq import ConfigError, Mesh, NoNodes
-from meshq.ids import format_id, new_task_id
+from meshq import ConfigError, Mesh, NoNodes, task
+from meshq.ids import format_id, new_task_id, parse_task_id
+from meshq.protocol.codec import serializer
+from meshq.tasks import NamelessFunction
+from meshq.tasks.options import PLAIN
 
 
 @pytest.fixture(autouse=True)
@@ -69,3 +73,36 @@ def test_a_thread_that_serves_a_closing_mesh_may_still_look_at_it(
     mesh._runtime.loop.post(last_turn)
     done.result(5)
     assert isinstance(future.exception(5), NoNodes)
+
+
+def test_a_function_is_the_same_each_time(mesh: Mesh) -> None:
+    """Whether it is given itself or by its name, and however many others were submitted in between."""
+    for function in (operator.neg, "operator:neg", parse_task_id, task(parse_task_id)):
+        futures = [mesh.submit(function, 1)]
+        for number in range(1_100):
+            mesh._callee(f"module.function_{number}")
+        futures.append(mesh.submit(function, 1))
+        assert len({future.function for future in futures}) == 1
+        assert futures[0].function in ("operator.neg", "meshq.ids.parse_task_id")
+    assert len(mesh._callees) <= 1_000
+
+
+def test_a_name_that_cannot_be_one_is_refused_each_time(mesh: Mesh) -> None:
+    """What is wrong with it is not forgotten."""
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="cannot name a task"):
+            mesh.submit("no name")
+        with pytest.raises(NamelessFunction, match="a lambda"):
+            mesh.submit(lambda: None)
+
+
+@pytest.mark.parametrize("args", [(), (1,), ((2, b"x"),)])
+@pytest.mark.parametrize("kwargs", [{}, {"a": None}])
+def test_the_arguments_of_a_plain_call_are_those_of_any(
+    mesh: Mesh, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    """They travel in the same bytes as those of a call with options."""
+    plain = mesh.submit("operator.neg", *args, **kwargs)
+    other = mesh.submit_call("operator.neg", args, kwargs, PLAIN._replace(priority=3))
+    assert (plain.payload, plain.serializer) == (other.payload, other.serializer)
+    assert serializer("msgpack").loads_call(plain.payload) == (args, kwargs)
