@@ -155,6 +155,14 @@ class NodeAccount:
             if type(payload) is not bytes or len(payload) > SMALL_BYTES:
                 self.used_bytes += large_size(payload)
 
+    def put_run(self, tasks: list[OwnedTask]) -> None:
+        """Book tasks of one function as in flight there; all take credit, and their arguments are small."""
+        in_flight = self.in_flight
+        for task in tasks:
+            in_flight[task.id] = task
+        self.used += len(tasks)
+        self.used_of[tasks[0].function] += len(tasks)
+
     def take(self, task: OwnedTask) -> None:
         """Book a task as no longer there."""
         del self.in_flight[task.id]
@@ -260,6 +268,20 @@ class WaitingQueue:
         self.tasks: deque[OwnedTask] = deque()
         self.hoped_at = now
         """When there was last reason to hope for a node; at first, when the queue was made."""
+
+    def take_small(self, count: int) -> list[OwnedTask]:
+        """Take out up to ``count`` tasks from the head on, as far as their arguments are small."""
+        waiting = self.tasks
+        taken: list[OwnedTask] = []
+        while waiting and len(taken) < count:
+            task = waiting.popleft()
+            if task.node is None:
+                payload = task.payload
+                if type(payload) is not bytes or len(payload) > SMALL_BYTES:
+                    waiting.appendleft(task)
+                    break
+                taken.append(task)
+        return taken
 
     def head(self) -> OwnedTask | None:
         """Return the next task that still waits; those withdrawn meanwhile are dropped on the way."""

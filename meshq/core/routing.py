@@ -28,6 +28,7 @@ BLOCKED_S = 0.05
 """A node that has ended nothing for so long may well be held up by long runs; then they are."""
 
 _Key = tuple[str, str, frozenset[str], bool, int]
+_Run = tuple[NodeAccount, list[OwnedTask]]
 
 
 class Router:
@@ -49,6 +50,24 @@ class Router:
     def wait(self, task: OwnedTask, now: float) -> None:
         """Queue a task behind the others."""
         self._queue_of(task, now).tasks.append(task)
+
+    def wait_all(self, tasks: Iterable[OwnedTask], now: float) -> None:
+        """Queue tasks behind the others. Most are like the one before them, so that their queue is at hand."""
+        queue: WaitingQueue | None = None
+        for task in tasks:
+            if task.due_at is not None:
+                self.wait(task, now)
+                continue
+            if (
+                queue is None
+                or task.function != queue.function
+                or task.serializer != queue.serializer
+                or task.tags is not queue.tags
+                or task.detached is not queue.detached
+                or task.priority != queue.priority
+            ):
+                queue = self._queue_of(task, now)
+            queue.tasks.append(task)
 
     def wait_first(self, tasks: list[OwnedTask], now: float) -> None:
         """Queue tasks that had been sent already before all others, in their order."""
@@ -75,8 +94,11 @@ class Router:
         """Yield the queues that hold tasks that may start, the highest priority first."""
         return itertools.chain.from_iterable(self._rings.values())
 
-    def assign(self, nodes: Iterable[NodeAccount], now: float) -> Iterator[tuple[NodeAccount, OwnedTask]]:
-        """Yield each task that can go now with its node; the caller books and sends it."""
+    def assign(self, nodes: Iterable[NodeAccount], now: float) -> Iterator[_Run]:
+        """Yield the tasks that can go now, each run of them with its node; the caller books and sends them.
+
+        A run is one task, or several of one function that take credit, all with small arguments.
+        """
         usable = [node for node in nodes if node.usable and node.full_until <= now]
         if self._delayed:
             yield from self._assign_delayed(usable, now)
@@ -103,9 +125,7 @@ class Router:
                     ring.append(queue)
             ring.extend(served)
 
-    def _serve(
-        self, queue: WaitingQueue, candidates: list[NodeAccount], now: float
-    ) -> Iterator[tuple[NodeAccount, OwnedTask]]:
+    def _serve(self, queue: WaitingQueue, candidates: list[NodeAccount], now: float) -> Iterator[_Run]:
         mean = self._means.get(queue.function)
         if mean is not None and mean < HOP_S:
             candidates = _at_home(candidates, now)
@@ -123,28 +143,30 @@ class Router:
                 if queue.detached
                 else node.room(queue.function, mean) > 0 and node.has_room_for(task)
             ):
-                queue.tasks.popleft()
-                yield node, task
+                yield node, [queue.tasks.popleft()]
                 heapq.heapreplace(heap, (node.load() if node.is_home else load + 1.0 / node.slots, index))
             else:
                 heapq.heappop(heap)
 
     @staticmethod
-    def _serve_one(
-        queue: WaitingQueue, node: NodeAccount, mean: float | None
-    ) -> Iterator[tuple[NodeAccount, OwnedTask]]:
+    def _serve_one(queue: WaitingQueue, node: NodeAccount, mean: float | None) -> Iterator[_Run]:
+        if queue.detached:
+            while (task := queue.head()) is not None and node.may_ask(task):
+                yield node, [queue.tasks.popleft()]
+            return
         room = node.room(queue.function, mean)
-        while (queue.detached or room > 0) and (task := queue.head()) is not None:
-            if queue.detached:
-                if not node.may_ask(task):
-                    return
-            elif node.used_bytes and not node.has_room_for(task):
+        while room > 0:
+            run = queue.take_small(room)
+            if run:
+                room -= len(run)
+                yield node, run
+            elif (task := queue.head()) is not None and node.has_room_for(task):
+                room -= 1
+                yield node, [queue.tasks.popleft()]
+            else:
                 return
-            queue.tasks.popleft()
-            room -= 1
-            yield node, task
 
-    def _assign_delayed(self, nodes: list[NodeAccount], now: float) -> Iterator[tuple[NodeAccount, OwnedTask]]:
+    def _assign_delayed(self, nodes: list[NodeAccount], now: float) -> Iterator[_Run]:
         """Yield the delayed tasks that can go; those whose time has come meanwhile wait with the others."""
         for key, queue in list(self._delayed.items()):
             candidates = [node for node in nodes if node.delayed_until <= now and node.can_run(queue)]
@@ -162,7 +184,7 @@ class Router:
                 else:
                     queue.tasks.popleft()
                     task.parked = True
-                    yield node, task
+                    yield node, [task]
                     heapq.heapreplace(heap, (heap[0][0] + 1.0 / node.slots, heap[0][1]))
             if queue.head() is None:
                 del self._delayed[key]

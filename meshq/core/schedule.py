@@ -14,6 +14,9 @@ from meshq.core.terms import read_terms
 from meshq.core.timers import Timers
 from meshq.protocol.messages import Submit
 
+_new = tuple.__new__
+"""Makes a message in less than half the time that its class takes, by way of a function in Python."""
+
 
 class Schedule:
     """Reads the options of new tasks, and ends those that expire while no node has them, by way of ``settle``."""
@@ -70,7 +73,9 @@ def submission(task: OwnedTask, now: float) -> Submit:
         options = _left(task, now)
     if task.retries or task.deaths:
         options = _with_history(task, options)
-    return Submit(task.id, task.attempt, task.function, task.serializer, task.payload, task.detached, options)
+    return _new(
+        Submit, (task.id, task.attempt, task.function, task.serializer, task.payload, task.detached, options)
+    )
 
 
 def _with_history(task: OwnedTask, options: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -139,14 +139,16 @@ class Session:
         if now - self._heard_at.get(link, -inf) >= HEARD_S:
             self._heard_at[link] = now
             effects = self._apply(self.membership.handle(Heard(link), now), now)
-        work: list[Message] = []
-        for message in messages:
-            if type(message) not in _OF_THE_NODE:
-                work.append(message)
-                continue
-            effects += self._on_answer(link, message, now)
-            if type(message) is Draining:
-                work.append(message)  # which the owner must know as well
+        work = messages
+        if not _OF_THE_NODE.isdisjoint(map(type, messages)):
+            work = []
+            for message in messages:
+                if type(message) not in _OF_THE_NODE:
+                    work.append(message)
+                    continue
+                effects += self._on_answer(link, message, now)
+                if type(message) is Draining:
+                    work.append(message)  # which the owner must know as well
         node = self._node_of_link.get(link)
         if work and node is not None:
             effects += self._send(self.owner.handle(Received(node, work), now))

@@ -49,6 +49,29 @@ def test_attempts_are_booked_in_and_out() -> None:
     assert (account.used, account.room("f", None)) == (1, 3)
 
 
+def test_a_run_is_booked_as_its_tasks_would_be() -> None:
+    """Several at once come to the same as one after the other."""
+    account, other = NodeAccount(joined(slots=2)), NodeAccount(joined(slots=2))
+    tasks = make_tasks(3)
+    account.put_run(tasks)
+    for task in tasks:
+        other.put(task)
+    assert list(account.in_flight.values()) == list(other.in_flight.values()) == tasks
+    assert (account.used, account.used_of) == (other.used, other.used_of) == (3, {"f": 3})
+
+
+def test_the_small_ones_at_the_head_of_a_queue_go_together() -> None:
+    """As many as there is room for, up to the first whose arguments are large; what has ended is dropped."""
+    waiting = queue()
+    first, ended, second, third, large, last = tasks = make_tasks(6)
+    waiting.tasks.extend(tasks)
+    ended.node, large.payload = b"", bytes(2_000)
+    assert waiting.take_small(2) == [first, second]
+    assert waiting.take_small(9) == [third]
+    assert waiting.take_small(9) == []
+    assert list(waiting.tasks) == [large, last]
+
+
 def test_the_arguments_in_flight_keep_to_the_bytes_that_the_node_takes() -> None:
     """A first attempt goes whatever its size, and so do small ones; parked and detached ones do not count."""
     account = NodeAccount(joined(slots=2))

@@ -35,17 +35,17 @@ def node(name: bytes = A, *, cap: int | None = None, slots: int = 2, functions: 
 
 def wait(router: Router, *tasks: OwnedTask, now: float = 0.0) -> None:
     """Queue tasks."""
-    for task in tasks:
-        router.wait(task, now)
+    router.wait_all(tasks, now)
 
 
 def assign(router: Router, *nodes: NodeAccount, now: float = 0.0) -> list[tuple[bytes, OwnedTask]]:
     """Assign what can go and book it, as the owner does."""
     went = []
-    for account, task in router.assign(nodes, now):
-        task.node = account.node
-        account.put(task)
-        went.append((account.node, task))
+    for account, run in router.assign(nodes, now):
+        for task in run:
+            task.node = account.node
+            account.put(task)
+            went.append((account.node, task))
     return went
 
 
