@@ -214,14 +214,17 @@ class Engine:
             self._apply(self.session.handle(Submitted(tasks), time.monotonic()))
 
     def _on_messages(self, link: int, messages: list[Message]) -> None:
-        for message in messages:
-            if type(message) is Result:
-                if type(message.payload) is list and payload_size(message.payload) >= HURRY_BYTES:
-                    self._in_a_hurry = True
-            elif type(message) is HelloAck:
-                self._links.address(link, message)
-            elif type(message) is Relay:
-                self._take_inbox()  # a purge is to find what was submitted before it
+        kinds = set(map(type, messages))
+        if HelloAck in kinds or Relay in kinds:
+            for message in messages:
+                if type(message) is HelloAck:
+                    self._links.address(link, message)
+                elif type(message) is Relay:
+                    self._take_inbox()  # a purge is to find what was submitted before it
+        if Result in kinds:
+            payloads = [message.payload for message in messages if type(message) is Result]
+            if list in set(map(type, payloads)) and max(map(payload_size, payloads)) >= HURRY_BYTES:
+                self._in_a_hurry = True
         self._apply(self.session.receive(link, messages, time.monotonic()))
 
     def _on_dealt_with(self, count: int) -> None:

@@ -39,7 +39,7 @@ def decode(payload: Payload, encoding: str, asked: str) -> Any:
     ``asked`` is the serializer of the call. A result in another one is refused, as it may be a pickle, which runs
     what it likes; but for msgpack, in which chunks come.
     """
-    if encoding not in (asked, CHUNK_SERIALIZER):
+    if encoding != asked and encoding != CHUNK_SERIALIZER:
         if not encoding:
             raise ResultGone(_GAVE_WAY)
         raise RemoteProtocolError(f"a result came as {encoding!r}, and {asked!r} was asked for")

@@ -44,13 +44,15 @@ class Answers:
         task = node.in_flight.get(message.task)
         if task is None or task.attempt != message.attempt:
             return
-        node.accept(task)
+        if not task.accepted:
+            node.accept(task)
         if self._given_back and task.id in self._given_back:
             giver, attempt = self._given_back.pop(task.id)
             self._effects.append(Send(giver, [Rack(task.id, attempt)]))
         if task.parked:
             node.unpark(task)
-        if (task.state is _PENDING or task.state is _RETRY) and not is_delayed(task, now):
+        waits = task.state is _PENDING or task.state is _RETRY
+        if waits and (task.due_at is None or not is_delayed(task, now)):
             task.state = _QUEUED
 
     def _on_parked(self, node: NodeAccount, message: Parked, now: float) -> None:

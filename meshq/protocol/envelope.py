@@ -9,6 +9,7 @@ from __future__ import annotations
 import reprlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, islice
 from math import inf
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -148,6 +149,15 @@ class Outbox:
                 message = outlined
         self._small.append(message)
 
+    def extend(self, messages: Sequence[Message]) -> None:
+        """Queue messages, in a third of the time where none of them has a large payload."""
+        payloads = _payloads(messages)
+        if not payloads or (set(map(type, payloads)) == {bytes} and max(map(len, payloads)) <= INLINE_BYTES):
+            self._small.extend(messages)
+        else:
+            for message in messages:
+                self.add(message)
+
     def _outline(self, message: Submit | Result, payload: Payload) -> Message | None:
         """Return the message with its payload inline, or None where it will follow in pieces."""
         if payload_size(payload) <= INLINE_BYTES:
@@ -196,6 +206,18 @@ class Outbox:
         return frames
 
     def _next_small(self) -> list[Message]:
+        small = self._small
+        batch = list(islice(small, MAX_BATCH_MESSAGES))
+        if _weigh(batch) > _FULL_BATCH_BYTES:
+            return self._as_many_as_fit()
+        if len(batch) == len(small):
+            small.clear()
+        else:
+            for _ in batch:
+                small.popleft()
+        return batch
+
+    def _as_many_as_fit(self) -> list[Message]:
         small, room = self._small, _FULL_BATCH_BYTES
         batch: list[Message] = []
         while small and room > 0 and len(batch) < MAX_BATCH_MESSAGES:
@@ -264,17 +286,27 @@ class Outbox:
         return LocalProtocolError(f"a {name} {fault}")
 
 
+def _payloads(messages: Sequence[Message]) -> list[Payload]:
+    """Return the payloads of tasks and results."""
+    return [message.payload for message in messages if type(message) is Submit or type(message) is Result]
+
+
+def _weigh(batch: Sequence[Message]) -> int:
+    """Return how many bytes small messages take up, about."""
+    kinds, size = set(map(type, batch)), _MESSAGE_OVERHEAD * len(batch)
+    if Submit in kinds or Result in kinds:
+        size += sum(map(len, _payloads(batch)))
+    if Reply in kinds:
+        size += sum([len(message.value) for message in batch if type(message) is Reply])
+    return size
+
+
 def _groups(batch: Sequence[Message]) -> list[list[Any]]:
     """Return ``[verb, item, …]`` for each stretch of messages of one kind."""
-    groups: list[list[Any]] = []
-    kind: type[Any] | None = None
-    for message in batch:
-        if type(message) is not kind:
-            kind = type(message)
-            group: list[Any] = [VERB_OF_MESSAGE[kind]]
-            groups.append(group)
-        group.append(message if kind is not Part else message[:-1])
-    return groups
+    return [
+        [VERB_OF_MESSAGE[kind], *(messages if kind is not Part else [message[:-1] for message in messages])]
+        for kind, messages in groupby(batch, type)
+    ]
 
 
 def decode(frames: Sequence[Buffer], joiner: Joiner) -> Incoming:
@@ -300,6 +332,7 @@ def decode(frames: Sequence[Buffer], joiner: Joiner) -> Incoming:
             unknown.append(group[0])
             continue
         read = reader.read_all(group[1:])
+        del group[1:]  # or the garbage collector would look at what nobody needs any more
         payload = _PAYLOAD_OF_VERB.get(group[0])
         if payload is not None and (payload < 0 or int in set(map(type, map(itemgetter(payload), read)))):
             _read_payloads(read, pieces, joiner, messages)

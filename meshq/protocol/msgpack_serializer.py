@@ -98,6 +98,15 @@ class MsgpackSerializer(Serializer):
             kwargs = {name: _outlined(value) for name, value in kwargs.items()}
         return Serializer.dumps_call(self, args, kwargs)  # super() would take a tenth of it all
 
+    def loads(self, payload: Payload | Buffer) -> Any:
+        """Return the payload's value. Raises as any serializer."""
+        if type(payload) is bytes:
+            try:
+                return _unpack(payload)  # at half the cost of the full way
+            except Exception:  # which tells what it is
+                pass
+        return Serializer.loads(self, payload)
+
     def decode(self, payload: Payload | Buffer) -> Any:
         """Return the payload's value; raises anything where it is malformed."""
         if isinstance(payload, list):

@@ -52,9 +52,7 @@ class Link:
         if self._early is not None:
             self._early.extend(messages)
             return
-        add = self.outbox.add
-        for message in messages:
-            add(message)
+        self.outbox.extend(messages)
 
     def address(self, node: bytes, incarnation: int, version: int = GREETING_VERSION) -> None:
         """Say in each message from now on which node it is for, and which life of it, in the version agreed."""

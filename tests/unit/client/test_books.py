@@ -44,6 +44,31 @@ def test_the_room_of_a_task_is_free_when_its_future_is_done() -> None:
     assert seen == [0]
 
 
+def test_the_ends_of_a_batch_come_in_their_order() -> None:
+    """Those that somebody waits for are told in the order in which they ended, whichever way that was."""
+    made, seen = Books(), []
+    futures = [open_one(made, detached=False) for _ in range(4)]
+    for future in futures[1:]:
+        future.add_done_callback(seen.append)
+    cancelled = Outcome(Ending.CANCELLED)
+    made.settle(list(zip(futures, [DONE, DONE, cancelled, DONE], strict=True)), lambda *_: "")
+    assert seen == futures[1:]
+    assert [future.done() for future in futures] == [True] * 4
+    assert [future.cancelled() for future in futures] == [False, False, True, False]
+    assert (made.bytes, made.attached()) == (0, 0)
+    made.settle([], lambda *_: "")
+
+
+def test_what_has_been_abandoned_is_not_settled_again() -> None:
+    """A result that comes as the mesh closes changes nothing."""
+    made = Books()
+    future = open_one(made, detached=False)
+    error = RuntimeError("over")
+    made.abandon(error)
+    made.settle([(future, DONE)], lambda *_: "")
+    assert future.exception() is error
+
+
 def test_what_is_noted_is_found_until_it_is_forgotten_or_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is room for so many; the oldest make room."""
     monkeypatch.setattr(books, "MAX_RECENT", 2)

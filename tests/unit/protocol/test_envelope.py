@@ -75,14 +75,23 @@ def messages_of(cls: type[Any]) -> st.SearchStrategy[Any]:
 MESSAGES = st.one_of([messages_of(cls) for cls in MESSAGE_OF_VERB.values() if cls is not Part])
 
 
-def sent(messages: Iterable[Message]) -> list[list[Buffer]]:
-    """Return every message that an outbox makes of these, each as its frames."""
-    outbox = Outbox(HEADER)
-    for message in messages:
-        outbox.add(message)
+def taken_from(outbox: Outbox) -> list[list[Buffer]]:
+    """Return every message that an outbox has to send, each as its frames."""
     taken = []
     while (frames := outbox.take()) is not None:
         taken.append(frames)
+    return taken
+
+
+def sent(messages: Iterable[Message]) -> list[list[Buffer]]:
+    """Return every message that an outbox makes of these, whether they come one by one or together."""
+    one_by_one, together = Outbox(HEADER), Outbox(HEADER)
+    messages = list(messages)
+    for message in messages:
+        one_by_one.add(message)
+    together.extend(messages)
+    taken = taken_from(together)
+    assert taken == taken_from(one_by_one)
     return taken
 
 
@@ -160,6 +169,14 @@ def test_many_messages_are_cut_into_batches_within_the_limit() -> None:
     assert len(taken) > 1
     assert max(len(frames[2]) for frames in taken) <= MAX_BATCH_BYTES
     assert received(taken) == messages
+
+
+def test_many_messages_are_cut_by_their_number_too() -> None:
+    """So that the other side is at work on the first while the next is packed; those of any kind count."""
+    messages: list[Message] = [Ping(1), *(submit(b"x") for _ in range(600)), *(Pong(n) for n in range(500))]
+    taken = sent(messages)
+    counts = [len(received([frames])) for frames in taken]
+    assert (received(taken), counts) == (messages, [512, 512, 77])
 
 
 def test_messages_larger_than_estimated_are_cut_too() -> None:
