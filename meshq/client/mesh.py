@@ -228,7 +228,7 @@ class Mesh(BaseMesh):
         if opened is not future:
             return opened  # an earlier call with the same key
         self._runtime.engine.submit(future)
-        if not self._runtime.is_usable:  # by another thread meanwhile, which may have looked before it was there
+        if self._runtime.stopping:  # by another thread meanwhile, which may have looked before it was there
             self.on_stopped()
         return future
 

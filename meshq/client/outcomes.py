@@ -24,6 +24,7 @@ from meshq.protocol.codec import serializer
 from meshq.protocol.failures import load_failure
 from meshq.protocol.payload import Payload, join_payload
 
+_from_msgpack = serializer("msgpack").loads
 _MAX_TEXT = 1_000
 """Characters of what a node says became of a task: it may say anything."""
 _GAVE_WAY = (
@@ -43,7 +44,7 @@ def decode(payload: Payload, encoding: str, asked: str) -> Any:
         if not encoding:
             raise ResultGone(_GAVE_WAY)
         raise RemoteProtocolError(f"a result came as {encoding!r}, and {asked!r} was asked for")
-    return serializer(encoding).loads(payload)
+    return _from_msgpack(payload) if encoding == "msgpack" else serializer(encoding).loads(payload)
 
 
 def failure_of(data: Payload) -> BaseException:

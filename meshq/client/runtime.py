@@ -68,7 +68,8 @@ class Runtime:
         self.hello = make_hello(settings.mesh, role)
         self._forks = Forks.count
         self._listener = listener
-        self._stopping = False
+        self.stopping = False
+        """Whether it has been told to end, or has ended."""
         self._closing = False
         self.context = make_context()
         self.loop = Loop()
@@ -90,7 +91,7 @@ class Runtime:
 
     def check_usable(self) -> None:
         """Raise ``MeshClosed`` where this process, or this state, cannot use the mesh."""
-        if self._stopping or self._closing or Forks.count != self._forks:
+        if self.stopping or self._closing or Forks.count != self._forks:
             self.check_process()
             raise MeshClosed(CLOSED)
 
@@ -105,7 +106,7 @@ class Runtime:
     @property
     def is_usable(self) -> bool:
         """Whether it is open, in the process that made it."""
-        return not self._stopping and Forks.count == self._forks
+        return not self.stopping and Forks.count == self._forks
 
     @property
     def unsafe(self) -> dict[str, str]:
@@ -131,7 +132,7 @@ class Runtime:
     def ask(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``fn`` in the loop's thread and return its value."""
         self.check_process()
-        if self._stopping:
+        if self.stopping:
             raise MeshClosed(CLOSED)
         if self.in_loop():
             return fn(*args, **kwargs)
@@ -147,7 +148,7 @@ class Runtime:
         try:
             return answer.result(_ASK_TIMEOUT_S)
         except TimeoutError:
-            if self._stopping:
+            if self.stopping:
                 raise MeshClosed(CLOSED) from None
             raise MeshqError("the thread of this Mesh does not answer: does a callback block it?") from None
 
@@ -159,7 +160,7 @@ class Runtime:
         """End the thread and close everything; idempotent. Takes well under a second."""
         if not self.is_usable:
             return
-        self._stopping = True
+        self.stopping = True
         self._turning.stop()
         if not self.in_loop():
             self._thread.join(2.0)
@@ -171,7 +172,7 @@ class Runtime:
         try:
             self._turning.serve()
         finally:
-            self._stopping = True
+            self.stopping = True
             self._listener.on_stopped()
             for part in self.parts:
                 part.close()

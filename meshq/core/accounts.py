@@ -166,15 +166,16 @@ class NodeAccount:
     def take(self, task: OwnedTask) -> None:
         """Book a task as no longer there."""
         del self.in_flight[task.id]
-        if not task.accepted and (task.parked or task.detached):
-            self.asking -= weight_of(task)
-        if task.parked:
-            self._leave_parking(task)
-        elif not task.detached:
+        if not (task.parked or task.detached):
             self.used -= 1
             self.used_of[task.function] -= 1
             if self.used_bytes:
                 self.used_bytes -= large_size(task.payload)
+            return
+        if not task.accepted:
+            self.asking -= weight_of(task)
+        if task.parked:
+            self._leave_parking(task)
 
     def let_go(self, task: OwnedTask) -> None:
         """Take a task back from the node, to be sent out anew."""

@@ -112,7 +112,6 @@ class OwnedTask:
         serializer: str,
         payload: Payload,
         detached: bool = False,
-        *,
         options: dict[str, Any] | None = None,
         tags: frozenset[str] = frozenset(),
     ) -> None:

@@ -234,25 +234,34 @@ class Owner:
             self._effects.append(Send(event.peer, racks))
 
     def _on_results(self, node: NodeAccount, results: Iterator[Result], racks: list[Message], now: float) -> None:
+        find, settle, node_id = self._tasks.get, self._settle, node.node
+        function, busy_s, runs = "", 0.0, 0
         for result in results:
             task_id, attempt, status, encoding, payload, seconds = result
             racks.append(_new(Rack, (task_id, attempt)))
-            task = self._tasks.get(task_id)
+            task = find(task_id)
             if task is None:
                 continue
             if status in _MAY_GO_ON:
-                if task.node == node.node and task.attempt == attempt:
+                if task.node == node_id and task.attempt == attempt:
                     self._on_try_ended(task, node, result, now)
                 continue
             if seconds > 0.0:  # what was revoked or entrusted says 0; a peer may say anything, NaN too
-                self._means.observe(task.function, seconds)
-            if task.node is not None and task.node != node.node:
+                if task.function != function:
+                    if runs:
+                        self._means.observe(function, busy_s, runs)
+                    function, busy_s, runs = task.function, 0.0, 0
+                busy_s += seconds
+                runs += 1
+            if task.node is not None and task.node != node_id:
                 # An earlier attempt has won; the later one, sent elsewhere meanwhile, is called back.
                 self._effects.append(Send(task.node, [Withdraw(task.id, task.attempt)]))
             if task.revoked:
                 self._discarding.spare(task)
             ending = ENDING_OF_STATUS.get(status, _FAILURE)
-            self._settle(task, _new(Outcome, (ending, encoding, payload, "")))
+            settle(task, _new(Outcome, (ending, encoding, payload, "")))
+        if runs:
+            self._means.observe(function, busy_s, runs)
 
     def _on_try_ended(self, task: OwnedTask, node: NodeAccount, result: Result, now: float) -> None:
         if result.status == Status.WORKER_LOST:

@@ -29,14 +29,14 @@ class Means:
         self.failed: dict[str, int] = {}
         """How many of them have failed."""
 
-    def observe(self, function: str, seconds: float) -> None:
-        """Take note of one run; it counts from the next ``fold`` on."""
+    def observe(self, function: str, seconds: float, runs: int = 1) -> None:
+        """Take note of a run, or of several together; they count from the next ``fold`` on."""
         entry = self._totals.get(function)
         if entry is None:
-            self._totals[function] = [seconds, 1.0]
+            self._totals[function] = [seconds, runs]
         else:
             entry[0] += seconds
-            entry[1] += 1.0
+            entry[1] += runs
 
     def observe_failure(self, function: str) -> None:
         """Take note that a run that was observed has failed."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import reprlib
 import types
 from collections.abc import Callable, Sequence
-from functools import partial
+from itertools import repeat
 from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from meshq.errors import RemoteProtocolError
@@ -26,6 +26,7 @@ _WIRE_PAYLOAD = (bytes, int)
 _MANY = 8
 """From so many messages on, columns are quicker to check than rows."""
 
+_new = tuple.__new__
 Check = Callable[[Any], bool]
 
 
@@ -84,7 +85,6 @@ class Reader:
         self._names = tuple(index for index, column in enumerate(self._columns) if column.is_name)
         self._checks = [(i, column.check) for i, column in enumerate(self._columns) if column.check]
         self._known: set[tuple[type, ...]] = set()
-        self._make = partial(tuple.__new__, cls)
 
     def read_all(self, items: Sequence[Any]) -> list[Message]:
         """Return the messages of a group; raises ``RemoteProtocolError`` for one of a wrong shape."""
@@ -101,10 +101,10 @@ class Reader:
         """Make messages of items whose columns are good; what a newer peer has added is left out."""
         width = len(self._columns)
         if len(columns) == width:
-            return list(map(self._make, items))
+            return list(map(_new, repeat(self._cls), items))
         # So many, and not for ever: where all fields are optional there may be no column besides.
         columns += [(default,) * len(items) for default in self._defaults[len(columns) :]]
-        return list(map(self._make, zip(*columns[:width], strict=True)))
+        return list(map(_new, repeat(self._cls), zip(*columns[:width], strict=True)))
 
     def _read(self, item: Any) -> Message:
         if type(item) is not list:

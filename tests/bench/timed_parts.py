@@ -86,8 +86,11 @@ def encode(messages: list[Any]) -> float:
     outbox, result = Outbox(Header(CLIENT, NODE, 1)), []
     with timed(result, len(messages)):
         for batch in batches(messages):
-            for message in batch:
-                outbox.add(message)
+            if hasattr(outbox, "extend"):
+                outbox.extend(batch)
+            else:
+                for message in batch:
+                    outbox.add(message)
             while outbox.take():
                 pass
     return result[0]

@@ -60,7 +60,7 @@ def test_a_thread_that_serves_a_closing_mesh_may_still_look_at_it(
     done: Future[None] = Future()
 
     def last_turn() -> None:
-        monkeypatch.setattr(mesh._runtime, "_stopping", True)
+        monkeypatch.setattr(mesh._runtime, "stopping", True)
         try:
             mesh._open_attaching().nodes_changed()
             mesh._open_attaching().step()
@@ -68,7 +68,7 @@ def test_a_thread_that_serves_a_closing_mesh_may_still_look_at_it(
         except BaseException as error:
             done.set_exception(error)
         finally:
-            monkeypatch.setattr(mesh._runtime, "_stopping", False)
+            monkeypatch.setattr(mesh._runtime, "stopping", False)
 
     mesh._runtime.loop.post(last_turn)
     done.result(5)
