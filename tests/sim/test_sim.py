@@ -87,14 +87,14 @@ def test_a_short_story_can_be_replayed(
 def test_a_machine_that_breaks_down_is_shrunk_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """An error of any kind is told with its last lines, and with the few events that lead to it."""
 
-    def send_result(self: Reports, *_: object) -> None:
+    def finished_all(self: Reports, *_: object) -> None:
         raise ZeroDivisionError("the node breaks down")
 
-    monkeypatch.setattr(Reports, "send_result", send_result)
+    monkeypatch.setattr(Reports, "finished_all", finished_all)
     with pytest.raises(SimFailure, match="the node breaks down") as failure:
         run_seed(1)
     assert re.search(r"^[1-3] events of", str(failure.value), re.MULTILINE)
-    assert "in send_result" in str(failure.value)
+    assert "in finished_all" in str(failure.value)
 
 
 def test_the_least_that_fails() -> None:
