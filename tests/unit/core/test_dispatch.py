@@ -10,7 +10,7 @@ from meshq.core.holding import RecallRuns, StartRuns
 from meshq.core.rates import Bucket
 from meshq.core.slots import LONG_RUN_S
 from meshq.core.timers import Timers
-from meshq.core.work import Run, WorkerGone
+from meshq.core.work import Done, Run, WorkerGone
 from meshq.protocol.messages import Submit
 
 SHORT_S = 0.0005
@@ -54,6 +54,29 @@ class Shop:
         """Let these runs end."""
         for run in runs:
             assert self.dispatch.release(run, now) is not None
+
+
+def test_many_are_queued_as_each_would_be_alone() -> None:
+    """Behind what is there of their priority, and before what is of a lower one."""
+    shop = Shop()
+    shop.queue("A1")
+    shop.queue("A9", priority=9)
+    shop.queue("A0", priority=0)
+    client = shop.clients["A"]
+    new = [Held(client, *Submit(name * 8, 1, "f", "msgpack", b"x")) for name in (b"A2", b"A3", b"A4")]
+    shop.dispatch.queue_all(client, new)
+    assert shop.names("A") == ["A9", "A1", "A2", "A3", "A4", "A0"]
+
+
+def test_runs_that_have_ended_are_taken_off_their_slot() -> None:
+    """Those that it does not have are nothing."""
+    shop = Shop(slots=2)
+    first, second = shop.queue("A1", "A2")
+    shop.fill()
+    dones = [Done(run, 0, "msgpack", b"", 0.1) for run in (first.run, second.run, 99)]
+    assert shop.dispatch.release_all(0, dones, BEGIN) == [first, None, None]
+    assert shop.dispatch.running() == 1
+    assert shop.dispatch.release_all(1, dones, BEGIN) == [None, second, None]
 
 
 def test_a_worker_gets_all_that_it_needs_of_an_attempt() -> None:

@@ -113,17 +113,6 @@ def test_entrusted_tasks_are_given_back_or_handed_over() -> None:
     talk.say(A, rack(1), Drained())
 
 
-def test_what_is_detached_now_makes_room_for_itself() -> None:
-    """Where a peer that drains sends anew, as this node's own, what is here; but what runs stays the peer's."""
-    talk = Conversation()
-    talk.do_quietly(A, submit(1), submit(2))
-    entrusted = Entrust(A, task(2), "f", "msgpack", b"x", None)
-    talk.say(A, submit(2, 2, detached=True), entrusted, to(A, Accepted(task(2), 2)))
-    talk.say(A, submit(2, 2, detached=True), to(A, Accepted(task(2), 2)))
-    talk.say(A, submit(1, 2, detached=True))
-    talk.hear(done(1), to(A, result(1, 2)))
-
-
 def test_after_the_grace_what_runs_is_ended() -> None:
     """A detached one too, though our own owner is to have it done."""
     talk = Conversation(slots=2, clients=(A, OWN))

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import time
+from operator import itemgetter
+from typing import Any
 
 import pytest
 from holder_conversation import task
+from hypothesis import given
+from hypothesis import strategies as st
 
 from meshq.core import kept as module
 from meshq.core.kept import KEPT_S, MAX_PAYLOAD_BYTES, Kept
@@ -81,6 +85,44 @@ def test_the_later_result_of_a_task_counts() -> None:
         assert found(kept, number, later) == ended(number, payload=b"later", attempt=2)._replace(seconds=0.0)
     assert found(kept, 3, later) == ended(3)._replace(seconds=0.0)
     assert found(kept, 5, later) == ended(5, Status.WORKER_LOST, attempt=3)._replace(seconds=0.0)
+
+
+KINDS: list[dict[str, Any]] = [
+    {},
+    {"payload": b""},
+    {"payload": bytes(2_000)},
+    {"payload": bytes(MAX_PAYLOAD_BYTES + 1)},
+    {"payload": [b"in", b"pieces"]},
+    {"status": Status.FAILURE, "serializer": "json"},
+    {"status": Status.WORKER_LOST, "attempt": 2},
+]
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(0, 9), st.sampled_from(KINDS)), unique_by=itemgetter(0))))
+def test_many_are_kept_as_each_would_be_alone(batches: list[list[tuple[int, dict[str, Any]]]]) -> None:
+    """Whatever they are: also when there is hardly room, and those before make it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MAX_STATES", 100)
+        together, alone = Kept(), Kept()
+    for now, batch in enumerate(batches):
+        results = [ended(number, **kind) for number, kind in batch]
+        together.put_all(results, float(now))
+        for result in results:
+            alone.put(result, float(now))
+    assert [found(together, number) for number in range(10)] == [found(alone, number) for number in range(10)]
+
+
+def test_many_that_come_at_once_stay_within_the_bounds() -> None:
+    """The oldest make room for them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MAX_STATES", 1_000)
+        patch.setattr(module, "MAX_BYTES", 4_000_000)
+        kept = Kept()
+    for first in range(0, 6_000, 30):
+        kept.put_all([ended(first + number, payload=bytes(1_000)) for number in range(30)], 0.0)
+    there = [number for number in range(6_000) if found(kept, number) is not None]
+    assert 900 <= len(there) <= 1_000
+    assert there == list(range(6_000 - len(there), 6_000))
 
 
 def test_what_is_forgotten_is_gone() -> None:

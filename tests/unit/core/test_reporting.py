@@ -110,6 +110,18 @@ def test_results_are_sent_again_with_growing_pauses() -> None:
     assert a.unacknowledged[expected.task].result == expected
 
 
+def test_a_client_that_is_back_is_sent_what_is_kept_for_it() -> None:
+    """From then on it is sent again as any other; what has not ended is no matter for this."""
+    reports, a = Reports(), client()
+    a.connected = False
+    expected = finish(reports, held(a))
+    a.connected = True
+    reports.send_result(held(a, 2), BEGIN)
+    reports.send_result(a.unacknowledged[expected.task], BEGIN)
+    assert reports.flush() == [Send(A, [expected])]
+    assert reports.next_deadline() == BEGIN + RESEND_S
+
+
 def test_the_rhythm_is_one_for_all() -> None:
     """A result that ends while another waits is sent again by the same deadline, not before its time."""
     reports, a = Reports(), client()
