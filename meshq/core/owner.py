@@ -64,7 +64,7 @@ from meshq.protocol.messages import (
     Withdraw,
     Withdrawn,
 )
-from meshq.protocol.payload import join_payload
+from meshq.protocol.payload import Payload, join_payload
 
 __all__ = [
     "MAX_DEATHS", "Leaving", "NodeLost", "NodeReturned", "NodeSuspected", "Owner", "OwnerEffect", "OwnerEvent",
@@ -236,6 +236,8 @@ class Owner:
     def _on_results(self, node: NodeAccount, results: Iterator[Result], racks: list[Message], now: float) -> None:
         find, settle, node_id = self._tasks.get, self._settle, node.node
         function, busy_s, runs = "", 0.0, 0
+        outcome = Outcome(_FAILURE)
+        before: tuple[int, str, Payload] = (-1, "", b"")  # which none is like
         for result in results:
             task_id, attempt, status, encoding, payload, seconds = result
             racks.append(_new(Rack, (task_id, attempt)))
@@ -258,8 +260,11 @@ class Owner:
                 self._effects.append(Send(task.node, [Withdraw(task.id, task.attempt)]))
             if task.revoked:
                 self._discarding.spare(task)
-            ending = ENDING_OF_STATUS.get(status, _FAILURE)
-            settle(task, _new(Outcome, (ending, encoding, payload, "")))
+            if type(payload) is not bytes or before != (status, encoding, payload):
+                # Else it is like the one before, as None is like None: fewer objects for the garbage collector.
+                before = status, encoding, payload
+                outcome = _new(Outcome, (ENDING_OF_STATUS.get(status, _FAILURE), encoding, payload, ""))
+            settle(task, outcome)
         if runs:
             self._means.observe(function, busy_s, runs)
 

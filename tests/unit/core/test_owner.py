@@ -56,6 +56,7 @@ from meshq.protocol.messages import (
     Withdraw,
     Withdrawn,
 )
+from meshq.protocol.payload import Payload
 from meshq.protocol.retries import RetryAsked, dump_retry
 
 # ---------------------------------------------------------------------- submit, route, result, settle
@@ -351,6 +352,34 @@ def test_a_result_of_an_earlier_attempt_settles_a_task_that_waits(talk: Conversa
     talk.say(said(result(task)))
     talk.expect(send(rack(task)), settle(task))
     talk.say(joined(B))
+
+
+def test_each_of_many_results_has_its_own_end(owner: Owner) -> None:
+    """Whatever came before it: the like of it, the same bytes that mean something else, or a slower function."""
+    quick, slow = make_tasks(6), make_tasks(2, "g")
+    tasks = [*quick[:3], slow[0], *quick[3:], slow[1]]
+    ends: list[tuple[int, str, Payload, float]] = [
+        (Status.OK, "msgpack", b"1", 0.5),
+        (Status.OK, "msgpack", b"1", 0.5),
+        (Status.OK, "msgpack", b"2", 0.2),
+        (Status.OK, "msgpack", [b"2"], 4.0),
+        (Status.OK, "msgpack", [b"2"], 0.0),
+        (Status.FAILURE, "msgpack", b"2", float("nan")),
+        (Status.FAILURE, "json", b"2", 0.0),
+        (Status.OK, "json", b"2", 2.0),
+    ]
+    owner.handle(joined(slots=1, functions=("f", "g")), 0.0)
+    owner.handle(Submitted(tasks), 0.0)
+    results = [Result(task.id, 1, *end) for task, end in zip(tasks, ends, strict=True)]
+    effects = owner.handle(said(*results), 1.0)
+    settled = [
+        (task, Outcome(Ending.DONE if status == Status.OK else Ending.FAILURE, encoding, payload))
+        for task, (status, encoding, payload, _) in zip(tasks, ends, strict=True)
+    ]
+    assert effects == [send(*map(rack, tasks)), Settle(settled)]
+    assert [task.state for task in tasks] == [TaskState.DONE] * 5 + [TaskState.FAILURE] * 2 + [TaskState.DONE]
+    assert owner._means.get("f") == pytest.approx(0.4)
+    assert owner._means.get("g") == pytest.approx(3.0)
 
 
 # ---------------------------------------------------------------------- workers lost
