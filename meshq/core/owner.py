@@ -46,7 +46,7 @@ from meshq.core.patience import Patience
 from meshq.core.reconciling import Reconciling
 from meshq.core.retries import Retries
 from meshq.core.routing import Router
-from meshq.core.schedule import Schedule, submission, take_over_once
+from meshq.core.schedule import Schedule, submission, submissions, take_over_once
 from meshq.core.terms import DEFAULT_PRIORITY
 from meshq.core.timers import earliest
 from meshq.core.wanted_back import WantedBack
@@ -186,7 +186,7 @@ class Owner:
             else:
                 node.put(run[0])
             once = bool(node.once) and run[0].function in node.once
-            messages, node_id = sends.setdefault(node.node, []), node.node
+            node_id = node.node
             for task in run:
                 if once:
                     take_over_once(task)
@@ -194,7 +194,7 @@ class Owner:
                 task.node = node_id
                 task.accepted = False
                 task.sent_at = now
-                messages.append(submission(task, now))
+            sends.setdefault(node_id, []).extend(submissions(run, now))
         self._effects.extend(Send(node_id, messages) for node_id, messages in sends.items())
 
     def _finish(self, now: float) -> list[OwnerEffect]:

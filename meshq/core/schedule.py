@@ -6,7 +6,7 @@ with each SUBMIT how much is left.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from meshq.core.owned import Ending, Outcome, OwnedTask
@@ -68,14 +68,21 @@ def has_expired(task: OwnedTask, now: float) -> bool:
 
 def submission(task: OwnedTask, now: float) -> Submit:
     """Return the SUBMIT of a task's attempt; its durations are what is left of them."""
-    options = task.options
-    if task.due_at is not None or task.expires_at is not None:
-        options = _left(task, now)
-    if task.retries or task.deaths:
-        options = _with_history(task, options)
-    return _new(
-        Submit, (task.id, task.attempt, task.function, task.serializer, task.payload, task.detached, options)
-    )
+    return submissions([task], now)[0]
+
+
+def submissions(tasks: Iterable[OwnedTask], now: float) -> list[Submit]:
+    """Return the SUBMITs of the attempts of several tasks."""
+    made = []
+    for task in tasks:
+        options = task.options
+        if task.due_at is not None or task.expires_at is not None:
+            options = _left(task, now)
+        if task.retries or task.deaths:
+            options = _with_history(task, options)
+        fields = task.id, task.attempt, task.function, task.serializer, task.payload, task.detached, options
+        made.append(_new(Submit, fields))
+    return made
 
 
 def _with_history(task: OwnedTask, options: dict[str, Any] | None) -> dict[str, Any] | None:
