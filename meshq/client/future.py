@@ -114,7 +114,6 @@ class Future(_Lazy[T], OwnedTask):
         function: str = "",
         serializer: str = "",
         payload: Payload = b"",
-        *,
         detached: bool = False,
     ) -> None:
         OwnedTask.__init__(self, id, function, serializer, payload, detached)

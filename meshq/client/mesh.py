@@ -210,7 +210,6 @@ class Mesh(BaseMesh):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         options: TaskOptions,
-        *,
         detached: bool = False,
         chunk: bool | str | None = None,
     ) -> Future[Any]:
