@@ -47,6 +47,9 @@ _MESSAGE_OVERHEAD = 80
 MAX_BATCH_MESSAGES = 512
 """A batch is closed here too, so that the other side is at work on the first while the next is packed."""
 
+_MANY = 8
+"""From so many messages on it is quicker to deal with them together; a round trip has one of each kind."""
+
 Frames = list[Buffer]
 _Key = tuple[type[Any], bytes, int]
 
@@ -150,13 +153,12 @@ class Outbox:
         self._small.append(message)
 
     def extend(self, messages: Sequence[Message]) -> None:
-        """Queue messages, in a third of the time where none of them has a large payload."""
-        payloads = _payloads(messages)
-        if not payloads or (set(map(type, payloads)) == {bytes} and max(map(len, payloads)) <= INLINE_BYTES):
-            self._small.extend(messages)
-        else:
+        """Queue messages; many together in a third of the time where none of them has a large payload."""
+        if len(messages) < _MANY or _has_large(messages):
             for message in messages:
                 self.add(message)
+        else:
+            self._small.extend(messages)
 
     def _outline(self, message: Submit | Result, payload: Payload) -> Message | None:
         """Return the message with its payload inline, or None where it will follow in pieces."""
@@ -207,6 +209,8 @@ class Outbox:
 
     def _next_small(self) -> list[Message]:
         small = self._small
+        if len(small) < _MANY:
+            return self._as_many_as_fit()
         batch = list(islice(small, MAX_BATCH_MESSAGES))
         if _weigh(batch) > _FULL_BATCH_BYTES:
             return self._as_many_as_fit()
@@ -289,6 +293,11 @@ class Outbox:
 def _payloads(messages: Sequence[Message]) -> list[Payload]:
     """Return the payloads of tasks and results."""
     return [message.payload for message in messages if type(message) is Submit or type(message) is Result]
+
+
+def _has_large(messages: Sequence[Message]) -> bool:
+    payloads = _payloads(messages)
+    return bool(payloads) and (set(map(type, payloads)) != {bytes} or max(map(len, payloads)) > INLINE_BYTES)
 
 
 def _weigh(batch: Sequence[Message]) -> int:
