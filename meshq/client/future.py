@@ -21,7 +21,8 @@ from meshq.ids import format_id
 from meshq.protocol.payload import Payload, payload_size
 
 T = TypeVar("T")
-_making = threading.Lock()
+_making = threading.RLock()
+"""Whoever holds it may have to do what the garbage collector has found to do, which may be to look at a future."""
 PENDING, FINISHED, CANCELLED_AND_NOTIFIED = "PENDING", "FINISHED", "CANCELLED_AND_NOTIFIED"
 """The standard future's names of its states."""
 _SETTLED = frozenset({FINISHED, "CANCELLED", CANCELLED_AND_NOTIFIED})
@@ -221,12 +222,13 @@ def settle_all(ended: Ended) -> None:
     """Settle futures, those that nobody has looked at under one lock. For the mesh alone."""
     looked_at = []
     with _making:
-        for future, outcome in ended:
+        for each in ended:
+            future, outcome = each
             if future._lazy_condition is None:
                 _, future._encoding, future._encoded, _ = outcome
                 future._state = FINISHED
             else:
-                looked_at.append((future, outcome))
+                looked_at.append(each)
     for future, outcome in looked_at:
         future.settle(outcome)
 

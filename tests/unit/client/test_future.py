@@ -6,12 +6,13 @@ import concurrent.futures
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from client_harness import DONE, Handler, make_future
 
 from meshq.client.fanning import Fan
-from meshq.client.future import Future
+from meshq.client.future import Future, settle_all
 from meshq.core.owned import TaskState
 from meshq.errors import MeshClosed, MeshqError
 
@@ -84,6 +85,22 @@ def test_ends_of_each_kind() -> None:
     assert not value.cancel()
     done, _ = concurrent.futures.wait([value, failed, cancelled], timeout=0)
     assert len(done) == 3
+
+
+def test_who_is_called_in_the_midst_may_look_at_a_future() -> None:
+    """As what the garbage collector finds may, such as the ``map`` that nobody asks any more for its results."""
+    futures = [make() for _ in range(3)]
+    seen = []
+
+    class Interrupted(list[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            for each in super().__iter__():
+                seen.append([future.done() for future in futures[:2]])
+                yield each
+
+    settle_all(Interrupted((future, DONE) for future in futures))
+    assert seen == [[False, False], [False, False], [False, False]]
+    assert all(future.done() for future in futures)
 
 
 def test_waiting_where_it_would_never_end_is_refused() -> None:
