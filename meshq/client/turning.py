@@ -147,19 +147,21 @@ class _Deferral:
 
     def __enter__(self) -> _Deferral:
         if threading.get_ident() == _MAIN().ident:
+            handler_of, handle, note = _signal.getsignal, _signal.signal, self._note
             for number in _SIGNALS:
-                handler = _signal.getsignal(number)
+                handler = handler_of(number)
                 if callable(handler):
                     self._handlers.append((number, handler))
-                    _signal.signal(number, self._note)
+                    handle(number, note)
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._handlers:
             _signal.signal(number, handler)
-        handlers = dict(self._handlers)
-        for number, frame in self.came:
-            handlers[number](number, frame)
+        if self.came:
+            handlers = dict(self._handlers)
+            for number, frame in self.came:
+                handlers[number](number, frame)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.came.append((number, frame))
