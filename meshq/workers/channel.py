@@ -48,6 +48,8 @@ class BlockingChannel(_Sender):
         super().__init__(sock)
         self._reader = Reader()
         self._flush = Reentrant(self._buffers, self._write)
+        self._packers: list[Packer] = []
+        """Those that no thread is using. Taking from and adding to a list's end is safe between threads."""
 
     def fileno(self) -> int:
         """Return the descriptor, for polling."""
@@ -70,7 +72,12 @@ class BlockingChannel(_Sender):
 
     def send(self, kind: int, items: Sequence[Any], field: int | None = None) -> None:
         """Send one message, and wait until the socket has taken it; raises OSError when the node is gone."""
-        self._buffers.extend(Packer().pack(kind, items, field))
+        try:
+            packer = self._packers.pop()
+        except IndexError:
+            packer = Packer()
+        self._buffers.extend(packer.pack(kind, items, field))
+        self._packers.append(packer)
         self._flush.run()
 
     def close(self) -> None:
