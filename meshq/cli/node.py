@@ -48,7 +48,9 @@ def node(**flags: Any) -> int:
     from meshq.node.collecting import spare_collections
     from meshq.node.node import Node
     from meshq.observe import configure_logging
+    from meshq.workers.memory import keep_large_blocks
 
+    keep_large_blocks()
     configure_logging()  # for what the loading of the settings has to say
     settings = load_settings(flags)
     configure_logging(settings.log_level, settings.log_format)

@@ -98,7 +98,9 @@ class Engine:
         self.session = Session(membership, Owner(no_nodes_timeout, now, random.Random()))
         self._loop = loop
         self._listener = listener
-        self._links = Links(loop, context, key, hello, self._on_messages, self._on_link_event, self._on_dealt_with)
+        self._links = Links(
+            loop, context, key, hello, self._on_messages, self._on_link_event, self._on_dealt_with, gathers=True
+        )
         self._taken = 0
         """How many messages were taken since the young objects were looked at."""
         self._inbox: deque[OwnedTask] = deque()
@@ -223,7 +225,7 @@ class Engine:
                     self._take_inbox()  # a purge is to find what was submitted before it
         if Result in kinds:
             payloads = [message.payload for message in messages if type(message) is Result]
-            if list in set(map(type, payloads)) and max(map(payload_size, payloads)) >= HURRY_BYTES:
+            if set(map(type, payloads)) - {bytes} and max(map(payload_size, payloads)) >= HURRY_BYTES:
                 self._in_a_hurry = True
         self._apply(self.session.receive(link, messages, time.monotonic()))
 

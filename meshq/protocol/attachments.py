@@ -8,6 +8,7 @@ offset in the area and its length. The mark is a byte that begins neither a msgp
 from __future__ import annotations
 
 from meshq.errors import RemoteProtocolError
+from meshq.protocol.blocks import Gathered
 from meshq.protocol.payload import Buffer, Payload
 
 MARK = b"\xc1"
@@ -68,13 +69,23 @@ def is_attached(payload: Payload | Buffer) -> bool:
     return bytes(first[:1]) == MARK
 
 
+def is_before_area(piece: Buffer) -> bool:
+    """Say whether this is the whole of what a payload of the attached form has before its area."""
+    if len(piece) < _PREFIX_BYTES or not is_attached(piece):
+        return False
+    end = _PREFIX_BYTES + int.from_bytes(piece[1:_PREFIX_BYTES], "big")
+    return len(piece) == end + -end % _ALIGNMENT
+
+
 class Area:
     """The buffers of a payload, as they came: in one piece or in several, cut anywhere."""
 
-    def __init__(self, pieces: list[memoryview], is_bytes: bool = False) -> None:
+    def __init__(self, pieces: list[memoryview], is_bytes: bool = False, gathered: Gathered | None = None) -> None:
         self._pieces = pieces
         self._is_bytes = is_bytes
         """Whether a view of it would be read-only, though nobody has asked for that."""
+        self._gathered = gathered
+        """The payload whose area this is, where that is in one block."""
         self._size = sum(map(len, pieces))
 
     def view(self, offset: object, length: object) -> memoryview:
@@ -86,7 +97,12 @@ class Area:
 
     def bytes(self, offset: object, length: object) -> bytes:
         """Return one buffer, as the head names it, as bytes."""
-        return b"".join(self._find(offset, length))
+        if self._gathered is None or (offset, length) != (0, self._size):
+            return b"".join(self._find(offset, length))
+        self._pieces = []
+        whole = self._gathered.area_bytes()
+        self._pieces, self._is_bytes = [memoryview(whole)], True
+        return whole
 
     def _find(self, offset: object, length: object) -> list[memoryview]:
         size = self._size
@@ -111,5 +127,7 @@ def split(payload: Payload | Buffer) -> tuple[memoryview, Area]:
         first, others = memoryview(bytearray().join([first, *others])), []
     if end > len(first):
         raise RemoteProtocolError(f"a payload of {len(first)} bytes says that its head ends at {end}")
-    is_bytes = any(isinstance(buffer, bytes) for buffer in buffers)
-    return first[_PREFIX_BYTES:end], Area([piece for piece in (first[start:], *others) if len(piece)], is_bytes)
+    pieces = [piece for piece in (first[start:], *others) if len(piece)]
+    gathered = payload if type(payload) is Gathered else None
+    is_bytes = any(isinstance(buffer, bytes) for buffer in (buffers if gathered is None else buffers[1:]))
+    return first[_PREFIX_BYTES:end], Area(pieces, is_bytes, gathered)

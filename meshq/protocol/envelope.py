@@ -145,7 +145,7 @@ class Outbox:
         """Queue a message."""
         if type(message) is Submit or type(message) is Result:
             payload = message.payload
-            if type(payload) is list or (type(payload) is bytes and len(payload) > INLINE_BYTES):
+            if isinstance(payload, list) or (type(payload) is bytes and len(payload) > INLINE_BYTES):
                 outlined = self._outline(message, payload)
                 if outlined is None:
                     return

@@ -20,6 +20,7 @@ from meshq.transport.sockets import (
     open_socket,
     secure_client,
     send_frames,
+    tune_for,
 )
 
 OnFrames: TypeAlias = "Callable[[Dealer, list[bytes]], None]"
@@ -59,6 +60,7 @@ class Dealer:
         self._socket = open_socket(context, zmq.DEALER, ipv6=is_ipv6(host))
         # Refuses what cannot be sent now, instead of keeping it for whoever takes over the port.
         self._socket.setsockopt(zmq.IMMEDIATE, 1)
+        tune_for(self._socket, host)
         secure_client(self._socket, key)
         try:
             self._monitor = ConnectionMonitor(loop, context, self._socket, endpoint, key is not None, self._event)

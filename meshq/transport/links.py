@@ -25,10 +25,11 @@ log = logging.getLogger("meshq.transport")
 class Link:
     """One connection to a node: the socket, what is packed for it, and what has come of large payloads."""
 
-    def __init__(self, number: int, endpoint: str, source: bytes) -> None:
+    def __init__(self, number: int, endpoint: str, source: bytes, gathers: bool = False) -> None:
         self.number = number
         self.endpoint = endpoint
         self._source = source
+        self._gathers = gathers
         self.known = Header(source)
         """That of messages to whoever has answered last."""
         self.dealer: Dealer | None = None
@@ -40,7 +41,7 @@ class Link:
         """Begin a connection anew: nothing of the old one is continued."""
         self.greeting += 1
         self.outbox = Outbox(Header(self._source))
-        self.joiner = Joiner()
+        self.joiner = Joiner(gathers=self._gathers)
         self.strange = StrangeVerbs()
         self.unsent: Frames | None = None
         self.blocked = False
@@ -69,6 +70,7 @@ class Links:
     """All connections of one lane of a client, flushed once a turn of the loop.
 
     ``on_dealt_with`` is told how many messages have been passed on, once nothing here refers to them any more.
+    ``gathers`` says that large payloads end here, instead of being passed on.
     """
 
     def __init__(
@@ -80,6 +82,8 @@ class Links:
         on_messages: Callable[[int, list[Message]], None],
         on_event: Callable[[int, str, str], None],
         on_dealt_with: Callable[[int], None] | None = None,
+        *,
+        gathers: bool = False,
     ) -> None:
         self._loop = loop
         self._context = context
@@ -88,13 +92,14 @@ class Links:
         self._on_messages = on_messages
         self._on_event = on_event
         self._on_dealt_with = on_dealt_with
+        self._gathers = gathers
         self._links: dict[int, Link] = {}
         self._dirty: set[int] = set()
         self._patient: set[int] = set()
 
     def dial(self, number: int, endpoint: str) -> None:
         """Connect a new link; one that cannot be dialled is told of as refused, in the loop's next turn."""
-        link = self._links[number] = Link(number, endpoint, self._hello.client)
+        link = self._links[number] = Link(number, endpoint, self._hello.client, self._gathers)
         try:
             link.dealer = Dealer(
                 self._loop,

@@ -20,6 +20,7 @@ from meshq.transport.sockets import (
     open_socket,
     secure_server,
     send_frames,
+    tune_for,
 )
 
 Sent: TypeAlias = Literal["sent", "gone", "full"]
@@ -58,6 +59,7 @@ class NodeSockets:
         self._sub = open_socket(context, zmq.SUB, ipv6=is_ipv6(address))
         # A message to a client that has gone is an error, and not dropped in silence.
         self._router.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        tune_for(self._router, address)
         try:
             self.port = _bind(self._router, address, port, key)
             self.control_port = _bind(self._sub, address, None if port is None else port + 1, key)

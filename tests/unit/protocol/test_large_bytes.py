@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from meshq.errors import EncodingError, RemoteProtocolError
 from meshq.protocol.attachments import ATTACH_BYTES
+from meshq.protocol.blocks import Gathered
 from meshq.protocol.codec import serializer
+from meshq.protocol.messages import Part
+from meshq.protocol.parts import Joiner
 from meshq.protocol.payload import Payload, cut_payload, join_payload
 
 MSGPACK = serializer("msgpack")
@@ -21,7 +25,20 @@ def in_pieces(payload: Payload) -> Payload:
     return [bytes(piece) for piece in cut_payload(join_payload(payload), 1_000)]
 
 
-@pytest.mark.parametrize("travel", [lambda payload: payload, join_payload, in_pieces])
+def gathered(payload: Payload) -> Payload:
+    """Return a payload as it comes to whom it ends at, its area in one block."""
+    joiner = Joiner(gathers=True)
+    whole = join_payload(payload)
+    ends = [0, len(payload[0]), len(whole) // 2, len(whole)] if isinstance(payload, list) else [0, len(whole)]
+    for start, end in pairwise(ends):
+        joiner.feed(Part(1, start, len(whole), whole[start:end]))
+    pieces = joiner.take(1)
+    assert pieces is not None
+    assert (type(pieces) is Gathered) == isinstance(payload, list)
+    return pieces
+
+
+@pytest.mark.parametrize("travel", [lambda payload: payload, join_payload, in_pieces, gathered])
 @pytest.mark.parametrize("value", [LARGE, LARGE[: ATTACH_BYTES - 1], b"", [LARGE, {"a": (LARGE, 1)}]])
 def test_bytes_arrive_as_they_were(value: Any, travel: Callable[[Payload], Payload]) -> None:
     """However they were cut on their way, as a result, an argument, or deep inside of one."""

@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshq.errors import RemoteProtocolError
+from meshq.protocol.attachments import Attachments
+from meshq.protocol.blocks import Gathered
 from meshq.protocol.messages import Part
 from meshq.protocol.parts import MAX_PAYLOAD_BYTES, PIECE_BYTES, UNFINISHED_TRANSFERS, Joiner, cut
-from meshq.protocol.payload import join_payload
+from meshq.protocol.payload import Payload, join_payload, payload_size
 
 LARGE = bytes(range(256)) * (12 * 1024)
 
@@ -89,3 +91,35 @@ def test_one_payload_of_the_largest_size_has_room_and_two_have_not() -> None:
         joiner.feed(Part(2, 0, second, b"x"))
         assert (1 in joiner._transfers) == first_is_kept
         assert 2 in joiner._transfers
+
+
+def attached(*buffers: bytes) -> Payload:
+    """Return a payload with an area."""
+    attachments = Attachments()
+    for buffer in buffers:
+        attachments.add(memoryview(buffer))
+    return attachments.take(b"head")
+
+
+@pytest.mark.parametrize("payload", [attached(LARGE), attached(LARGE, LARGE[:100]), attached(LARGE[:100]), LARGE])
+def test_whom_payloads_end_at_gathers_their_areas(payload: Payload) -> None:
+    """An area that comes in several pieces is one block at once; whatever else comes stays as it is."""
+    joiner = Joiner(gathers=True)
+    for part in cut(3, payload):
+        joiner.feed(part)
+    pieces = joiner.take(3)
+    assert pieces is not None
+    assert join_payload(pieces) == join_payload(payload)
+    assert (type(pieces) is Gathered) == (payload is not LARGE and payload_size(payload) > PIECE_BYTES)
+
+
+@given(st.lists(st.integers(0, 3), max_size=8))
+def test_an_incomplete_transfer_is_not_gathered(order: list[int]) -> None:
+    """Parts lost, doubled or out of order give the whole payload or nothing, for whom it ends at too."""
+    parts = list(cut(1, attached(LARGE)))
+    joiner = Joiner(gathers=True)
+    for index in order:
+        joiner.feed(parts[index])
+    pieces = joiner.take(1)
+    assert (pieces is not None) == (order[-4:] == [0, 1, 2, 3])
+    assert pieces is None or join_payload(pieces) == join_payload(attached(LARGE))

@@ -7,11 +7,14 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from meshq.errors import LocalProtocolError, RemoteProtocolError
+from meshq.protocol import codec
+from meshq.protocol.blocks import Gathered
 from meshq.workers.channel import BlockingChannel, PeerChannel
 from meshq.workers.framing import HEADER, INLINE_BYTES, MAX_MESSAGE_BYTES, Packer, Reader
 
@@ -208,3 +211,30 @@ def test_threads_may_send_at_once(pair: Pair) -> None:
         mine = [message.items[0] for message in got if message.items[0][0] == name]
         assert [item[1] for item in mine] == list(range(20))
         assert all(plain(item[2]) == (data if item[1] % 5 == 0 else b"small") for item in mine)
+
+
+@pytest.mark.parametrize("step", [7, 1_000, 100_000])
+def test_what_is_before_an_area_is_read_apart_from_it(step: int) -> None:
+    """So bytes and arrays are read to where they stay."""
+    serializer = codec.serializer("msgpack")
+    value = bytes(range(256)) * 1000
+    data, reader, payloads = stream((1, [[0, serializer.dumps(value, "value")]], 1)), Reader(), []
+    while data:
+        count = min(len(reader.target()), len(data), step)
+        reader.target()[:count] = data[:count]
+        payloads += [message.items[0][1] for message in reader.received(count)]
+        data = data[count:]
+    (payload,) = payloads
+    assert type(payload) is Gathered
+    assert serializer.loads(payload) == value
+
+
+@pytest.mark.parametrize("place", [[0, 0, 20, 21], [0, 0, 20, -1], [0, 0, 20, 1.5], [0, 0, 20]])
+def test_an_area_that_cannot_be_is_refused(place: list[Any]) -> None:
+    """User code in a worker may write anything into its socket."""
+    head = msgpack.packb([1, [[None]], [place]])
+    data = HEADER.pack(len(head), 20) + head
+    reader = Reader()
+    reader.target()[: len(data)] = data
+    with pytest.raises(RemoteProtocolError, match="cannot be read"):
+        reader.received(len(data))
