@@ -101,13 +101,17 @@ class Admission:
             for message in messages:
                 self.on_submit(client, message, now, taken)
             return
-        held_of, plain, encodings = client.held, self._plain, self._encodings
+        held_of = client.held
         over, long_over = self._tombs.of(client.client)
         suspects = self._suspects(client, messages, now)
         ordinary: list[Held] = []
+        last_name = last_encoding = ""
+        function = serializer = None
         for message in messages:
             task, attempt, name, encoding, payload, detached, options = message
-            function, serializer = plain.get(name), encodings.get(encoding)
+            if name != last_name or encoding != last_encoding:  # as a rule they are the same, and each has its own
+                last_name, last_encoding = name, encoding
+                function, serializer = self._plain.get(name), self._encodings.get(encoding)
             if (
                 function is None or serializer is None or options is not None or detached
                 or task in held_of or task in over or task in long_over or task in suspects
