@@ -134,9 +134,7 @@ class Routes:
                 log.warning("dropped the connection %s: nobody reads what is sent there", route.hex())
                 self._lose(route)
                 return
-        add = known.outbox.add
-        for message in messages:
-            add(message)
+        known.outbox.extend(messages)
 
     def _admit(self, route: _Route, messages: Sequence[Message]) -> list[Message]:
         """Return what is to wait on a blocked route as well: no result twice, and none where many wait."""

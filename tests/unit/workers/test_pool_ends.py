@@ -147,7 +147,7 @@ def test_what_a_task_leaves_running_ends_with_a_worker_that_retires(make_node: M
     wait_until_dead(outcome(node.of(WorkerDone)[0].dones[0]))
 
 
-@pytest.mark.parametrize("function", ["close_the_link", "corrupt_the_link"])
+@pytest.mark.parametrize("function", ["close_the_link", "corrupt_the_link", "send_half_a_result"])
 def test_a_task_that_breaks_the_link_loses_its_worker(node: Node, function: str) -> None:
     """A worker that can no longer be heard, or talks rubbish, is killed."""
     (number,) = node.run([node.make(function)])

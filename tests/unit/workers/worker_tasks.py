@@ -239,13 +239,25 @@ def close_the_link() -> None:
 
 @task
 def corrupt_the_link() -> None:
+    _say_to_the_node(b"\xff" * 64)
+
+
+@task
+def send_half_a_result() -> None:
+    from meshq.workers import link
+    from meshq.workers.framing import Packer
+
+    _say_to_the_node(b"".join(Packer().pack(link.DONES, [[1, 0]])))
+
+
+def _say_to_the_node(data: bytes) -> None:
     import socket
 
     for fd in range(3, 64):
         try:
             with socket.socket(fileno=os.dup(fd)) as sock:
                 if sock.family == socket.AF_UNIX:
-                    sock.sendall(b"\xff" * 64)
+                    sock.sendall(data)
         except OSError:
             pass
     time.sleep(600)
