@@ -63,11 +63,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(checkout: Path, only: Sequence[str]) -> Round:
-    """Time the parts of one checkout, in a fresh process."""
+    """Time the parts of one checkout, in a fresh process there, as its workers look for modules where they are."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("MESHQ_")}
     done = subprocess.run(
         [sys.executable, str(HERE.parent / "timed_parts.py"), *only],
-        env={**env, "PYTHONPATH": str(checkout)}, stdout=subprocess.PIPE, text=True, check=True,
+        cwd=checkout, env={**env, "PYTHONPATH": str(checkout)}, stdout=subprocess.PIPE, text=True, check=True,
     )  # fmt: skip
     found: Round = json.loads(done.stdout)
     return found
