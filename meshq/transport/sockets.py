@@ -43,8 +43,8 @@ _send: Callable[..., object] = zmq.backend.Socket.send
 
 LOOPBACK_SEND_BYTES = 1024 * 1024
 """By itself Linux finds the right size of a connection's buffer anew after each pause, and until then hardly any
-sending overlaps with receiving: 8 MB in pieces take 3.4 ms between two bare sockets, with this 1.6 ms. Only within a
-host: between hosts the right size depends on the distance, and the system finds it."""
+sending overlaps with receiving: 8 MB in pieces take 3.4 ms between two bare sockets, with this 1.6 ms. Only
+within a host: between hosts the right size depends on the distance, and the system finds it."""
 
 _NOBLOCK = int(zmq.NOBLOCK)
 _POLLIN = int(zmq.POLLIN)
