@@ -66,6 +66,14 @@ class Books:
             books[id] = task
         return task
 
+    def take_back(self, task: Future[Any], size: int) -> None:
+        """Forget a task that was opened, if it was, and not handed over."""
+        books = self._detached if task.detached else self._attached
+        with self._lock:
+            if books.get(task.id) is task:
+                del books[task.id]
+                self.bytes -= size
+
     def _with_same_key(self, task: Future[Any]) -> Future[Any] | None:
         """Return the task that the key of this one stands for already, if there is one."""
         unfinished = self._attached.get(task.id) or self._detached.get(task.id)

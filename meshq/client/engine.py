@@ -138,10 +138,16 @@ class Engine:
             self._inbox_posted = True
             self._loop.post(self._take_inbox)
 
+    def has(self, task: OwnedTask) -> bool:
+        """Whether a task was handed over, and has not ended."""
+        return task in self._inbox or self.session.owner.find(task.id) is not None
+
     # ------------------------------------------------------------------ in the loop's thread
 
     def step(self) -> None:
         """Do what is due, and send what waits; to be called after each turn of the loop."""
+        if self._inbox:  # it was posted, unless what a signal's handler raised has come between
+            self._take_inbox()
         all_links, self._in_a_hurry = self._in_a_hurry, False
         if self._due is not None and self._due <= (now := time.monotonic()):
             self._apply(self.session.tick(now))

@@ -9,6 +9,7 @@ upon, under one lock; where there is a condition, the state changes only under i
 from __future__ import annotations
 
 import concurrent.futures
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +24,16 @@ from meshq.protocol.payload import Payload, payload_size
 T = TypeVar("T")
 _making = threading.RLock()
 """Whoever holds it may have to do what the garbage collector has found to do, which may be to look at a future."""
+
+
+def _forked() -> None:
+    """Have a lock that nobody holds: another thread of the parent may have held the old one just then."""
+    global _making
+    _making = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 PENDING, FINISHED, CANCELLED_AND_NOTIFIED = "PENDING", "FINISHED", "CANCELLED_AND_NOTIFIED"
 """The standard future's names of its states."""
 _SETTLED = frozenset({FINISHED, "CANCELLED", CANCELLED_AND_NOTIFIED})
@@ -219,8 +230,12 @@ Ended = list[tuple[Future[Any], Outcome]]
 
 
 def settle_all(ended: Ended) -> None:
-    """Settle futures, those that nobody has looked at under one lock. For the mesh alone."""
+    """Settle futures, those that nobody has looked at under one lock. For the mesh alone.
+
+    All are settled, even if a callback raises what ends a thread, ``SystemExit`` say; that is raised in the end.
+    """
     looked_at = []
+    fatal: BaseException | None = None
     with _making:
         for each in ended:
             future, outcome = each
@@ -230,7 +245,12 @@ def settle_all(ended: Ended) -> None:
             else:
                 looked_at.append(each)
     for future, outcome in looked_at:
-        future.settle(outcome)
+        try:
+            future.settle(outcome)
+        except BaseException as error:
+            fatal = fatal or error
+    if fatal is not None:
+        raise fatal
 
 
 def turn_for(handler: TaskHandler, done: Callable[[], bool], timeout: float | None) -> None:

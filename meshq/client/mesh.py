@@ -223,10 +223,15 @@ class Mesh(BaseMesh):
         size = size_of(future)
         if self._books.bytes + size > self._settings.outbox_bytes:
             self._wait_for_room(size)
-        opened = self._books.open(future, size)
-        if opened is not future:
-            return opened  # an earlier call with the same key
-        self._runtime.engine.submit(future)
+        try:
+            opened = self._books.open(future, size)
+            if opened is not future:
+                return opened  # an earlier call with the same key
+            self._runtime.engine.submit(future)
+        except BaseException:  # what a signal's handler has raised, in the midst of this
+            if not self._runtime.engine.has(future):
+                self._books.take_back(future, size)  # or closing would wait for what nobody sends
+            raise
         if self._runtime.stopping:  # by another thread meanwhile, which may have looked before it was there
             self.on_stopped()
         return future

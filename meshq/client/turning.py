@@ -143,26 +143,45 @@ class _Deferral:
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
         self._handlers: list[tuple[int, Any]] = []
-        self.came: list[tuple[int, FrameType | None]] = []
+        """Those that are replaced."""
+        self.came: list[tuple[int, FrameType | None, Any]] = []
+        """What has come, each with its handler."""
 
     def __enter__(self) -> _Deferral:
         if threading.get_ident() == _MAIN().ident:
-            handler_of, handle, note = _signal.getsignal, _signal.signal, self._note
-            for number in _SIGNALS:
-                handler = handler_of(number)
-                if callable(handler):
-                    self._handlers.append((number, handler))
-                    handle(number, note)
+            try:
+                self._replace()
+            except BaseException:  # a handler that was not replaced yet
+                self._restore()
+                raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._handlers:
-            _signal.signal(number, handler)
-        if self.came:
-            handlers = dict(self._handlers)
-            for number, frame in self.came:
-                handlers[number](number, frame)
+        try:
+            self._restore()
+        finally:
+            while self.came:
+                number, frame, handler = self.came.pop(0)
+                handler(number, frame)
+
+    def _replace(self) -> None:
+        handler_of, handle, note = _signal.getsignal, _signal.signal, self._note
+        for number in _SIGNALS:
+            handler = handler_of(number)
+            if callable(handler):
+                self._handlers.append((number, handler))
+                handle(number, note)
+
+    def _restore(self) -> None:
+        """Put the handlers back, all of them, whatever one that is back already raises meanwhile."""
+        try:
+            while self._handlers:
+                _signal.signal(*self._handlers[-1])
+                self._handlers.pop()
+        except BaseException:
+            self._restore()
+            raise
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.came.append((number, frame))
+        self.came += [(number, frame, handler) for replaced, handler in self._handlers if replaced == number]
         self._wake()

@@ -120,6 +120,7 @@ class Admission:
                 self._queue(client, ordinary, taken)
                 ordinary = []
                 self.on_submit(client, message, now, taken)
+                suspects.add(task)  # it may have been buried just now, and a copy come later in the batch
             else:
                 held = held_of[task] = Held(client, task, attempt, function, serializer, payload, False, None)
                 ordinary.append(held)

@@ -80,12 +80,10 @@ def is_before_area(piece: Buffer) -> bool:
 class Area:
     """The buffers of a payload, as they came: in one piece or in several, cut anywhere."""
 
-    def __init__(self, pieces: list[memoryview], is_bytes: bool = False, gathered: Gathered | None = None) -> None:
+    def __init__(self, pieces: list[memoryview], is_bytes: bool = False) -> None:
         self._pieces = pieces
         self._is_bytes = is_bytes
         """Whether a view of it would be read-only, though nobody has asked for that."""
-        self._gathered = gathered
-        """The payload whose area this is, where that is in one block."""
         self._size = sum(map(len, pieces))
 
     def view(self, offset: object, length: object) -> memoryview:
@@ -97,12 +95,7 @@ class Area:
 
     def bytes(self, offset: object, length: object) -> bytes:
         """Return one buffer, as the head names it, as bytes."""
-        if self._gathered is None or (offset, length) != (0, self._size):
-            return b"".join(self._find(offset, length))
-        self._pieces = []
-        whole = self._gathered.area_bytes()
-        self._pieces, self._is_bytes = [memoryview(whole)], True
-        return whole
+        return b"".join(self._find(offset, length))
 
     def _find(self, offset: object, length: object) -> list[memoryview]:
         size = self._size
@@ -128,6 +121,6 @@ def split(payload: Payload | Buffer) -> tuple[memoryview, Area]:
     if end > len(first):
         raise RemoteProtocolError(f"a payload of {len(first)} bytes says that its head ends at {end}")
     pieces = [piece for piece in (first[start:], *others) if len(piece)]
-    gathered = payload if type(payload) is Gathered else None
-    is_bytes = any(isinstance(buffer, bytes) for buffer in (buffers if gathered is None else buffers[1:]))
-    return first[_PREFIX_BYTES:end], Area(pieces, is_bytes, gathered)
+    ahead = 1 if type(payload) is Gathered else 0  # in a buffer of its own, of which no array is made
+    is_bytes = any(isinstance(buffer, bytes) for buffer in buffers[ahead:])
+    return first[_PREFIX_BYTES:end], Area(pieces, is_bytes)

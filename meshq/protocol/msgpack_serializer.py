@@ -82,10 +82,16 @@ class MsgpackSerializer(Serializer):
             encoder = _idle.pop()
         except IndexError:
             encoder = _Encoder()
-        head = encoder.pack(value)
-        payload = encoder.attachments.take(head) if encoder.attachments else head
+        try:
+            head = encoder.pack(value)
+            payload = encoder.attachments.take(head) if encoder.attachments else head
+        except BaseException:
+            del encoder.pack
+            raise
         if len(head) <= _MAX_KEPT_BYTES:
             _idle.append(encoder)
+        else:
+            del encoder.pack  # else its buffer stays until the collector finds that they refer to each other
         return payload
 
     def dumps_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:

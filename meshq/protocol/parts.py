@@ -46,13 +46,21 @@ class _Transfer:
         """Keep the next piece, or a copy of it in its place in the area, where that comes in several."""
         pieces, missing = self.pieces, self.total - self.received
         if self.gathers and len(pieces) == 1 and len(data) < missing and is_before_area(pieces[0]):
-            self.pieces = pieces = Gathered(pieces[0], missing)
+            self._gather(pieces[0], missing)
+            pieces = self.pieces
         self.received += len(data)
         if type(pieces) is Gathered:
             end = self.received - len(pieces[0])
             memoryview(pieces[1])[end - len(data) : end] = data
         else:
             pieces.append(data)
+
+    def _gather(self, head: Buffer, size: int) -> None:
+        """Make room for the area, unless a peer has announced more than there is; it is then kept as it comes."""
+        try:
+            self.pieces = Gathered(head, size)
+        except MemoryError:
+            self.gathers = False
 
 
 class Joiner:

@@ -177,4 +177,4 @@ def _room_for(size: int, ahead: int) -> list[Buffer]:
         raise ValueError(f"a payload of {size!r} bytes with {ahead!r} before its area")
     if ahead:
         return Gathered(memoryview(bytearray(ahead)), size - ahead)
-    return [block(size).getbuffer()]
+    return [memoryview(block(size))]

@@ -59,6 +59,17 @@ def test_the_ends_of_a_batch_come_in_their_order() -> None:
     made.settle([], lambda *_: "")
 
 
+def test_a_task_that_was_not_handed_over_is_nobody_s() -> None:
+    """A signal may come between; closing would wait for it for ever, and its room be lost."""
+    for detached in (False, True):
+        made = Books()
+        future = open_one(made, detached=detached)
+        made.take_back(future, size_of(future))
+        assert (made.bytes, made.attached(), made.find(future.id)) == (0, 0, None)
+        made.take_back(future, size_of(future))
+        assert made.bytes == 0
+
+
 def test_what_has_been_abandoned_is_not_settled_again() -> None:
     """A result that comes as the mesh closes changes nothing."""
     made = Books()

@@ -50,3 +50,17 @@ def test_a_purge_takes_what_was_submitted_before_it_came(engine: Engine, settled
     engine.submit(OwnedTask(b"t" * 16, "m.f", "msgpack", b""))
     engine._on_messages(1, [Relay(b"p" * 16, "purge", [])])
     assert [outcome.ending for _, outcome in settled] == [Ending.REVOKED]
+
+
+def test_a_task_that_nothing_was_posted_for_goes_all_the_same(engine: Engine, settled: Settled) -> None:
+    """What a signal's handler raises in the midst of ``submit`` must not hold up this task, and all after it."""
+    engine._inbox_posted = True  # and it was interrupted
+    task = OwnedTask(b"t" * 16, "m.f", "msgpack", b"")
+    assert not engine.has(task)
+    engine.submit(task)
+    assert engine.has(task)
+    engine.step()
+    assert engine.session.owner.find(task.id) is task
+    assert engine.has(task)
+    engine.withdraw([task.id])
+    assert not engine.has(task)

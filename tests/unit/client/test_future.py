@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import concurrent.futures
+import os
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from client_harness import DONE, Handler, make_future
 
+from meshq.client import future as future_module
 from meshq.client.fanning import Fan
 from meshq.client.future import Future, settle_all
 from meshq.core.owned import TaskState
@@ -101,6 +104,39 @@ def test_who_is_called_in_the_midst_may_look_at_a_future() -> None:
     settle_all(Interrupted((future, DONE) for future in futures))
     assert seen == [[False, False], [False, False], [False, False]]
     assert all(future.done() for future in futures)
+
+
+def test_all_are_settled_whatever_a_callback_raises() -> None:
+    """What ends a thread is raised in the end; nobody else would settle the others."""
+    futures = [make() for _ in range(3)]
+    for future in futures:
+        future.add_done_callback(lambda _: sys.exit(3))
+    with pytest.raises(SystemExit):
+        settle_all([(future, DONE) for future in futures])
+    assert all(future.done() for future in futures)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_does_not_wait_for_a_thread_that_it_has_not_got() -> None:
+    """Futures are settled by another thread of the parent just when it forks."""
+    held, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with future_module._making:
+            held.set()
+            over.wait(10.0)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(10.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a fork with threads: it is what is tested
+        pid = os.fork()
+    if not pid:
+        os._exit(0 if future_module._making.acquire(timeout=5.0) else 1)
+    over.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def test_waiting_where_it_would_never_end_is_refused() -> None:

@@ -7,9 +7,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from meshq.client import turning
 from meshq.client.turning import Turning
 
 
@@ -138,3 +140,36 @@ def test_what_a_signal_raises_comes_between_turns(loop: Loop, number: signal.Sig
         sender.join()
     assert turning == [False]
     loop.turning.wait(lambda: True, None)
+
+
+@pytest.mark.parametrize("at", range(1, 5))
+def test_a_handler_that_raises_in_between_leaves_all_handlers_in_place(
+    at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the handlers are being replaced, or put back: a Ctrl-C later is to be heard, and so is a SIGTERM."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    calls = 0
+    replace = turning._signal.signal
+
+    def signal_in_between(number: int, handler: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        before = replace(number, handler)
+        if calls == at:
+            signal.raise_signal(signal.SIGINT)
+        return before
+
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    before = [signal.signal(number, interrupt) for number in numbers]
+    monkeypatch.setattr(turning, "_SIGNALS", numbers)
+    monkeypatch.setattr(turning._signal, "signal", signal_in_between)
+    try:
+        with pytest.raises(KeyboardInterrupt), turning._Deferral(lambda: None):
+            pass
+        assert [signal.getsignal(number) for number in numbers] == [interrupt, interrupt]
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 
 from meshq.errors import EncodingError, RemoteProtocolError
+from meshq.protocol import msgpack_serializer
 from meshq.protocol.attachments import ATTACH_BYTES
 from meshq.protocol.blocks import Gathered
 from meshq.protocol.codec import serializer
@@ -67,3 +70,20 @@ def test_a_place_that_is_not_there_is_an_error() -> None:
         MSGPACK.loads(whole[:-1])
     with pytest.raises(RemoteProtocolError, match="its head ends at"):
         MSGPACK.loads(whole[:6])
+
+
+def test_what_was_packed_is_not_kept() -> None:
+    """A packer that has grown large goes at once: a worker kept 2 GB until the garbage collector came round."""
+    gc.collect()
+    gc.disable()
+    try:
+        for value in ([bytearray(8_000_000)], [object()]):
+            for _ in range(3):
+                with contextlib.suppress(EncodingError):
+                    MSGPACK.dumps(value, "a value")
+        encoders = [each for each in gc.get_objects() if type(each) is msgpack_serializer._Encoder]
+        packers = [each for each in encoders if hasattr(each, "pack")]
+        assert len(packers) <= len(msgpack_serializer._idle)
+        assert len(encoders) <= len(msgpack_serializer._idle)
+    finally:
+        gc.enable()

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshq.errors import RemoteProtocolError
+from meshq.protocol import blocks
 from meshq.protocol.attachments import Attachments
 from meshq.protocol.blocks import Gathered
 from meshq.protocol.messages import Part
@@ -123,3 +124,18 @@ def test_an_incomplete_transfer_is_not_gathered(order: list[int]) -> None:
     pieces = joiner.take(1)
     assert (pieces is not None) == (order[-4:] == [0, 1, 2, 3])
     assert pieces is None or join_payload(pieces) == join_payload(attached(LARGE))
+
+
+def test_more_than_there_is_memory_for_is_kept_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer may announce 4 GiB; what came with it must not be lost by that."""
+
+    def block(size: int) -> bytearray:
+        raise MemoryError
+
+    monkeypatch.setattr(blocks, "block", block)
+    joiner = Joiner(gathers=True)
+    for part in cut(1, attached(LARGE)):
+        joiner.feed(part)
+    pieces = joiner.take(1)
+    assert pieces is not None
+    assert join_payload(pieces) == join_payload(attached(LARGE))
