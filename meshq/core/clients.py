@@ -96,6 +96,7 @@ class Clients:
         self._budget.regain(client)
         client.role, client.label = event.role, event.label
         self.grant(client, force=True)
+        self.refresh_soon(now)  # what was just said may be of the last survey, and nothing else come to cause one
         self.heard(client, now)
         for held in client.held.values():
             held.reported = False  # whatever was said may have been lost with the old connection

@@ -102,6 +102,7 @@ class Finishing:
         self._withdrawals.wait_again(again, now)
         self._limits.forget(event.slot)
         self._resizing.on_gone(event.slot)
+        self._clients.refresh_soon(now)
 
     def _end_with_it(self, held: Held, event: WorkerGone, now: float) -> None:
         """End what died with the worker; what it had not started goes to another."""

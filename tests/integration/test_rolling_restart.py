@@ -14,12 +14,13 @@ from rolling_harness import drain, leave_tasks, runs, until_acquainted
 from meshq import TaskLost
 
 WANTS_BYTES = """
-import work
+import os, signal, work
 from meshq import Mesh
 with Mesh() as mesh:
     futures = [mesh.submit(work.many_bytes, 16 << 20) for _ in range(4)]
     futures[0].result(timeout=60)
     print("begun", flush=True)
+    os.kill(os.getpid(), signal.SIGSTOP)  # before all have come
     print(sum(len(future.result(timeout=60)) for future in futures) >> 20, "MiB")
 """
 
@@ -79,7 +80,6 @@ def test_a_node_that_drains_waits_until_its_results_have_arrived(stage: Stage) -
     node = stage.start("work", slots=2)
     script = stage.script(WANTS_BYTES)
     script.until_logged("begun")
-    script.send(signal.SIGSTOP)
     node.send(signal.SIGTERM)
     time.sleep(1.5)  # the client hangs for that long; nothing tells when the node would have given up
     assert node.is_running()

@@ -15,6 +15,7 @@ from holder_conversation import (
     Conversation,
     about,
     done,
+    gone,
     rack,
     recalled,
     result,
@@ -40,10 +41,30 @@ from meshq.core.holding import (
     StartRuns,
     StartWorker,
 )
+from meshq.core.work import WorkerReady
 from meshq.protocol.messages import Bye, ByeAck, Credit, Draining, Nack, Parked, Refused, Started
 from meshq.protocol.payload import Buffer
 
 HANDED_BACK = (1, "draining", "the node finishes what it has and takes nothing new")
+
+
+def test_who_greets_soon_hears_that_the_work_of_others_has_gone() -> None:
+    """With its worker, say: else it sends the node nothing that another node could run, and waits there."""
+    new = b"n" * 16
+    talk = Conversation()
+    talk.say(A, submit(1), start(run(1, 1)))
+    talk.pass_time(0.06)  # in which it is counted
+    talk.do(gone(1))
+    talk.do(WorkerReady(0, 1, []))
+    credits = [message.others for message in _told(talk.do(ClientGreeted(new)), new)]
+    assert credits == [1]
+    assert [message.others for message in _told(talk.pass_time(0.06), new)] == [0]
+
+
+def _told(effects: list[HolderEffect], client: bytes) -> list[Credit]:
+    """Return the credits that a client is told."""
+    sends = [effect for effect in effects if isinstance(effect, Send) and effect.peer == client]
+    return [message for send in sends for message in send.messages if isinstance(message, Credit)]
 
 
 def test_a_client_out_of_reach_gets_everything_when_it_greets() -> None:
