@@ -105,7 +105,7 @@ class Finishing:
         self._clients.refresh_soon(now)
 
     def _end_with_it(self, held: Held, event: WorkerGone, now: float) -> None:
-        """End what died with the worker; what it had not started goes to another."""
+        """End a run that its worker took along: as lost, or as what the worker was killed for."""
         status, outcome, text = Status.WORKER_LOST, "finished", event.reason
         if held.intent is Intent.TIME_LIMIT:
             status, outcome, text = Status.TIME_LIMIT, "terminated", self._limits.story(held)

@@ -3,8 +3,8 @@
 A message on the stream is a header (u32 length of the head, u64 length of the bulk), the head (msgpack:
 ``[kind, items, bulk]``) and the bulk: payloads above 16 KiB, one after the other. ``bulk`` lists
 ``[item, field, size, ahead]`` of each; ``ahead`` is the length of what comes before its area, 0 where it has none.
-The reader gives each of them, and each area, memory of its own, so that arrays and bytes are decoded in place,
-arrays are writable, and a small result does not keep a large neighbour in memory.
+The reader gives each of them, and each area, memory of its own, so that arrays are decoded in place, writable, and
+a small result does not keep a large neighbour in memory.
 """
 
 from __future__ import annotations

@@ -216,26 +216,27 @@ def test_a_client_out_of_reach_hears_of_it_when_it_is_back(back: bool) -> None:
         talk.say(A, withdraw(1), to(A, Withdrawn(task(1), 1, "unknown")))
 
 
-def test_who_waits_for_a_task_of_another_is_waited_for() -> None:
-    """The node that drains ends only when the end was told, or nobody has asked for a while."""
+def _drained_but_asked_for() -> Conversation:
+    """Return a node that drains, whose only task has ended, and was asked for by somebody else."""
     talk = Conversation()
     talk.say(A, submit(1), start(run(1, 1)))
     talk.holder.asked.owners([task(1)], talk.now)
     talk.hear(DrainAsked(), to(A, Draining()))
     talk.hear(done(1), to(A, result(1)))
     talk.say(A, rack(1))
+    return talk
+
+
+def test_who_waits_for_a_task_of_another_is_waited_for() -> None:
+    """The node that drains ends only when the end was told, or nobody has asked for a while."""
+    talk = _drained_but_asked_for()
     assert talk.holder.asked.owners([task(1)], talk.now) == {}, "it is answered from what is kept"
     talk.say(A, rack(9), Drained())
 
 
 def test_who_waits_and_asks_no_more_is_not_waited_for() -> None:
     """It has ended, say."""
-    talk = Conversation()
-    talk.say(A, submit(1), start(run(1, 1)))
-    talk.holder.asked.owners([task(1)], talk.now)
-    talk.hear(DrainAsked(), to(A, Draining()))
-    talk.hear(done(1), to(A, result(1)))
-    talk.say(A, rack(1))
+    talk = _drained_but_asked_for()
     talk.wait(PATIENCE_S, Drained())
 
 
