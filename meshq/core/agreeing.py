@@ -66,8 +66,14 @@ class Agreeing:
             self._again.add(node)
         self._compare_at = now + SOON_S
 
+    def greeted(self, node: bytes, now: float) -> None:
+        """Begin to compare with a peer that has answered a greeting."""
+        if node in self._tellings:
+            self._tellings[node].renew(now)
+        self.compare(node, now)
+
     def compare(self, node: bytes, now: float) -> None:
-        """Begin to compare with a peer, which has answered a greeting, or was silent and is back."""
+        """Begin to compare with a peer; it may have been silent, and be back."""
         self._say(node, [RevokedDigest(self._refused.revoked_digest(now))])
 
     def tell(self, ids: Sequence[tuple[bytes, float]], nodes: Collection[bytes]) -> None:

@@ -37,11 +37,12 @@ SETTINGS = MembershipSettings(
     dead_s=3.0,
     together_stretch=1.0,
     follow=False,
-    dial=DialSettings(connect_s=1.0, redial_lost_s=0.5),
+    dial=DialSettings(connect_s=1.3, redial_lost_s=0.3),
 )
 """All nodes send these beats all the time, so they are slow; yet what is at a peer is to go elsewhere 3.5 s after
 it froze. A peer that was cut off must be told within two seconds of the healing what was revoked meanwhile: TCP,
-whose pauses double, would by itself send again too late after more than some four seconds.
+whose pauses double, would by itself send again too late after more than some four seconds. A dial takes longer
+than the second after which TCP sends its first packet again, which may have been lost just before the healing.
 """
 _SAID = frozenset({HelloAck, RevokedDigest, RevokedIds})
 
@@ -196,7 +197,7 @@ class Peers:
             if isinstance(message, RevokedDigest | RevokedIds):
                 self._agreeing.on_said(node, message, now)
             elif isinstance(message, HelloAck) and message.node == node:
-                self._agreeing.compare(node, now)
+                self._agreeing.greeted(node, now)
 
     # ------------------------------------------------------------------ what is to be carried out
 

@@ -91,6 +91,15 @@ def test_a_peer_that_refuses_something_else_is_told_all(node: Node) -> None:
     assert node.agreeing.next_deadline() == 7.0 + SOON_S
 
 
+def test_a_peer_that_is_back_is_told_again(node: Node) -> None:
+    """What it was told over an earlier connection may have been lost with that."""
+    for _ in range(2):
+        node.agreeing.greeted(A, 0.5)
+        assert node.take() == [(A, node.digest())]
+        node.agreeing.on_said(A, RevokedDigest(b"another"), 0.5)
+        assert [type(message) for _, message in node.take()] == [RevokedIds]
+
+
 def test_what_a_peer_tells_is_passed_on_to_the_others(node: Node) -> None:
     """And not back to it; what is revoked here goes to all."""
     node.agreeing.on_said(B, RevokedIds([[OTHER, 9.0], [TASK, 9.0]]), 0.0)

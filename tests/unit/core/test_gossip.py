@@ -165,6 +165,14 @@ def test_a_peer_that_floods_us_with_digests_is_answered_now_and_then(talk: Conve
     assert len(said(talk.do_quietly(PEER, digest), PEER)) == 2
 
 
+def test_a_peer_that_is_back_is_told_again(talk: Conversation) -> None:
+    """A question from before a cut may come after it, and its answer be lost with the old connection."""
+    talk.do(RevokeAsked("token", [task(1)], 0))
+    assert len(said(talk.do_quietly(PEER, RevokedDigest(b"another")), PEER)) == 2
+    talk.do(ClientGreeted(PEER, "node", "node on HOST"))
+    assert len(said(talk.do_quietly(PEER, RevokedDigest(b"another")), PEER)) == 2
+
+
 def test_a_peer_that_lies_for_an_hour_is_told_the_same_once_a_minute(talk: Conversation) -> None:
     """Until there is something new; it is then told all, as it may have missed any."""
     talk.do(RevokeAsked("token", [task(1)], 0))

@@ -36,3 +36,15 @@ def test_once_the_ids_have_changed_a_telling_may_be_lost_again() -> None:
     telling = Telling()
     assert [telling.begin(b"one", BEGIN + at) for at in (0.0, 1.1, 2.2)] == [True, True, False]
     assert [telling.begin(b"two", BEGIN + at) for at in (2.2, 3.3, 4.4)] == [True, True, False]
+
+
+def test_over_a_new_connection_it_is_told_at_once() -> None:
+    """What was told a moment ago may have been lost with the earlier one; yet not more than once a second."""
+    telling = Telling()
+    assert [telling.begin(b"same", BEGIN + at) for at in (0.0, 1.1, 3.2, 3.3)] == [True, True, True, False]
+    telling.renew(BEGIN + 3.4)
+    assert [telling.begin(b"same", BEGIN + at) for at in (3.4, 3.5)] == [True, False]
+    telling.renew(BEGIN + 3.6)
+    assert not telling.begin(b"same", BEGIN + 3.6)
+    telling.renew(BEGIN + 4.5)
+    assert telling.begin(b"same", BEGIN + 4.5)
