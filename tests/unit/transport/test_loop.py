@@ -330,6 +330,21 @@ def test_each_look_in_vain_makes_the_next_one_rarer(looks: Looks) -> None:
     assert [looks.wait(5.0) for _ in range(2)] == [1, 1]
 
 
+def test_looks_that_pay_soon_make_up_for_those_in_vain(looks: Looks) -> None:
+    """A burst of other work, in which none paid, is not held against those that come after it."""
+    looks.answers = False
+    for needed in (2, 4, 8, 16, 32):
+        looks.wait_shortly(needed)
+        assert looks.wait(LONG_S) >= 1
+    looks.answers = True
+    looks.wait_shortly(64)
+    assert [looks.wait(5.0) for _ in range(5)] == [1] * 5
+    looks.answers = False
+    assert looks.wait(LONG_S) >= 1
+    looks.wait_shortly(4)
+    assert looks.wait(LONG_S) >= 1
+
+
 def test_it_sleeps_where_others_need_the_core(looks: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
     """One look that has let somebody else run for long ends the looking, though there was time left for it."""
     looks.answers = False
