@@ -10,12 +10,18 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 SOURCE = Path(__file__).parents[2]
 WAIT_S = 30.0
 """How long anything is waited for; far more than it takes, as the machine may be busy."""
+AT_ONCE = 10
+"""How many commands run at the same time: most of their time they wait, but all begin with starting Python."""
+
+Command = tuple[tuple[str, ...], tuple[tuple[str, str], ...]]
+"""The arguments of ``meshq``, and the further variables of its environment."""
 
 TASKS = '''
 import os
@@ -72,6 +78,11 @@ def is_running(pid: int) -> bool:
         return False
 
 
+def command(*args: object, **env: str) -> Command:
+    """Return ``meshq ARGS`` with further variables, as ``run`` would run it."""
+    return tuple(map(str, args)), tuple(sorted(env.items()))
+
+
 class Done:
     """What a command has printed, and its exit code."""
 
@@ -103,24 +114,36 @@ class Shell:
             "XDG_STATE_HOME": str(directory / "state"),
         }
         self._started: list[subprocess.Popen[str]] = []
+        self._ahead: dict[Command, subprocess.CompletedProcess[str]] = {}
 
     def run(self, *args: object, **env: str) -> Done:
-        """Run ``meshq ARGS``, and wait for it."""
-        command = [sys.executable, "-m", "meshq", *map(str, args)]
-        done = subprocess.run(
-            command, cwd=self.directory, env=self.env | env, capture_output=True, text=True, timeout=WAIT_S,
-            check=False, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        """Run ``meshq ARGS``, and wait for it; what was run ahead with the same arguments is returned instead."""
+        key = command(*args, **env)
+        done = self._ahead.pop(key, None) or self._run(key)
         print("meshq", *args, done, sep="\n    ")  # for the report of a failure
         return Done(done)
 
+    def run_ahead(self, *commands: Command) -> None:
+        """Run commands that have nothing to do with each other, at the same time; wait for all.
+
+        Each is then there for one ``run`` with the same arguments.
+        """
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            self._ahead |= zip(commands, pool.map(self._run, commands), strict=True)
+
+    def _run(self, key: Command) -> subprocess.CompletedProcess[str]:
+        args, env = key
+        return subprocess.run(
+            [sys.executable, "-m", "meshq", *args], cwd=self.directory, env=self.env | dict(env),
+            capture_output=True, text=True, timeout=WAIT_S, check=False, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
     def start(self, *args: object, log: Path) -> subprocess.Popen[str]:
         """Start ``meshq ARGS`` in a process group of its own; what it prints goes to ``log``."""
-        command = [sys.executable, "-m", "meshq", *map(str, args)]
         with log.open("w") as file:
             process = subprocess.Popen(
-                command, cwd=self.directory, env=self.env, stdout=file, stderr=file, text=True,
-                stdin=subprocess.DEVNULL, start_new_session=True,
+                [sys.executable, "-m", "meshq", *map(str, args)], cwd=self.directory, env=self.env,
+                stdin=subprocess.DEVNULL, stdout=file, stderr=file, text=True, start_new_session=True,
             )  # fmt: skip
         self._started.append(process)
         return process

@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_harness import Shell
+from cli_harness import Shell, command
+
+KEYS = [[], ["--key", "other.key"]]
+COMMANDS = [["nodes"], ["ctl", "ping"], ["call", "photos.add", "1", "2", "--timeout", "2"]]
 
 
 @pytest.fixture(scope="module")
@@ -20,9 +23,19 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
             assert opened.run("key", "new", name).code == 0
         node = opened.node("photos", "--slots", 1, "--key", "mesh.key", "--bind", "0.0.0.0")
         opened.env["ADDRESS"] = f"tcp://127.0.0.1:{node.port()}"
+        opened.run_ahead(
+            *(command(*arguments, *key) for arguments in COMMANDS for key in KEYS),
+            *(command("nodes", *key, **by_address(opened)) for key in KEYS),
+            command("nodes", "--json"), command("nodes", "--insecure"),
+        )  # fmt: skip
         yield opened
     finally:
         opened.close()
+
+
+def by_address(shell: Shell) -> dict[str, str]:
+    """Return what has a client dial the node, of which mDNS tells it nothing."""
+    return {"MESHQ_MDNS": "no", "MESHQ_PEERS": shell.env["ADDRESS"]}
 
 
 @pytest.fixture
@@ -78,22 +91,20 @@ def test_with_the_key_the_node_answers(shell: Shell) -> None:
     assert shell.run("call", "photos.add", 2, 3, MESHQ_KEY="mesh.key").out == "5\n"
 
 
-@pytest.mark.parametrize("key", [[], ["--key", "other.key"]], ids=["none", "other"])
-@pytest.mark.parametrize(
-    "command", [["nodes"], ["ctl", "ping"], ["call", "photos.add", "1", "2", "--timeout", "2"]], ids=" ".join
-)
-def test_without_the_right_key_there_is_nothing(shell: Shell, key: list[str], command: list[str]) -> None:
+@pytest.mark.parametrize("key", KEYS, ids=["none", "other"])
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+def test_without_the_right_key_there_is_nothing(shell: Shell, key: list[str], arguments: list[str]) -> None:
     """Exit code 4, with the reason in one line."""
-    done = shell.run(*command, *key)
+    done = shell.run(*arguments, *key)
     assert (done.code, done.out) == (4, "")
     assert "key" in done.err
     assert len(done.err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("key", [[], ["--key", "other.key"]], ids=["none", "other"])
+@pytest.mark.parametrize("key", KEYS, ids=["none", "other"])
 def test_knowing_the_address_does_not_help(shell: Shell, key: list[str]) -> None:
     """A client that mDNS told nothing, and dials all the same, is turned away with exit code 4."""
-    done = shell.run("nodes", *key, MESHQ_MDNS="no", MESHQ_PEERS=shell.env["ADDRESS"])
+    done = shell.run("nodes", *key, **by_address(shell))
     assert (done.code, done.out) == (4, "")
     assert "key" in done.err
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_harness import WAIT_S, Shell, until
+from cli_harness import WAIT_S, Shell, command, until
 
 NO_ID = "00000000-0000-0000-0000-000000000001"
 
@@ -19,6 +19,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     opened = Shell(tmp_path_factory.mktemp("result"))
     try:
         opened.node("photos", "--slots", 2)
+        opened.run_ahead(command("result", NO_ID), command("result", NO_ID, "--wait", "--json"))
         yield opened
     finally:
         opened.close()
