@@ -129,9 +129,9 @@ def test_the_command_runs_seeds(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_several_processes_share_the_seeds(capsys: pytest.CaptureFixture[str]) -> None:
     """What they come to is added up, and is the same as with one."""
-    assert main(["--seeds", "4", "--start", "40"]) == 0
+    assert main(["--seeds", "12", "--start", "41"]) == 0
     alone = capsys.readouterr().out.partition(" in ")[0]
-    assert main(["--seeds", "4", "--start", "40", "--jobs", "2"]) == 0
+    assert main(["--seeds", "12", "--start", "41", "--jobs", "2"]) == 0
     assert capsys.readouterr().out.partition(" in ")[0] == alone
 
 
