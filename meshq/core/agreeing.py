@@ -67,10 +67,11 @@ class Agreeing:
         self._compare_at = now + SOON_S
 
     def greeted(self, node: bytes, now: float) -> None:
-        """Begin to compare with a peer that has answered a greeting."""
+        """Begin to compare with a peer that has answered a greeting, and again soon: it may have told lately."""
         if node in self._tellings:
-            self._tellings[node].renew(now)
+            self._tellings[node].renew()
         self.compare(node, now)
+        self._compare_again(node, now)
 
     def compare(self, node: bytes, now: float) -> None:
         """Begin to compare with a peer; it may have been silent, and be back."""
@@ -98,6 +99,9 @@ class Agreeing:
             return
         self._say(node, list(revoked_pages(self._refused.revoked(now))))
         # A peer that has told its ids a moment ago does not do so again yet.
+        self._compare_again(node, now)
+
+    def _compare_again(self, node: bytes, now: float) -> None:
         self._again.add(node)
         self._compare_at = now + SOON_S if self._compare_at is None else min(self._compare_at, now + SOON_S)
 

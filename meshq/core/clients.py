@@ -95,7 +95,7 @@ class Clients:
         client.leaving = False
         self._budget.regain(client)
         client.role, client.label = event.role, event.label
-        client.telling.renew(now)
+        client.telling.renew()
         self.grant(client, force=True)
         self.refresh_soon(now)  # what was just said may be of the last survey, and nothing else come to cause one
         self.heard(client, now)

@@ -25,7 +25,7 @@ SPIN_S = 0.0005
 _FEWEST, _MOST = 2, 64
 """After so many short waits in a row one that may turn out to be as short is spent looking; after a look in vain
 it takes twice as many, up to the most, so that what is lost stays small beside what those waits were for. After
-one that has paid it takes half as many: with but one fewer, one in vain of thirty had most waits slept through."""
+one that has paid it takes half as many: were it one fewer, one in vain of thirty had most waits slept through."""
 _let_others_run: Callable[[], object] = getattr(os, "sched_yield", lambda: time.sleep(0))
 """What is looked for comes from threads that may need this very core: without this one trip in a hundred takes
 the whole ``SPIN_S`` longer."""

@@ -17,7 +17,7 @@ from typing import Any
 SOURCE = Path(__file__).parents[2]
 WAIT_S = 30.0
 """How long anything is waited for; far more than it takes, as the machine may be busy."""
-AT_ONCE = 10
+AT_ONCE = 4
 """How many commands run at the same time: most of their time they wait, but all begin with starting Python."""
 
 Command = tuple[tuple[str, ...], tuple[tuple[str, str], ...]]

@@ -44,7 +44,7 @@ async def awaits(seconds: float) -> str:
     return "waited"
 
 
-@task(soft_time_limit=1.5)
+@task(soft_time_limit=2.5)
 def waits_for_another(seconds: float) -> str:
     """Have another task sleep, and say whether somebody broke in on the wait for it."""
     future = work.nap.submit(seconds)

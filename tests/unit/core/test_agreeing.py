@@ -100,6 +100,15 @@ def test_a_peer_that_is_back_is_told_again(node: Node) -> None:
         assert [type(message) for _, message in node.take()] == [RevokedIds]
 
 
+def test_a_peer_that_has_greeted_is_asked_twice(node: Node) -> None:
+    """It may have told somebody all its ids a moment ago, though not over this connection."""
+    node.agreeing.greeted(A, 0.5)
+    node.take()
+    assert node.agreeing.next_deadline() == 0.5 + SOON_S
+    node.agreeing.tick([A, B, C], 0.5 + SOON_S)
+    assert (A, node.digest()) in node.take()
+
+
 def test_what_a_peer_tells_is_passed_on_to_the_others(node: Node) -> None:
     """And not back to it; what is revoked here goes to all."""
     node.agreeing.on_said(B, RevokedIds([[OTHER, 9.0], [TASK, 9.0]]), 0.0)

@@ -39,12 +39,29 @@ def test_once_the_ids_have_changed_a_telling_may_be_lost_again() -> None:
 
 
 def test_over_a_new_connection_it_is_told_at_once() -> None:
-    """What was told a moment ago may have been lost with the earlier one; yet not more than once a second."""
+    """What was told a moment ago may have been lost with the earlier one; so may what is told now."""
     telling = Telling()
     assert [telling.begin(b"same", BEGIN + at) for at in (0.0, 1.1, 3.2, 3.3)] == [True, True, True, False]
-    telling.renew(BEGIN + 3.4)
-    assert [telling.begin(b"same", BEGIN + at) for at in (3.4, 3.5)] == [True, False]
-    telling.renew(BEGIN + 3.6)
-    assert not telling.begin(b"same", BEGIN + 3.6)
-    telling.renew(BEGIN + 4.5)
-    assert telling.begin(b"same", BEGIN + 4.5)
+    telling.renew()
+    assert [telling.begin(b"same", BEGIN + at) for at in (3.4, 3.5, 4.5, 5.6)] == [True, False, True, False]
+
+
+def test_ever_new_connections_make_it_little_more() -> None:
+    """A second after what was told for that reason it is told for that reason again, and no sooner."""
+    telling = Telling()
+    telling.begin(b"same", BEGIN - 0.1)
+    told = []
+    for number in range(100):
+        telling.renew()
+        if telling.begin(b"same", BEGIN + number / 10):
+            told.append(number / 10)
+    assert told == pytest.approx(range(10), abs=0.11)
+
+
+def test_a_connection_that_breaks_at_once_is_made_up_for() -> None:
+    """Two connections within a second: what is due over the second one is put off, and not forgotten."""
+    telling = Telling()
+    assert telling.begin(b"same", BEGIN)
+    for at, is_time in ((0.1, True), (0.8, False), (1.1, True), (1.2, False)):
+        telling.renew()
+        assert telling.begin(b"same", BEGIN + at) == is_time
