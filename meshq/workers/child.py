@@ -27,7 +27,7 @@ from meshq.workers.results import Results
 from meshq.workers.soft_limit import SoftLimit
 from meshq.workers.turning import WorkerLoop
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_TIMERSLACK = 1, 29
 
 
 def main() -> None:
@@ -35,6 +35,7 @@ def main() -> None:
     data_fd, control_fd, slate_fd, parent = map(int, sys.argv[1:5])
     del sys.argv[1:]
     _die_with(parent)
+    _set_for_this_process(_PR_SET_TIMERSLACK, 1)  # in ns: by default a sleep may last 50 us longer than asked for
     keep_large_blocks()
     _set_signals()
     _be_the_first_to_go()
@@ -91,15 +92,20 @@ def _describe(offered: dict[str, Function]) -> list[FunctionInfo]:
 
 def _die_with(parent: int) -> None:
     """Have the kernel kill this process when the node dies, even while a task holds the interpreter lock."""
+    _set_for_this_process(_PR_SET_PDEATHSIG, int(signal.SIGKILL))  # where it fails, the control pair's end tells
+    if os.getppid() != parent:  # it died before the call
+        os._exit(BROKEN_EXIT)
+
+
+def _set_for_this_process(option: int, value: int) -> None:
+    """Call ``prctl``, where there is one."""
     if sys.platform == "linux":
         try:
             import ctypes
 
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-        except (ImportError, OSError, AttributeError):  # the end of the control pair still tells
+            ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+        except (ImportError, OSError, AttributeError):
             pass
-    if os.getppid() != parent:  # it died before the call
-        os._exit(BROKEN_EXIT)
 
 
 def _set_signals() -> None:

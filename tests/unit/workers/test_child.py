@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from workers_harness import Node
 
 
@@ -57,3 +59,9 @@ def test_an_idle_worker_sleeps(node: Node) -> None:
     before = switches()
     node.loop.turn(0.3)
     assert switches() == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="timer slack is Linux's")
+def test_sleeps_end_on_time(node: Node) -> None:
+    """A sleep in a task is not prolonged by the 50 us that the kernel allows itself with other processes."""
+    assert node.call("timer_slack_ns") == 1
