@@ -7,16 +7,15 @@ together, the time that calls take says it: those of a cheap function go by the 
 
 from __future__ import annotations
 
-import itertools
 import queue
 import reprlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from meshq.client.future import Future, TaskHandler, turn_for
-from meshq.client.portions import Ended, Portion, portions
+from meshq.client.portions import Calls, Ended, Portion, portions
 from meshq.core.chunking import Chunking
 from meshq.core.pace import MAX_CREDIT
 from meshq.errors import ConfigError, EncodingError, QueueFull
@@ -27,13 +26,15 @@ AHEAD = 2 * MAX_CREDIT
 """Single calls submitted and not yet consumed: twice what a node takes at most."""
 MOST_AHEAD = 8 * MAX_CREDIT
 """Calls submitted and not yet consumed, where they travel in chunks that were made up here."""
+MOST_BYTES = 64 * 2**20
+"""What may come of the calls submitted and not yet consumed, as far as earlier ones tell, with more than a few."""
+_NEWEST = 0.1
+"""The weight of the newest portion in the mean size of what comes of a call."""
 _MIN_PORTIONS = 64
 _PORTIONS_EACH = 3
 """Chunks under way for each slot: one runs, one is at the node, one is on its way."""
 _PROBE_EVERY = 64
 """Of calls that are not cheap, each so-manieth goes as a chunk, to see whether they still are not."""
-_FIXED = frozenset({int, float, complex, bool, str, bytes, tuple, type(None)})
-"""Types of items that a generator cannot change once it has yielded them."""
 LONGEST_S = 1e9
 """Some thirty years; what waits for far more overflows."""
 
@@ -59,42 +60,6 @@ def check_keyless(what: str, options: TaskOptions) -> None:
     """Raise ``ConfigError`` for an idempotency key, which would make all calls one task."""
     if options.idempotency_key is not None:
         raise ConfigError(f"{what}: an idempotency_key is for one call, as calls with the same key are one task")
-
-
-class Calls:
-    """The arguments of the calls to come, in columns; ``head`` goes before each item."""
-
-    def __init__(self, head: Sequence[Any], iterables: Sequence[Iterable[Any]]) -> None:
-        self.may_change = False
-        """Whether an item may be changed when the next one is taken, as by a generator that uses it again."""
-        self.error: Exception | None = None
-        """What an iterable has raised: nothing more is to come."""
-        self._single = not head and len(iterables) == 1
-        self._fleeting = [False] * len(head) + [iter(each) is each for each in iterables]
-        self._rows: Iterator[Any]
-        if self._single:
-            self._rows = iter(iterables[0])
-        else:
-            self._rows = zip(*map(itertools.repeat, head), *iterables, strict=False)
-
-    def take(self, count: int) -> Sequence[list[Any]]:
-        """Return the next ``count`` calls, or fewer at the end; nothing where there are none."""
-        rows: list[Any] = []
-        try:
-            rows.extend(itertools.islice(self._rows, count))  # on an error it keeps what there was before
-        except Exception as error:
-            self.error = error
-            self.end()
-        if not rows:
-            return []
-        first = (rows[0],) if self._single else rows[0]
-        if any(each and type(item) not in _FIXED for each, item in zip(self._fleeting, first, strict=True)):
-            self.may_change = True
-        return [rows] if self._single else list(map(list, zip(*rows, strict=True)))
-
-    def end(self) -> None:
-        """Take nothing more."""
-        self._rows = iter(())
 
 
 class Mapping:
@@ -129,6 +94,8 @@ class Mapping:
         self._end_at = None if timeout is None else time.monotonic() + timeout
         self._ahead = 0
         """Calls submitted and not yet consumed."""
+        self._mean_bytes: float | None = None
+        """What a call takes up, its arguments or what came of it."""
         self._in_hand = False
         """Whether results are about to be handed out."""
         self._sent = 0
@@ -191,6 +158,9 @@ class Mapping:
 
     def _take_in(self, portion: Portion) -> None:
         ended = portion.open()
+        each = portion.size_bytes / portion.count
+        mean = self._mean_bytes
+        self._mean_bytes = each if mean is None else mean + _NEWEST * (each - mean)
         if ended.for_good:
             self._chunksize = 1
         elif portion.is_split and ended.values:
@@ -259,6 +229,16 @@ class Mapping:
 
     def _room(self) -> int:
         """Return how many calls are to be the next portion; 0 while enough are under way."""
+        size = self._next_size()
+        return size if self._is_light(size) else 0
+
+    def _is_light(self, size: int) -> bool:
+        """Whether what comes of the calls ahead fits in memory, with another portion of ``size`` calls."""
+        mean = self._mean_bytes
+        most = _MIN_PORTIONS * size if mean is None else MOST_BYTES / max(mean, 1.0)
+        return self._ahead < most or self._ahead < _PORTIONS_EACH * max(2, self._slots()) * size
+
+    def _next_size(self) -> int:
         fixed, chunking = self._chunksize, self._chunking
         if fixed is not None:
             return fixed if self._ahead < max(AHEAD, _MIN_PORTIONS * fixed) else 0

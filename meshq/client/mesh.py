@@ -16,6 +16,7 @@ from meshq.client.calls import check_serializer, make_future, make_plain_future
 from meshq.client.deadlines import Deadlines
 from meshq.client.fanning import Fan, check_calls
 from meshq.client.future import Future
+from meshq.client.portions import Calls
 from meshq.client.result import AsyncResult
 from meshq.client.runtime import client_settings
 from meshq.client.shipping import NO_KEY, Shipping
@@ -150,7 +151,7 @@ class Mesh(BaseMesh):
             lambda args, chunk: self._submit(name, args, {}, options, chunk=chunk),
             self.withdraw_soon,
             lambda: self._runtime.engine.slots,
-            mapping.Calls(head, iterables),
+            Calls(head, iterables),
             chunksize=chunksize,
             ordered=ordered,
             return_exceptions=return_exceptions,

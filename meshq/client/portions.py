@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from meshq.client.future import Future
@@ -21,6 +22,44 @@ ANEW = (ChunkRefused, WorkerLost, TimeLimitExceeded, SoftTimeLimitExceeded, Remo
 """What became of a chunk that was put together unasked: its calls have a right to ends of their own."""
 
 _APART = 32
+_FIXED = frozenset({int, float, complex, bool, str, bytes, tuple, type(None)})
+"""Types of items that a generator cannot change once it has yielded them."""
+
+
+class Calls:
+    """The arguments of the calls to come, in columns; ``head`` goes before each item."""
+
+    def __init__(self, head: Sequence[Any], iterables: Sequence[Iterable[Any]]) -> None:
+        self.may_change = False
+        """Whether an item may be changed when the next one is taken, as by a generator that uses it again."""
+        self.error: Exception | None = None
+        """What an iterable has raised: nothing more is to come."""
+        self._single = not head and len(iterables) == 1
+        self._fleeting = [False] * len(head) + [iter(each) is each for each in iterables]
+        self._rows: Iterator[Any]
+        if self._single:
+            self._rows = iter(iterables[0])
+        else:
+            self._rows = zip(*map(itertools.repeat, head), *iterables, strict=False)
+
+    def take(self, count: int) -> Sequence[list[Any]]:
+        """Return the next ``count`` calls, or fewer at the end; nothing where there are none."""
+        rows: list[Any] = []
+        try:
+            rows.extend(itertools.islice(self._rows, count))  # on an error it keeps what there was before
+        except Exception as error:
+            self.error = error
+            self.end()
+        if not rows:
+            return []
+        first = (rows[0],) if self._single else rows[0]
+        if any(each and type(item) not in _FIXED for each, item in zip(self._fleeting, first, strict=True)):
+            self.may_change = True
+        return [rows] if self._single else list(map(list, zip(*rows, strict=True)))
+
+    def end(self) -> None:
+        """Take nothing more."""
+        self._rows = iter(())
 
 
 class Ended(NamedTuple):

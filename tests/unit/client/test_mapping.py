@@ -9,7 +9,8 @@ import pytest
 from client_harness import Handler
 
 from meshq.client.future import Future
-from meshq.client.mapping import Calls, Mapping
+from meshq.client.mapping import Mapping
+from meshq.client.portions import Calls
 from meshq.core.owned import Ending, Outcome
 from meshq.errors import ChunkRefused, EncodingError, QueueFull, TaskRevoked, WorkerLost
 from meshq.ids import new_task_id
@@ -179,6 +180,23 @@ def test_little_is_taken_ahead_of_what_is_known() -> None:
     for _ in range(50_000):
         next(results)
     assert pulled < 50_000 + 70_000
+
+
+@pytest.mark.parametrize("chunksize", [None, 1, 2])
+def test_large_results_do_not_pile_up(chunksize: int | None) -> None:
+    """However many calls may be ahead, what comes of them stays within some 64 MB where nobody consumes it."""
+    value = bytes(2 * 2**20)
+
+    def render(chunk: Any, args: tuple[Any, ...]) -> Any:
+        return value if chunk is None else [[value] * len(args[0]), [], 0.05 * len(args[0]), False]
+
+    mesh = Workers(render)
+    results = mesh.map(iter(range(200)), chunksize=chunksize).results()
+    for _ in range(20):
+        next(results)
+    calls = sum(len(args[0]) if chunk else 1 for chunk, args in mesh.sent)
+    assert 20 <= calls <= 130  # of which most were sent before one had come back
+    assert len(list(results)) == 180
 
 
 class Narrow(Workers):
