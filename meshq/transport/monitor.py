@@ -18,14 +18,14 @@ from __future__ import annotations
 import errno
 import itertools
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import zmq
 
 from meshq.transport.addresses import is_numeric, parse_endpoint, resolve
 from meshq.transport.loop import Loop
 from meshq.transport.probe import Probe, describe
-from meshq.transport.sockets import HANDSHAKE_MS, Context, Socket, drain
+from meshq.transport.sockets import HANDSHAKE_MS, Context, Socket, drain, tune_connection
 
 CONNECTED, DISCONNECTED, REFUSED, UNREACHABLE, AUTH = "connected", "disconnected", "refused", "unreachable", "auth"
 _FAILED = "failed"  # refused or unreachable, to be found out
@@ -34,7 +34,8 @@ HANGUPS_THAT_MEAN_AUTH = 3
 """A node that restarts may hang up on one handshake, or two; one that holds another key does it each time."""
 
 _EVENTS = (
-    zmq.EVENT_HANDSHAKE_SUCCEEDED
+    zmq.EVENT_CONNECTED
+    | zmq.EVENT_HANDSHAKE_SUCCEEDED
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
@@ -43,6 +44,28 @@ _EVENTS = (
 )
 _HANGUPS = (errno.EPIPE, errno.ECONNRESET, errno.ECONNABORTED)
 _unique = itertools.count()
+
+
+def _monitor(context: Context, socket: Socket, events: int) -> Socket:
+    """Return the socket at which these events of another one are read."""
+    # Not get_monitor_socket(), which names the address after a file descriptor, and those come back.
+    address = f"inproc://meshq.monitor.{next(_unique)}"
+    socket.monitor(address, events)
+    reader = context.socket(zmq.PAIR)
+    reader.setsockopt(zmq.LINGER, 0)
+    # As many as come. With a limit, once 2,000 wait, the I/O thread would stop until they are read, and closing
+    # would wait for it for good: a peer that connects again and again could see to that.
+    reader.setsockopt(zmq.RCVHWM, 0)
+    reader.connect(address)
+    return reader
+
+
+def _events(reader: Socket) -> Iterator[tuple[int, int]]:
+    """Yield the events that wait, each with its value."""
+    for frames in drain(reader):
+        # zmq.utils.monitor would parse it too, but imports zmq.asyncio.
+        event, value = struct.unpack("=HI", frames[0])
+        yield event, value
 
 
 class ConnectionStory:
@@ -109,12 +132,7 @@ class ConnectionMonitor:
         self._on_event = on_event
         self._story = ConnectionStory(keyed)
         self._probe: Probe | None = None
-        # Not get_monitor_socket(), which names the address after a file descriptor, and those come back.
-        address = f"inproc://meshq.monitor.{next(_unique)}"
-        socket.monitor(address, _EVENTS)
-        self._reader = context.socket(zmq.PAIR)
-        self._reader.setsockopt(zmq.LINGER, 0)
-        self._reader.connect(address)
+        self._reader = _monitor(context, socket, _EVENTS)
         loop.register(self._reader, self._read)
 
     def close(self) -> None:
@@ -128,10 +146,10 @@ class ConnectionMonitor:
         self._reader.close()
 
     def _read(self) -> None:
-        for frames in drain(self._reader):
-            # zmq.utils.monitor would parse it too, but imports zmq.asyncio.
-            event, value = struct.unpack("=HI", frames[0])
-            if (told := self._story.feed(event, value)) is not None:
+        for event, value in _events(self._reader):
+            if event == zmq.EVENT_CONNECTED:  # no more than TCP's part of it
+                tune_connection(value)
+            elif (told := self._story.feed(event, value)) is not None:
                 word, text = told
                 if word == _FAILED:
                     self._find_out_why()
@@ -151,3 +169,24 @@ class ConnectionMonitor:
             self._on_event(REFUSED, "nothing listens there")
         elif code:
             self._on_event(UNREACHABLE, describe(code))
+
+
+class AcceptMonitor:
+    """Tunes each connection that a socket which is bound accepts."""
+
+    def __init__(self, loop: Loop, context: Context, socket: Socket) -> None:
+        self._loop = loop
+        self._watched = socket
+        self._reader = _monitor(context, socket, zmq.EVENT_ACCEPTED)
+        loop.register(self._reader, self._read)
+
+    def close(self) -> None:
+        """Stop watching; call it before the watched socket is closed."""
+        if not self._reader.closed:
+            self._loop.unregister(self._reader)
+            self._watched.disable_monitor()
+            self._reader.close()
+
+    def _read(self) -> None:
+        for _, fd in _events(self._reader):
+            tune_connection(fd)

@@ -12,6 +12,7 @@ from meshq.errors import ConfigError
 from meshq.transport.addresses import endpoint, is_ipv6, parse_endpoint, resolve
 from meshq.transport.keys import MeshKey, fingerprint
 from meshq.transport.loop import Loop
+from meshq.transport.monitor import AcceptMonitor
 from meshq.transport.sockets import (
     Context,
     Frame,
@@ -63,6 +64,7 @@ class NodeSockets:
         try:
             self.port = _bind(self._router, address, port, key)
             self.control_port = _bind(self._sub, address, None if port is None else port + 1, key)
+            self._accepted = AcceptMonitor(loop, context, self._router)
         except BaseException:
             self._router.close()
             self._sub.close()
@@ -92,6 +94,7 @@ class NodeSockets:
 
     def close(self) -> None:
         """Unbind; what has not been sent is dropped, and no callback comes any more."""
+        self._accepted.close()
         for socket in (self._router, self._sub):
             if not socket.closed:
                 self._loop.unregister(socket)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket as sockets
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -46,6 +48,11 @@ LOOPBACK_SEND_BYTES = 1024 * 1024
 sending overlaps with receiving: 8 MB in pieces take 3.4 ms between two bare sockets, with this 1.6 ms. Only
 within a host: between hosts the right size depends on the distance, and the system finds it."""
 
+_CONGESTION: int | None = getattr(sockets, "TCP_CONGESTION", None)
+_UNPACED = b"reno"
+"""Where the system paces what it sends (BBR), its timers cost a quarter of the rate within a host: bare sockets
+echo 1,100 MB/s with them, 1,400 without. Every Linux has this one, and everybody may use it."""
+
 _NOBLOCK = int(zmq.NOBLOCK)
 _POLLIN = int(zmq.POLLIN)
 _MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
@@ -77,6 +84,32 @@ def tune_for(socket: Socket, address: str) -> None:
     """Make the most of a socket, before it binds or connects, all of whose peers are on this host."""
     if is_loopback(address):
         socket.setsockopt(zmq.SNDBUF, LOOPBACK_SEND_BYTES)
+
+
+def tune_connection(fd: int) -> None:
+    """Make the most of a TCP connection, by its descriptor, if both its ends are at one address, so on one host.
+
+    It may have been closed since somebody told of it, and even be another by now: that does no harm.
+    """
+    try:
+        with _shared(fd) as connection:
+            if connection.getsockname()[0] != connection.getpeername()[0]:
+                return
+            if _CONGESTION is not None:
+                connection.setsockopt(sockets.IPPROTO_TCP, _CONGESTION, _UNPACED)
+            connection.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, LOOPBACK_SEND_BYTES)
+    except (OSError, IndexError):
+        pass
+
+
+def _shared(fd: int) -> sockets.socket:
+    """Return a connection by a descriptor of our own, which can be closed. Raises OSError where it is none."""
+    own = os.dup(fd)
+    try:
+        return sockets.socket(fileno=own)
+    except OSError:
+        os.close(own)
+        raise
 
 
 def secure_server(socket: Socket, key: MeshKey | None) -> None:

@@ -10,6 +10,9 @@ from transport_harness import HOST, Net, free_port
 from meshq.errors import ConfigError
 from meshq.transport.sockets import WORK_RECEIVE_HWM, WORK_SEND_HWM
 
+MANY = 2_500
+"""By default, 2,000 messages are all that two sockets within a process hold between them."""
+
 
 def test_free_ports_are_found(net: Net) -> None:
     """Without a port, each socket gets one of its own."""
@@ -52,6 +55,18 @@ def test_all_interfaces_can_be_bound(net: Net) -> None:
     node = net.node(host="0.0.0.0")
     client = net.client(f"tcp://{HOST}:{node.sockets.port}")
     net.until(lambda: client.words == ["connected"])
+
+
+def test_many_connections_that_nobody_has_looked_at_hold_nothing_up(net: Net) -> None:
+    """A peer may connect faster than a busy node looks; others still come in, and the node can still close."""
+    node = net.node()
+    for _ in range(MANY):
+        socket.create_connection((HOST, node.sockets.port)).close()
+    client = net.client(node.endpoint)
+    net.until(lambda: client.words == ["connected"])
+    for _ in range(MANY):
+        socket.create_connection((HOST, node.sockets.port)).close()
+    node.sockets.close()
 
 
 def test_a_client_that_has_gone_is_told(net: Net) -> None:
