@@ -7,8 +7,11 @@ offset in the area and its length. The mark is a byte that begins neither a msgp
 
 from __future__ import annotations
 
+import msgpack
+
 from meshq.errors import RemoteProtocolError
 from meshq.protocol.blocks import Gathered
+from meshq.protocol.extensions import ATTACHED_BYTES
 from meshq.protocol.payload import Buffer, Payload
 
 MARK = b"\xc1"
@@ -16,6 +19,8 @@ ATTACH_BYTES = 16 * 1024
 """From this size on a buffer is attached; a payload below it is copied together for the wire anyway."""
 _PREFIX_BYTES = 5
 _ALIGNMENT = 64
+_LONGEST_HEAD = 1024
+"""A head above this has other values in it, as a rule, and is not searched."""
 
 
 def _padding(size: int) -> bytes:
@@ -77,6 +82,13 @@ def is_before_area(piece: Buffer) -> bool:
     return len(piece) == end + -end % _ALIGNMENT
 
 
+def is_one_bytes(head: Buffer, area: int) -> bool:
+    """Say whether an area of so many bytes is one value, of bytes, by what is before it. It is but a hint."""
+    if len(head) > _LONGEST_HEAD:
+        return False
+    return msgpack.packb(msgpack.ExtType(ATTACHED_BYTES, msgpack.packb((0, area)))) in bytes(head)
+
+
 class Area:
     """The buffers of a payload, as they came: in one piece or in several, cut anywhere."""
 
@@ -94,8 +106,12 @@ class Area:
         return memoryview(bytearray().join(found))
 
     def bytes(self, offset: object, length: object) -> bytes:
-        """Return one buffer, as the head names it, as bytes."""
-        return b"".join(self._find(offset, length))
+        """Return one buffer, as the head names it, as bytes: where it came as such, that."""
+        found = self._find(offset, length)
+        whole = found[0].obj if len(found) == 1 else None
+        if type(whole) is bytes and len(whole) == length:
+            return whole
+        return b"".join(found)
 
     def _find(self, offset: object, length: object) -> list[memoryview]:
         size = self._size

@@ -20,10 +20,10 @@ def block(size: int) -> bytearray:
 
 
 class Gathered(list[Buffer]):
-    """A payload of the attached form in two buffers: what is before its area, and the area, to be written over."""
+    """A payload of the attached form in two buffers: what is before its area, and the area.
 
-    def __init__(self, head: Buffer, size: int) -> None:
-        super().__init__((head, memoryview(block(size))))
+    The area is bytes where it was received as one value of those, which is then no copy; else it is writable.
+    """
 
 
 @cache

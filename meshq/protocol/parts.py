@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from meshq.errors import RemoteProtocolError
 from meshq.protocol.attachments import is_before_area
-from meshq.protocol.blocks import Gathered
+from meshq.protocol.blocks import Gathered, block
 from meshq.protocol.messages import Part
 from meshq.protocol.payload import Buffer, Payload, cut_payload, payload_size
 
@@ -58,7 +58,7 @@ class _Transfer:
     def _gather(self, head: Buffer, size: int) -> None:
         """Make room for the area, unless a peer has announced more than there is; it is then kept as it comes."""
         try:
-            self.pieces = Gathered(head, size)
+            self.pieces = Gathered((head, memoryview(block(size))))
         except MemoryError:
             self.gathers = False
 

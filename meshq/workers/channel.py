@@ -46,7 +46,7 @@ class BlockingChannel(_Sender):
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
-        self._reader = Reader()
+        self._reader = Reader(takes_bytes=True)
         self._flush = Reentrant(self._buffers, self._write)
         self._packers: list[Packer] = []
         """Those that no thread is using. Taking from and adding to a list's end is safe between threads."""
@@ -59,17 +59,23 @@ class BlockingChannel(_Sender):
         """Return the messages that come next (without ``wait``: that are there already); None at the end."""
         reader, messages = self._reader, list[Message]()
         while not messages:
+            if reader.awaited and not wait:
+                break  # bytes come whole only to who waits for them
             # Woken once for all that is missing, not for each 32 KiB of it.
             waiting = socket.MSG_WAITALL if reader.is_in_bulk else 0
             try:
-                count = self._sock.recv_into(reader.target(), 0, waiting if wait else socket.MSG_DONTWAIT)
+                if reader.awaited:
+                    content = self._sock.recv(reader.awaited, waiting)
+                    count = len(content)
+                else:
+                    count = self._sock.recv_into(reader.target(), 0, waiting if wait else socket.MSG_DONTWAIT)
             except BlockingIOError:
                 break
             except ConnectionResetError:
                 return None
             if count == 0:
                 return None
-            messages = reader.received(count)
+            messages = reader.take(content) if reader.awaited else reader.received(count)
         return messages
 
     def send(self, kind: int, items: Sequence[Any], field: int | None = None) -> None:

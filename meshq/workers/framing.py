@@ -4,7 +4,8 @@ A message on the stream is a header (u32 length of the head, u64 length of the b
 ``[kind, items, bulk]``) and the bulk: payloads above 16 KiB, one after the other. ``bulk`` lists
 ``[item, field, size, ahead]`` of each; ``ahead`` is the length of what comes before its area, 0 where it has none.
 The reader gives each of them, and each area, memory of its own, so that arrays are decoded in place, writable, and
-a small result does not keep a large neighbour in memory.
+a small result does not keep a large neighbour in memory. At a worker, where payloads end, an area that is one
+value of bytes is received as such.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 import msgpack
 
 from meshq.errors import LocalProtocolError, RemoteProtocolError
-from meshq.protocol.attachments import is_before_area
+from meshq.protocol.attachments import is_before_area, is_one_bytes
 from meshq.protocol.blocks import Gathered, block
 from meshq.protocol.payload import Buffer, Payload, cut_payload, join_payload, payload_size
 
@@ -79,18 +80,40 @@ def _ahead(payload: Payload) -> int:
     return len(payload[0]) if isinstance(payload, list) and is_before_area(payload[0]) else 0
 
 
-class Reader:
-    """Cuts a stream into messages: read into ``target()``, then tell ``received()`` how much came."""
+class _Area(NamedTuple):
+    """An area for which there is no room yet: what is before it has not come."""
 
-    def __init__(self) -> None:
+    payload: Gathered
+    size: int
+
+
+class Reader:
+    """Cuts a stream into messages: read into ``target()``, then tell ``received()`` how much came.
+
+    One that ``takes_bytes`` may want bytes instead, which are then the value itself: where ``awaited`` is not 0,
+    so many are to be given to ``take``. For that it must not have read the beginning of them together with what
+    is before them, so behind a large payload it asks for the parts of a message one by one; that takes some µs.
+    """
+
+    def __init__(self, takes_bytes: bool = False) -> None:
         self._view = memoryview(bytearray(_READ_BYTES))
         self._start = self._end = 0
+        self._need = HEADER.size
+        """How many bytes from ``_start`` on it takes to go on."""
         self._message: Message | None = None
-        self._parts: deque[memoryview] = deque()
+        self._parts: deque[memoryview | _Area] = deque()
+        """What is missing of the bulk. The first one is room for it, or what is awaited."""
+        self._takes_bytes = takes_bytes
+        self._in_gulps = True
+        self.awaited = 0
 
     def target(self) -> memoryview:
         """Return where the next bytes go; never empty."""
-        return self._parts[0] if self._parts else self._view[self._end :]
+        part = self._parts[0] if self._parts else None
+        if part is None:
+            return self._view[self._end :] if self._in_gulps else self._view[self._end : self._start + self._need]
+        assert type(part) is memoryview, "bytes are awaited"
+        return part
 
     @property
     def is_in_bulk(self) -> bool:
@@ -105,11 +128,50 @@ class Reader:
         self._fill(count)
         return self._completed()
 
+    def take(self, content: bytes) -> list[Message]:
+        """Take what was awaited, or the beginning of it; return the message if that is complete."""
+        area = self._parts.popleft()
+        assert type(area) is _Area
+        self.awaited = 0
+        if len(content) == area.size:
+            area.payload.append(content)
+            self._make_area()
+        else:
+            self._give_room(area)
+            self.target()[: len(content)] = content
+            self._fill(len(content))
+        return self._completed()
+
     def _fill(self, count: int) -> None:
         """Mark the first ``count`` bytes of the bulk part in hand as filled."""
-        part = self._parts.popleft()
+        part = self.target()
+        self._parts.popleft()
         if count < len(part):
             self._parts.appendleft(part[count:])
+        else:
+            self._make_area()
+
+    def _make_area(self) -> None:
+        """Make room for an area that is next, unless it is awaited as bytes."""
+        area = self._parts[0] if self._parts else None
+        if type(area) is not _Area:
+            return
+        nothing_read = self._start == self._end
+        if (
+            self._takes_bytes
+            and nothing_read
+            and area.size <= _PIECE_BYTES
+            and is_one_bytes(area.payload[0], area.size)
+        ):
+            self.awaited = area.size
+        else:
+            self._parts.popleft()
+            self._give_room(area)
+
+    def _give_room(self, area: _Area) -> None:
+        room = memoryview(block(area.size))
+        area.payload.append(room)
+        self._parts.appendleft(room)
 
     def _completed(self) -> list[Message]:
         message = self._message
@@ -138,27 +200,29 @@ class Reader:
         self._start = start + head
         try:
             kind, items, places = msgpack.unpackb(self._view[start : self._start], strict_map_key=False)
+            self._in_gulps = not self._takes_bytes or not bulk
             if places == [] and not bulk:  # as a rule; the rest would take twice as long as this
                 self._message = Message(kind, items)
                 return
             if sum(place[2] for place in places) != bulk:
                 raise ValueError("its bulk is not as long as its head says")
-            buffers: list[Buffer] = []
+            parts: list[memoryview | _Area] = []
             for item, field, size, ahead in places:
-                items[item][field] = payload = _room_for(size, ahead)
-                buffers += payload
+                items[item][field] = _room_for(size, ahead, parts)
         except (ValueError, TypeError, LookupError) as error:
             raise RemoteProtocolError(f"a message cannot be read: {error}") from error
         self._message = Message(kind, items)
-        self._parts.extend(memoryview(buffer) for buffer in buffers if len(buffer))
+        self._parts.extend(parts)
         while self._parts and self._start < self._end:
-            count = min(len(self._parts[0]), self._end - self._start)
-            self._parts[0][:count] = self._view[self._start : self._start + count]
+            room = self.target()
+            count = min(len(room), self._end - self._start)
+            room[:count] = self._view[self._start : self._start + count]
             self._start += count
             self._fill(count)
 
     def _make_room(self, need: int) -> None:
         """Move what is unread to the front of a buffer that holds ``need`` bytes."""
+        self._need = need
         if self._start == self._end and len(self._view) == _READ_BYTES >= need:
             self._start = self._end = 0
             return
@@ -171,10 +235,21 @@ class Reader:
         self._start, self._end = 0, len(unread)
 
 
-def _room_for(size: int, ahead: int) -> list[Buffer]:
-    """Return the memory of a payload; the ``ahead`` bytes before its area are apart."""
+def _room_for(size: int, ahead: int, parts: list[memoryview | _Area]) -> list[Buffer]:
+    """Return the memory of a payload, and add to ``parts`` what is to be filled of it.
+
+    The ``ahead`` bytes before its area are apart, and the area is made when they are known.
+    """
     if type(size) is not int or type(ahead) is not int or not 0 <= ahead <= size:
         raise ValueError(f"a payload of {size!r} bytes with {ahead!r} before its area")
-    if ahead:
-        return Gathered(memoryview(bytearray(ahead)), size - ahead)
-    return [memoryview(block(size))]
+    room = memoryview(bytearray(ahead) if ahead else block(size))
+    if room:
+        parts.append(room)
+    if not ahead:
+        return [room]
+    payload = Gathered((room,))
+    if size > ahead:
+        parts.append(_Area(payload, size - ahead))
+    else:
+        payload.append(b"")
+    return payload

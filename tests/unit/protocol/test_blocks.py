@@ -26,9 +26,7 @@ def _maker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 
 def gathered() -> Gathered:
     """Return a payload whose area has come."""
-    payload = Gathered(b"head", len(AREA))
-    memoryview(payload[1])[:] = AREA
-    return payload
+    return Gathered((b"head", memoryview(bytearray(AREA))))
 
 
 @pytest.mark.usefixtures("_maker")

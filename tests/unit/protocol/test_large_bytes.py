@@ -8,13 +8,15 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
+import msgpack
 import pytest
 
 from meshq.errors import EncodingError, RemoteProtocolError
 from meshq.protocol import msgpack_serializer
-from meshq.protocol.attachments import ATTACH_BYTES
+from meshq.protocol.attachments import ATTACH_BYTES, Attachments, is_one_bytes
 from meshq.protocol.blocks import Gathered
 from meshq.protocol.codec import serializer
+from meshq.protocol.extensions import ATTACHED_BYTES
 from meshq.protocol.messages import Part
 from meshq.protocol.parts import Joiner
 from meshq.protocol.payload import Payload, cut_payload, join_payload
@@ -55,6 +57,36 @@ def test_they_are_not_copied_where_they_come_from() -> None:
     payload = MSGPACK.dumps_call((LARGE,), {})
     assert isinstance(payload, list)
     assert any(isinstance(buffer, memoryview) and buffer.obj is LARGE for buffer in payload)
+
+
+def test_what_was_received_as_bytes_alone_is_the_value() -> None:
+    """Of several each is a copy, as they would keep each other in memory; so is a part of one."""
+    head, *_ = MSGPACK.dumps(LARGE, "value")
+    content = bytes(bytearray(LARGE))
+    assert is_one_bytes(head, len(LARGE))
+    assert MSGPACK.loads(Gathered((head, content))) is content
+    head, *buffers = MSGPACK.dumps_call((LARGE, LARGE), {})
+    content = b"".join(buffers)
+    assert not is_one_bytes(head, len(content))
+    assert MSGPACK.loads_call(Gathered((head, content))) == ((LARGE, LARGE), {})
+    assert not is_one_bytes(bytes(10_000), len(content))
+
+
+def test_an_array_can_be_written_to_though_its_area_was_taken_for_bytes() -> None:
+    """A peer may name one area as both."""
+    numpy = pytest.importorskip("numpy")
+    attachments = Attachments()
+    attachments.add(memoryview(LARGE))
+    place = msgpack.ExtType(ATTACHED_BYTES, msgpack.packb((0, len(LARGE))))
+    head, *_ = MSGPACK.dumps(numpy.frombuffer(LARGE, "u1"), "value")
+    array = msgpack.unpackb(head[5 : 5 + int.from_bytes(head[1:5], "big")])
+    payload = attachments.take(msgpack.packb([place, array]))
+    assert isinstance(payload, list)
+    assert is_one_bytes(payload[0], len(LARGE))
+    whole, both = MSGPACK.loads(Gathered((payload[0], LARGE)))
+    both[0] += 1
+    assert whole is LARGE
+    assert bytes(both[1:]) == LARGE[1:]
 
 
 def test_an_error_names_the_argument_beside_them() -> None:

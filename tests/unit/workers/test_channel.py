@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -36,14 +37,16 @@ def stream(*messages: tuple[int, list[Any], int | None]) -> bytes:
     return b"".join(bytes(part) for message in messages for part in packer.pack(*message))
 
 
-def read(data: bytes, steps: Iterator[int]) -> list[Any]:
+def read(data: bytes, steps: Iterator[int], takes_bytes: bool = False) -> list[Any]:
     """Feed a reader in steps; return plain messages."""
-    reader, got = Reader(), []
+    reader, got = Reader(takes_bytes), []
     while data:
-        target = reader.target()
-        count = min(len(target), len(data), next(steps))
-        target[:count] = data[:count]
-        got += reader.received(count)
+        count = min(reader.awaited or len(reader.target()), len(data), next(steps))
+        if reader.awaited:
+            got += reader.take(data[:count])
+        else:
+            reader.target()[:count] = data[:count]
+            got += reader.received(count)
         data = data[count:]
     return [(kind, [[plain(field) for field in item] for item in items]) for kind, items in got]
 
@@ -55,10 +58,23 @@ def plain(field: Any) -> Any:
 sizes = st.sampled_from([0, 1, 100, INLINE_BYTES, INLINE_BYTES + 1, 70_000, 200_000])
 
 
+forms = {
+    "whole": lambda data: data,
+    "listed": lambda data: [data[: len(data) // 2], memoryview(data)[len(data) // 2 :]],
+    "attached": lambda data: codec.serializer("msgpack").dumps(data, "value"),
+    "two attached": lambda data: codec.serializer("msgpack").dumps_call((data, data), {}),
+}
+
+
 @given(
-    st.lists(st.lists(sizes, max_size=4), max_size=4), st.lists(st.integers(1, 300_000), min_size=1), st.booleans()
+    st.lists(st.lists(sizes, max_size=4), max_size=4),
+    st.lists(st.integers(1, 300_000), min_size=1),
+    st.sampled_from(sorted(forms)),
+    st.booleans(),
 )
-def test_messages_survive_any_cutting(batches: list[list[int]], steps: list[int], listed: bool) -> None:
+def test_messages_survive_any_cutting(
+    batches: list[list[int]], steps: list[int], form: str, takes_bytes: bool
+) -> None:
     """Whatever pieces a stream arrives in, the messages are those that were sent, with payloads of any size."""
 
     def forever() -> Iterator[int]:
@@ -66,22 +82,12 @@ def test_messages_survive_any_cutting(batches: list[list[int]], steps: list[int]
             yield from steps
             yield 4096
 
-    messages = [
-        (kind, [[number, bytes([number + 65]) * size] for number, size in enumerate(batch)])
+    sent = [
+        (kind, [[number, forms[form](bytes([number + 65]) * size)] for number, size in enumerate(batch)], 1)
         for kind, batch in enumerate(batches)
     ]
-    sent = [
-        (
-            kind,
-            [
-                [n, [data[: len(data) // 2], memoryview(data)[len(data) // 2 :]] if listed else data]
-                for n, data in rows
-            ],
-            1,
-        )
-        for kind, rows in messages
-    ]
-    assert read(stream(*sent), forever()) == messages
+    messages = [(kind, [[plain(field) for field in item] for item in items]) for kind, items, _ in sent]
+    assert read(stream(*sent), forever(), takes_bytes) == messages
 
 
 @given(st.binary(max_size=200))
@@ -227,6 +233,55 @@ def test_what_is_before_an_area_is_read_apart_from_it(step: int) -> None:
     (payload,) = payloads
     assert type(payload) is Gathered
     assert serializer.loads(payload) == value
+
+
+def test_bytes_are_received_as_such_from_the_second_on(pair: Pair) -> None:
+    """What is received is the value itself; the first one has been read in part before anybody knew of it."""
+    peer, child = pair
+    serializer = codec.serializer("msgpack")
+    values = [bytes([number]) * 100_000 for number in range(3)]
+    copies = []
+    for value in values:
+        peer.put(2, [[0, serializer.dumps(value, "value")], [1, b"small"]], 1)
+        assert peer.flush()
+        (message,) = child.receive() or []
+        (_, payload), (_, small) = message.items
+        assert small == b"small"
+        decoded = serializer.loads(payload)
+        assert decoded == value
+        copies.append(decoded is not payload[1])
+    assert copies == [True, False, False]
+
+
+def test_bytes_come_to_who_waits_for_them(pair: Pair) -> None:
+    """A look at what is there takes nothing of them, and what comes before and after them stays in its order."""
+    peer, child = pair
+    payload = codec.serializer("msgpack").dumps(b"x" * 100_000, "value")
+    for number, each in enumerate([payload, payload, b"small", b"small"]):
+        peer.put(number, [[each]], 0)
+    assert peer.flush()
+    got = []
+    while len(got) < 4:
+        looked = child.receive(wait=False)
+        assert looked is not None
+        if looked and looked[0].kind == 1:
+            pytest.fail("bytes were taken that nobody has waited for")
+        got += [message.kind for message in looked or child.receive() or []]
+    assert got == [0, 1, 2, 3]
+
+
+def test_bytes_that_end_too_soon_are_the_end(pair: Pair) -> None:
+    """A node that dies amid a payload ends its worker, whatever has come of it."""
+    peer, child = pair
+    payload = codec.serializer("msgpack").dumps(b"x" * 100_000, "value")
+    first, second = stream((2, [[payload]], 0)), stream((2, [[payload]], 0))
+    with socket.socket(fileno=os.dup(peer.fileno())) as sock:
+        sock.setblocking(True)
+        sock.sendall(first + second[:-1])
+        assert len(child.receive() or []) == 1
+        peer.close()
+        sock.shutdown(socket.SHUT_RDWR)
+    assert child.receive() is None
 
 
 @pytest.mark.parametrize("place", [[0, 0, 20, 21], [0, 0, 20, -1], [0, 0, 20, 1.5], [0, 0, 20]])
