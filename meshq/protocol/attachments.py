@@ -7,6 +7,8 @@ offset in the area and its length. The mark is a byte that begins neither a msgp
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgpack
 
 from meshq.errors import RemoteProtocolError
@@ -84,9 +86,14 @@ def is_before_area(piece: Buffer) -> bool:
 
 def is_one_bytes(head: Buffer, area: int) -> bool:
     """Say whether an area of so many bytes is one value, of bytes, by what is before it. It is but a hint."""
-    if len(head) > _LONGEST_HEAD:
-        return False
-    return msgpack.packb(msgpack.ExtType(ATTACHED_BYTES, msgpack.packb((0, area)))) in bytes(head)
+    return len(head) <= _LONGEST_HEAD and _name_of_whole(area) in bytes(head)
+
+
+@lru_cache(maxsize=64)
+def _name_of_whole(area: int) -> bytes:
+    """Return how a head names bytes that are all of an area; payloads of one length often come in a row."""
+    named: bytes = msgpack.packb(msgpack.ExtType(ATTACHED_BYTES, msgpack.packb((0, area))))
+    return named
 
 
 class Area:
