@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import repeat
 from typing import Any, Protocol
 
 from meshq.core.work import (
@@ -59,8 +61,11 @@ class Worker:
         self._data = PeerChannel(self._process.data)
         self._control = PeerChannel(self._process.control)
         self._pipes = [OutputPipe(fd, number, self._on_lines) for number, fd in self._process.pipes.items()]
-        self._tasks: dict[int, bytes] = {}
-        """Run → task id, of what is in the worker's hands."""
+        self._batches: deque[Sequence[Run]] = deque()
+        """What the worker was given, by number, without the batches that have ended wholly. Who asks for one run
+        pays for the search: a table of all by their numbers took 0.1 µs of each."""
+        self._last_done = 0
+        """The run that ended last; those before it have ended too, or were given back."""
         self._writing: set[PeerChannel] = set()
         self._watched: dict[Any, Callable[[], None]] = {}
         self.ready = False
@@ -85,7 +90,7 @@ class Worker:
     def run(self, runs: Sequence[Run]) -> None:
         """Hand out runs, in order, with one write. Raises LocalProtocolError for a payload above 4 GiB."""
         for batch in link.batches(runs):
-            self._tasks.update({run.run: run.task for run in batch})
+            self._batches.append(batch)
             self._data.put(link.RUNS, batch, link.RUN_PAYLOAD)
         self._flush(self._data)
 
@@ -102,7 +107,7 @@ class Worker:
         if runs != [self._process.started()]:
             return False
         self._read(self._data)  # which may tell of its end
-        return runs[0] in self._tasks
+        return runs[0] > self._last_done
 
     def soft_limit(self, run: int) -> None:
         """Have ``SoftTimeLimitExceeded`` raised in a run, unless it ends before."""
@@ -234,15 +239,19 @@ class Worker:
     def _dones(self, items: list[Any]) -> WorkerDone:
         if not set(map(len, items)) <= _WIDTHS_OF_DONE:
             raise ValueError("a row is not a Done")
-        tasks = self._tasks
-        for row in items:
-            tasks.pop(row[0], None)
-        return WorkerDone(self.slot, [_new(Done, row) for row in items])
+        if items:
+            self._last_done = max(self._last_done, items[-1][0])
+        while self._batches and self._batches[0][-1].run <= self._last_done:
+            self._batches.popleft()
+        return WorkerDone(self.slot, list(map(_new, repeat(Done), items)))
 
     def _recalled(self, items: list[Any]) -> WorkerRecalled:
-        for run in items[1]:
-            self._tasks.pop(run, None)
         return WorkerRecalled(self.slot, items[0], items[1])
+
+    def _task_of(self, number: int) -> bytes:
+        """Return the task of a run that has not ended, b"" where there is no such run."""
+        runs = (run.task for batch in self._batches for run in batch if run.run == number > self._last_done)
+        return next(runs, b"")
 
     def _retiring(self, _: list[Any]) -> None:
         self.leaving = self._retired = True
@@ -253,7 +262,7 @@ class Worker:
 
     def _on_lines(self, number: int, lines: list[str]) -> None:
         """Pass on what code in C and subprocesses have written; it counts for the task in progress."""
-        self._tell(self._tasks.get(self._process.started(), b""), number, lines)
+        self._tell(self._task_of(self._process.started()), number, lines)
 
     def _tell(self, task: bytes, number: int, lines: list[str]) -> None:
         self._keeper.on_lines(self.slot, format_id(task) if task else "", link.STREAMS[number], lines)
