@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, repeat
+from typing import Any
 
 from meshq.core.held import ClientAccount, Held, HeldState, Intent
 from meshq.core.holding import RecallRuns, StartRuns
@@ -19,7 +20,7 @@ from meshq.core.timers import Timers
 from meshq.core.work import Done, Run, WorkerGone
 
 _RUNNING = HeldState.RUNNING  # looked up once: a member of an enum takes 60 ns to find
-_new_run = tuple.__new__  # what Run(…) calls, which takes 100 ns more
+_new = tuple.__new__  # what Run(…) calls, which takes 100 ns more
 WAY_S = 0.001
 """What the way to a worker and back costs a run at most; a run that takes longer takes it by itself."""
 
@@ -152,15 +153,17 @@ class Dispatch:
         if not ring:
             return []
         heap, place, mean_of = self.slots.heap(now), self.slots.place, self.means.get
-        batches: dict[int, list[Run]] = {}
+        batches: dict[int, list[Any]] = {}
+        last_function = mean_of_last = None
         blocked = 0
         while heap and blocked < len(ring):
             client = ring[0]
             queue = client.queue
             held = queue[0]
             terms, function = held.terms, held.function
-            mean_s = mean_of(function) if terms is None or not terms.goes_alone else None
-            slot = place(held, mean_s, heap, now)
+            if function is not last_function:  # as a rule it is the same one again
+                last_function, mean_of_last = function, mean_of(function)
+            slot = place(held, mean_of_last if terms is None or not terms.goes_alone else None, heap, now)
             if slot is None:
                 blocked += 1
                 ring.rotate(-1)
@@ -176,9 +179,10 @@ class Dispatch:
             batch = batches.get(slot.number)
             if batch is None:
                 batch = batches[slot.number] = []
-            task = held.run, held.task, held.attempt, function, held.serializer, held.payload, held.options
-            batch.append(_new_run(Run, task))
-        return [StartRuns(number, runs) for number, runs in batches.items()]
+            batch.append(
+                (held.run, held.task, held.attempt, function, held.serializer, held.payload, held.options)
+            )
+        return [StartRuns(number, list(map(_new, repeat(Run), rows))) for number, rows in batches.items()]
 
     def _start(self, held: Held, terms: Terms, now: float) -> None:
         """What has started does not expire, has spent its token, and is told of where it must not run twice."""

@@ -72,7 +72,7 @@ class Reports:
 
     def finished_all(self, client: ClientAccount, helds: Sequence[Held], now: float) -> None:
         """Send the results of attempts of one client, and keep them until they are acknowledged."""
-        unacknowledged, budget = client.unacknowledged, self.budget
+        unacknowledged, budget, connected = client.unacknowledged, self.budget, client.connected
         client.ended_at = now
         results: list[Message] = []
         for held in helds:
@@ -87,10 +87,10 @@ class Reports:
             payload = result.payload
             if type(payload) is not bytes or len(payload) > SMALL_BYTES:
                 budget.keep(held, large_size(payload))
-        if client.connected:
-            for held in helds:
+            if connected:
                 held.sent_at = now
                 held.tries += 1
+        if connected:
             self._out.setdefault(client.client, []).extend(results)
             if self._resend_at is None:
                 self._resend_at = now + RESEND_S
