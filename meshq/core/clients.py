@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 
 from meshq.core.credits import REFRESH_S, Credits
 from meshq.core.dispatch import Dispatch
@@ -16,6 +17,8 @@ from meshq.core.reporting import Reports
 from meshq.core.timers import earliest
 from meshq.protocol.messages import Draining, Nack, Refused
 
+GRANT_ALL_S = 0.010
+"""How often all clients are looked at for what a long run changes: there may be thousands of them."""
 QUEUE_LEASE_S = 900.0
 RESULT_LEASE_S = 3600.0
 """What a client that vanished without BYE leaves behind: its queue for 15 min, its results for an hour.
@@ -55,6 +58,7 @@ class Clients:
         self._effects = effects
         self._why_dropped = _LAPSED
         self._refresh_at: float | None = None
+        self._granted_at = -inf
         self._lease_at: float | None = None
 
     def next_deadline(self) -> float | None:
@@ -141,7 +145,7 @@ class Clients:
     def grant(self, client: ClientAccount, *, force: bool = False) -> None:
         """Tell the client its credit where that has changed, or in any case."""
         if client.connected and not client.leaving:
-            credit = self._credits.update(client, force=force)
+            credit = self._credits.update(client, long=len(self._dispatch.slots.long), force=force)
             if credit is not None:
                 self._reports.say(client, credit)
 
@@ -150,6 +154,15 @@ class Clients:
         self._credits.resize(slots)
         for client in self.accounts.values():
             self.grant(client, force=True)
+
+    def grant_all(self, now: float) -> None:
+        """Tell all clients their credit where it has changed, at once or a moment after the last time."""
+        if now < self._granted_at + GRANT_ALL_S:
+            self.refresh_soon(now)
+            return
+        self._granted_at = now
+        for client in self.accounts.values():
+            self.grant(client)
 
     def refresh_soon(self, now: float) -> None:
         """Share out credit anew before long."""

@@ -1,8 +1,9 @@
 """Credit: a node's leave to each client, as an absolute cap on that client's unsettled attempts there.
 
-Rules. A client alone gets what keeps the slots busy for some 10 ms. Several that have work share that evenly,
-and each gets at least one attempt more than there are slots. A cap is a number, not an increment: a message
-that is lost leaks nothing, and the highest sequence counts.
+Rules. A client alone gets what keeps the slots busy for some 10 ms, and one attempt for each slot that is at a
+long run: what would wait behind that stays with its owner, who may have another node for it. Several clients that
+have work share that evenly, and each gets at least one attempt more than there are slots. A cap is a number, not
+an increment: a message that is lost leaks nothing, and the highest sequence counts.
 """
 
 from __future__ import annotations
@@ -40,9 +41,12 @@ class Credits:
             total += client.surveyed
         self._active, self._to_run = max(1, active), total
 
-    def update(self, client: ClientAccount, *, force: bool = False) -> Credit | None:
-        """Return the message that brings the client up to date, or None where it hardly changed."""
-        cap = max(self._slots + 1, window(self._slots, client.mean_s) // self._active)
+    def update(self, client: ClientAccount, *, long: int = 0, force: bool = False) -> Credit | None:
+        """Return the message that brings the client up to date, or None where it hardly changed.
+
+        So many of the slots are at ``long`` runs.
+        """
+        cap = max(self._slots + 1, window(self._slots, client.mean_s, long) // self._active)
         # Both of the same moment: what the client has done since says nothing about the others.
         others = self._to_run - client.surveyed
         cap_bytes = self._budget.leave(self._active)

@@ -214,18 +214,25 @@ class Dispatch:
         """Take a run off its slot, given back; None where it is not known."""
         held = self.find(run)
         if held is not None:
-            self.slots.all[held.slot].release([run], now)
+            self._release(self.slots.all[held.slot], [run], now)
         return held
 
     def release_all(self, slot_number: int, dones: Sequence[Done], now: float) -> list[Held | None]:
         """Take finished runs off a slot; None in the place of each that it does not have."""
-        return self.slots.all[slot_number].release([done.run for done in dones], now)
+        return self._release(self.slots.all[slot_number], [done.run for done in dones], now)
+
+    def _release(self, slot: Slot, runs: list[int], now: float) -> list[Held | None]:
+        helds = slot.release(runs, now)
+        if not slot.is_long(now):
+            self.slots.long.discard(slot.number)
+        return helds
 
     def vacate(self, slot_number: int) -> list[Held]:
         """Take all runs off a slot whose worker is gone, in the order of their start."""
         slot = self.slots.all[slot_number]
         helds = list(slot.runs.values())
         slot.runs.clear()
+        self.slots.long.discard(slot_number)
         slot.load_s = 0.0
         slot.ready = False
         return helds
@@ -247,16 +254,24 @@ class Dispatch:
             yield from _recall(slot, lambda held: _is_limited_by(function, held))
 
     def newly_long(self, now: float) -> Iterator[tuple[Held, float]]:
-        """Yield each attempt whose client should hear that it runs, with the seconds since it began."""
+        """Note which slots are at long runs; yield those to be told of, with the seconds since each began."""
         for slot in self.slots:
             head = slot.head()
-            if head is not None and not head.reported and slot.is_long(now):
+            if head is None or not slot.is_long(now):
+                continue
+            self.slots.long.add(slot.number)
+            if not head.reported:
                 head.reported = True
                 yield head, now - slot.head_since
 
     def next_deadline(self) -> float | None:
         """Return when a run will have become long. From then on nothing is put behind it, so once is enough."""
-        since = [slot.head_since for slot in self.slots if (head := slot.head()) and not head.reported]
+        long = self.slots.long
+        since = [
+            slot.head_since
+            for slot in self.slots
+            if (head := slot.head()) and not (head.reported and slot.number in long)
+        ]
         return min(since) + LONG_RUN_S if since else None
 
 

@@ -180,8 +180,11 @@ class Holder:
 
     def tick(self, now: float) -> list[HolderEffect]:
         """Do what has become due."""
+        long = len(self._dispatch.slots.long)
         for held, seconds in self._dispatch.newly_long(now):
             self._reports.say(held.client, Started(held.task, held.attempt, seconds))
+        if len(self._dispatch.slots.long) > long:
+            self._clients.grant_all(now)  # less is to go ahead there
         self._reports.tick(self._accounts.values(), now)
         self._effects.extend(self._dispatch.recall_behind(now))
         self._limits.tick(now)

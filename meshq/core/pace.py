@@ -64,9 +64,13 @@ class Means:
         return self._means.get(function)
 
 
-def window(slots: int, mean_s: float | None) -> int:
-    """Return how many unfinished attempts keep ``slots`` slots busy, with a little ahead."""
+def window(slots: int, mean_s: float | None, long: int = 0) -> int:
+    """Return how many unfinished attempts keep ``slots`` slots busy, with a little ahead.
+
+    So many of them are at a ``long`` run, of which nobody knows when it ends: there one attempt goes ahead.
+    """
     if mean_s is None:
         return min(2 * slots, MAX_CREDIT)
-    ahead = int(NODE_AHEAD_S * slots / max(mean_s, 1e-6)) + 1
+    each = NODE_AHEAD_S / max(mean_s, 1e-6)
+    ahead = int(each * max(0, slots - long) + min(each, 1.0) * long) + 1
     return min(slots + ahead, MAX_CREDIT)

@@ -67,6 +67,8 @@ class Slots:
 
     def __init__(self, count: int) -> None:
         self.all = {number: Slot(number) for number in range(count)}
+        self.long: set[int] = set()
+        """The numbers of those that were seen to be at a long run."""
         self._next_run = 1
         self._next_slot = count
 

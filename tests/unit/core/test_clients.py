@@ -145,7 +145,8 @@ def test_credit_is_shared_among_those_who_have_work() -> None:
     n += 1
     talk.say(A, [submit(i, function="g") for i in range(8)], start(run(n, 0, function="g")))
     talk.say(B, submit(20, function="g"))
-    assert credits(talk.pass_time(0.051)) == [to(A, Credit(3, 11, 1)), to(B, Credit(2, 2, 8))]
+    assert credits(talk.pass_time(0.049)) == [to(A, Credit(3, 3))]  # the slot is at a long run
+    assert credits(talk.pass_time(0.002)) == [to(A, Credit(4, 2, 1)), to(B, Credit(2, 2, 8))]
     assert credits(talk.pass_time(60.0)) == []
 
 
@@ -155,10 +156,22 @@ def test_a_client_does_not_hear_of_its_own_work_as_of_others() -> None:
     n = talk.teach("f", SHORT_S)
     talk.say(A, [submit(i) for i in range(40)], start(*[run(n + i, i) for i in range(4)]))
     talk.pass_time(0.051)
-    for _ in range(40):
+    talk.do(short(n))  # the slot is no longer at a long run, which A hears
+    for _ in range(39):
+        n += 1
         effects = talk.do(short(n))
         assert credits(effects) == []
-        n += 1
+
+
+def test_long_runs_are_looked_at_for_all_clients_a_hundred_times_a_second() -> None:
+    """With thousands of clients it would be no end of work; what was left out comes 50 ms later."""
+    talk = Conversation(slots=2)
+    n = talk.teach("f", SHORT_S)
+    talk.say(A, submit(1), start(run(n, 1)))
+    talk.pass_time(0.005)
+    talk.say(A, submit(2), start(run(n + 1, 2), slot=1))
+    assert credits(talk.pass_time(0.014)) == [to(A, Credit(3, 24))]  # of 43
+    assert credits(talk.pass_time(0.050)) == [to(A, Credit(4, 5))]
 
 
 def credits(effects: list[HolderEffect]) -> list[Send]:

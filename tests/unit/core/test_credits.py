@@ -134,3 +134,12 @@ def test_a_peer_hears_of_each_slot_that_comes_free(role: str) -> None:
         credits.survey([account, other])
         told.append(credits.update(account) is not None)
     assert told == [True, False, role == NODE, False, False, role == NODE, False]
+
+
+def test_slots_at_long_runs_are_little_credit() -> None:
+    """As long as they are: then it is what it was."""
+    credits, account = Credits(SLOTS), client(mean_s=0.0001)
+    assert credits.update(account) == Credit(1, SLOTS + 401)
+    assert credits.update(account, long=SLOTS) == Credit(2, SLOTS + SLOTS + 1)
+    assert credits.update(account, long=SLOTS) is None
+    assert credits.update(account) == Credit(3, SLOTS + 401)

@@ -261,6 +261,37 @@ def test_a_run_that_lasts_is_reported_once() -> None:
     assert shop.dispatch.next_deadline() is None
 
 
+def test_slots_at_long_runs_are_known() -> None:
+    """From 10 ms on until what runs there ends, is given back, or dies; also where the client was told before."""
+    shop = Shop(slots=3)
+    a1, a2, a3 = shop.queue("A1", "A2", "A3")
+    shop.fill()
+    a1.reported = True
+    due = BEGIN + LONG_RUN_S
+    assert shop.dispatch.next_deadline() == due
+    assert [held for held, _ in shop.dispatch.newly_long(due)] == [a2, a3]
+    assert shop.dispatch.slots.long == {0, 1, 2}
+    assert shop.dispatch.next_deadline() is None
+    shop.dispatch.release(a1.run, due)
+    assert shop.dispatch.slots.long == {1, 2}
+    shop.dispatch.vacate(1)
+    assert shop.dispatch.slots.long == {2}
+    shop.dispatch.release_all(2, [Done(a3.run, 0, "msgpack", b"", 0.1)], due)
+    assert shop.dispatch.slots.long == set()
+
+
+def test_a_slot_stays_at_its_long_run_when_one_behind_is_given_back() -> None:
+    """It is the first run that counts."""
+    shop = Shop()
+    shop.learn()
+    _, a2 = shop.queue("A1", "A2")
+    shop.fill()
+    due = BEGIN + LONG_RUN_S
+    assert len(list(shop.dispatch.newly_long(due))) == 1
+    shop.dispatch.release(a2.run, due)
+    assert shop.dispatch.slots.long == {0}
+
+
 def test_the_earliest_deadline_counts() -> None:
     """Of several slots, the one whose run began first is looked at first."""
     shop = Shop(slots=2)

@@ -153,7 +153,7 @@ def test_they_do_not_count_as_work_of_this_node(monkeypatch: pytest.MonkeyPatch)
     talk.say(A, submit(1), start(run(n, 1)))
     talk.say(B, submit(2))
     effects = talk.pass_time(0.06)
-    assert effects[-2:] == [to(A, Credit(3, 11, 1)), to(B, Credit(2, 2, 1))]
+    assert effects[-2:] == [to(A, Credit(4, 2, 1)), to(B, Credit(2, 2, 1))]
 
 
 def test_what_is_no_longer_entrusted_frees_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,7 +100,7 @@ def test_a_death_after_a_late_recall_is_charged() -> None:
     n = talk.teach("f", SHORT_S)
     talk.say(A, [submit(1), submit(2), submit(3)], start(run(n, 1), run(n + 1, 2), run(n + 2, 3)))
     talk.pass_time(0.011)
-    talk.hear(short(n), to(A, quick(1)))
+    talk.hear(short(n), to(A, quick(1), Credit(4, 20)))
     talk.hear(gone(n + 1), to(A, lost(2)))
     talk.hear(WorkerReady(0, 4_001, []), start(run(n + 3, 3)))
 

@@ -89,7 +89,7 @@ def test_what_waits_behind_a_long_run_is_called_back_and_given_to_a_free_slot() 
     talk.wait(
         0.011,
         RecallRuns(0, [n + 2, n + 4]),
-        to(A, Started(task(0), 1, about(0.010)), Accepted(task(2), 1), Accepted(task(4), 1)),
+        to(A, Started(task(0), 1, about(0.010)), Credit(3, 24), Accepted(task(2), 1), Accepted(task(4), 1)),
     )
     talk.wait(0.020)
     behind = [n + 2, n + 4]
@@ -106,7 +106,8 @@ def test_a_slot_with_a_long_run_gets_nothing() -> None:
     talk.wait(0.009)
     talk.hear(short(n + 1, slot=1), to(A, quick(2)))
     talk.say(A, [rack(2), submit(4, function="g")], start(run(n + 3, 4, function="g"), slot=1))
-    talk.wait(0.002, RecallRuns(0, [n + 2]), to(A, Started(task(1), 1, about(0.010)), Accepted(task(3), 1)))
+    news = to(A, Started(task(1), 1, about(0.010)), Credit(3, 11), Accepted(task(3), 1))
+    talk.wait(0.002, RecallRuns(0, [n + 2]), news)
     talk.hear(recalled([n + 2], [n + 2]), start(run(n + 4, 3), slot=1))
     talk.say(A, submit(5))
 
@@ -118,9 +119,9 @@ def test_a_run_may_be_called_back_time_and_again() -> None:
     talk.say(A, [submit(1), submit(2), submit(3)], start(run(n, 1), run(n + 1, 2), run(n + 2, 3)))
     talk.pass_time(0.011)
     talk.hear(recalled([n + 1, n + 2], [n + 1, n + 2]))
-    talk.hear(short(n), start(run(n + 3, 2), run(n + 4, 3)), to(A, quick(1)))
+    talk.hear(short(n), start(run(n + 3, 2), run(n + 4, 3)), to(A, quick(1), Credit(4, 20)))
     talk.say(A, rack(1))
-    talk.wait(0.011, RecallRuns(0, [n + 4]), to(A, Started(task(2), 1, about(0.010))))
+    talk.wait(0.011, RecallRuns(0, [n + 4]), to(A, Started(task(2), 1, about(0.010)), Credit(5, 3)))
 
 
 def test_a_recall_that_comes_too_late_changes_nothing() -> None:
@@ -130,7 +131,7 @@ def test_a_recall_that_comes_too_late_changes_nothing() -> None:
     talk.say(A, [submit(1), submit(2), submit(3)], start(run(n, 1), run(n + 1, 2), run(n + 2, 3)))
     [recall, _] = talk.pass_time(0.011)
     assert recall == RecallRuns(0, [n + 1, n + 2])
-    talk.hear(short(n, n + 1), to(A, quick(1), quick(2)))
+    talk.hear(short(n, n + 1), to(A, quick(1), quick(2), Credit(4, 18)))
     talk.hear(recalled([n + 1, n + 2], []))
     talk.hear(short(n + 2), to(A, quick(3)))
 
@@ -144,4 +145,4 @@ def test_a_recall_does_not_make_the_head_younger() -> None:
     talk.wait(0.006)
     talk.say(B, withdraw(2), RecallRuns(0, [n + 1]))
     talk.hear(recalled([n + 1], [n + 1]), to(B, Withdrawn(task(2), 1, "dropped")))
-    talk.wait(0.005, to(A, Started(task(1), 1, about(0.010))))
+    talk.wait(0.005, to(A, Started(task(1), 1, about(0.010)), Credit(3, 3)))

@@ -65,6 +65,16 @@ def test_nonsense_leaves_a_usable_mean(seconds: float, mean: float) -> None:
     assert mean_after([seconds]) == mean
 
 
+def test_a_slot_at_a_long_run_counts_one_attempt() -> None:
+    """What goes ahead there waits nobody knows how long; where it would be less, that is what goes."""
+    assert window(4, 0.0001, long=0) == 4 + 400 + 1
+    assert window(4, 0.0001, long=3) == 4 + 100 + 3 + 1
+    assert window(4, 0.0001, long=4) == 4 + 4 + 1
+    assert window(4, 0.0001, long=5) == 4 + 5 + 1  # one of them is being closed, and does not count as a slot
+    assert window(4, 0.020, long=0) == window(4, 0.020, long=4) == 4 + 2 + 1
+    assert window(4, None, long=4) == 8
+
+
 @given(st.lists(st.lists(st.floats(), min_size=1)))
 def test_a_mean_always_gives_a_window(batches: list[list[float]]) -> None:
     """After any floats at all there is a window, from one attempt a slot and one more to the most allowed."""
