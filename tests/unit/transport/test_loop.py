@@ -354,6 +354,41 @@ def test_it_sleeps_where_others_need_the_core(looks: Looks, monkeypatch: pytest.
     assert looks.wait(LONG_S) == 0
 
 
+def test_it_looks_no_more_where_that_has_lost_too_much(looks: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody who often has the core for long ends the looking, until enough short waits were slept through."""
+    monkeypatch.setattr(loops, "_FORGIVEN_S", 0.1)
+    looks.answers = False
+    looks.wait_shortly(2)
+    monkeypatch.setattr(loops, "_TAKEN_S", 0.0)
+    monkeypatch.setattr(loops, "_MOST_LOST_S", 1.0)
+    monkeypatch.setattr(loops, "_let_others_run", lambda: (looks.look(), time.sleep(0.015)))
+    assert looks.wait(LONG_S) == 1
+    looks.wait_shortly(4)
+    assert looks.wait(LONG_S) == 1  # as that much is forgiven
+    monkeypatch.setattr(loops, "_FORGIVEN_S", 0.0001)
+    looks.wait_shortly(100)
+    assert looks.wait(LONG_S) == 0
+    looks.wait_shortly(2_000)
+    assert looks.wait(LONG_S) == 1
+
+
+def test_looks_that_pay_make_up_for_what_others_have_lost(looks: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is delayed now and then does not end the looking."""
+    monkeypatch.setattr(loops, "_FORGIVEN_S", 0.0)
+    monkeypatch.setattr(loops, "_BEARABLE_S", 2.5 * SHORT_S)
+    monkeypatch.setattr(loops, "_MOST_LOST_S", 100.0)
+    monkeypatch.setattr(loops, "_SAVED_S", 10.0)
+    for _ in range(2):
+        looks.answers = False
+        monkeypatch.setattr(loops, "_let_others_run", lambda: (looks.look(), time.sleep(2 * SHORT_S)))
+        looks.wait_shortly(64)
+        assert looks.wait(LONG_S) == 1
+        looks.answers = True
+        monkeypatch.setattr(loops, "_let_others_run", looks.look)
+        looks.wait_shortly(64)
+        assert looks.wait(5.0) == 1
+
+
 def test_a_closed_loop_drops_posts_and_closes_again() -> None:
     """Threads that outlive the loop may go on posting."""
     loop = Loop()
