@@ -31,6 +31,8 @@ MOST_BYTES = 64 * 2**20
 _NEWEST = 0.1
 """The weight of the newest portion in the mean size of what comes of a call."""
 _MIN_PORTIONS = 64
+_LOOK_AGAIN_S = 0.5
+"""How often it is seen whether there are more slots, while nothing is known of the calls."""
 _PORTIONS_EACH = 3
 """Chunks under way for each slot: one runs, one is at the node, one is on its way."""
 _PROBE_EVERY = 64
@@ -145,12 +147,17 @@ class Mapping:
         return bool(self._line) and self._line[0].ended is not None
 
     def _wait(self) -> None:
-        """Wait until something has ended, and take all in that has."""
+        """Wait until something has ended, and take all in that has; while nothing has, look for new slots too."""
+        left = self._left()
+        looks_again = self._mean_bytes is None and (left is None or left > _LOOK_AGAIN_S)
+        timeout = _LOOK_AGAIN_S if looks_again else left
         if self._done.empty():
-            turn_for(self._handler, lambda: not self._done.empty(), self._left())
+            turn_for(self._handler, lambda: not self._done.empty(), timeout)
         try:
-            future = self._done.get(timeout=self._left())
+            future = self._done.get(timeout=timeout)
         except queue.Empty:
+            if looks_again:
+                return
             raise TimeoutError("map: the timeout is over, and tasks are unfinished") from None
         self._take_in(self._under_way.pop(future))
         for _ in range(self._done.qsize()):

@@ -145,7 +145,9 @@ class Clients:
     def grant(self, client: ClientAccount, *, force: bool = False) -> None:
         """Tell the client its credit where that has changed, or in any case."""
         if client.connected and not client.leaving:
-            credit = self._credits.update(client, long=len(self._dispatch.slots.long), force=force)
+            # Nothing of one that has no work here waits behind a long run, and there may be thousands of those.
+            long = self._dispatch.slots.at_long_runs() if client.unfinished else 0
+            credit = self._credits.update(client, long=long, force=force)
             if credit is not None:
                 self._reports.say(client, credit)
 
@@ -156,13 +158,14 @@ class Clients:
             self.grant(client, force=True)
 
     def grant_all(self, now: float) -> None:
-        """Tell all clients their credit where it has changed, at once or a moment after the last time."""
+        """Tell clients that have work here what credit they have now, at once or a moment after the last time."""
         if now < self._granted_at + GRANT_ALL_S:
             self.refresh_soon(now)
             return
         self._granted_at = now
         for client in self.accounts.values():
-            self.grant(client)
+            if client.unfinished:
+                self.grant(client)
 
     def refresh_soon(self, now: float) -> None:
         """Share out credit anew before long."""

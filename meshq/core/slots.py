@@ -89,6 +89,10 @@ class Slots:
     def __iter__(self) -> Iterator[Slot]:
         return iter(self.all.values())
 
+    def at_long_runs(self) -> int:
+        """Return how many of those that are given runs are at a long one."""
+        return sum(self.all[number].ready for number in self.long)
+
     def add(self) -> Slot:
         """Add a slot, which gets a number that none has had: a worker of old cannot be taken for its own."""
         slot = self.all[self._next_slot] = Slot(self._next_slot)

@@ -28,6 +28,7 @@ from meshq.workers.pipes import OutputPipe
 from meshq.workers.spawn import spawn
 
 _WIDTHS_OF_DONE = {len(Done._fields)}
+_RUN_TYPES, _SECONDS_TYPES = {int}, {float, int}
 _new = tuple.__new__  # what Done(…) calls, which takes 100 ns more
 # The ends that a worker which was asked to go may come to without its run being to blame.
 _ORDERLY = ("exit code 0", "killed by SIGKILL", "killed by SIGTERM")
@@ -64,7 +65,7 @@ class Worker:
         self._batches: deque[Sequence[Run]] = deque()
         """What the worker was given, by number, without the batches that have ended wholly. Who asks for one run
         pays for the search: a table of all by their numbers took 0.1 µs of each."""
-        self._last_done = 0
+        self._last_given = self._last_done = 0
         """The run that ended last; those before it have ended too, or were given back."""
         self._writing: set[PeerChannel] = set()
         self._watched: dict[Any, Callable[[], None]] = {}
@@ -91,6 +92,7 @@ class Worker:
         """Hand out runs, in order, with one write. Raises LocalProtocolError for a payload above 4 GiB."""
         for batch in link.batches(runs):
             self._batches.append(batch)
+            self._last_given = batch[-1].run
             self._data.put(link.RUNS, batch, link.RUN_PAYLOAD)
         self._flush(self._data)
 
@@ -239,13 +241,21 @@ class Worker:
     def _dones(self, items: list[Any]) -> WorkerDone:
         if not set(map(len, items)) <= _WIDTHS_OF_DONE:
             raise ValueError("a row is not a Done")
-        if items:
-            self._last_done = max(self._last_done, items[-1][0])
+        runs = [row[0] for row in items]
+        if not (set(map(type, runs)) <= _RUN_TYPES and {type(row[4]) for row in items} <= _SECONDS_TYPES):
+            raise ValueError("a row is not a Done")
+        last = max(runs, default=0)
+        if last > self._last_given:
+            raise ValueError(f"run {last} was not handed out")
+        self._last_done = max(self._last_done, last)
         while self._batches and self._batches[0][-1].run <= self._last_done:
             self._batches.popleft()
         return WorkerDone(self.slot, list(map(_new, repeat(Done), items)))
 
     def _recalled(self, items: list[Any]) -> WorkerRecalled:
+        given_back = set(items[1])
+        left = ([run for run in batch if run.run not in given_back] for batch in self._batches)
+        self._batches = deque(batch for batch in left if batch)
         return WorkerRecalled(self.slot, items[0], items[1])
 
     def _task_of(self, number: int) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from client_harness import Handler
 
+from meshq.client import mapping
 from meshq.client.future import Future
 from meshq.client.mapping import Mapping
 from meshq.client.portions import Calls
@@ -197,6 +198,29 @@ def test_large_results_do_not_pile_up(chunksize: int | None) -> None:
     calls = sum(len(args[0]) if chunk else 1 for chunk, args in mesh.sent)
     assert 20 <= calls <= 130  # of which most were sent before one had come back
     assert len(list(results)) == 180
+
+
+def test_slots_that_are_found_later_are_used_before_anything_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A map that began before the nodes were found does not wait for the end of an hour's work to fill them."""
+    monkeypatch.setattr(mapping, "_LOOK_AGAIN_S", 0.001)
+    slots = 0
+
+    class Joining(Workers):
+        def turn_until(self, done: Callable[[], bool], timeout: float | None) -> None:
+            nonlocal slots
+            if slots:
+                super().turn_until(done, timeout)
+            slots = 500
+
+    mesh = Joining()
+    calls = Calls((), [range(2_000)])
+    made = Mapping(
+        mesh, mesh.submit, mesh.withdraw_soon, lambda: slots, calls,
+        chunksize=1, ordered=True, return_exceptions=False, timeout=None,
+    )  # fmt: skip
+    assert len(mesh.sent) == 64
+    assert next(made.results()) == 1
+    assert len(mesh.sent) >= 1_000
 
 
 class Narrow(Workers):

@@ -174,6 +174,22 @@ def test_long_runs_are_looked_at_for_all_clients_a_hundred_times_a_second() -> N
     assert credits(talk.pass_time(0.050)) == [to(A, Credit(4, 5))]
 
 
+def test_who_has_no_work_hears_nothing_of_long_runs() -> None:
+    """There may be thousands of clients that wait for something else, and a long run each millisecond."""
+    talk = Conversation(clients=(A, B))
+    n = talk.teach("f", SHORT_S)
+    talk.teach("f", SHORT_S, client=B)
+    told: list[bytes] = []
+    for number in range(n + 1, n + 11):
+        effects = talk.do_quietly(A, submit(number))
+        effects += talk.pass_time(0.015)
+        effects += talk.do(short(number))
+        told += [each.peer for each in credits(effects)]
+        talk.do_quietly(A, rack(number))
+    assert told.count(A) >= 10
+    assert told.count(B) <= 2  # of how busy the node is
+
+
 def credits(effects: list[HolderEffect]) -> list[Send]:
     """Return the CREDIT messages among these effects."""
     sends = [effect for effect in effects if isinstance(effect, Send)]

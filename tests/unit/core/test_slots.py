@@ -7,7 +7,7 @@ from math import inf
 import pytest
 
 from meshq.core.held import ClientAccount, Held
-from meshq.core.slots import LONG_RUN_S, MAX_AHEAD, Slot, Slots
+from meshq.core.slots import LONG_RUN_S, MAX_AHEAD, Slot, Slots, at_hand
 from meshq.protocol.messages import Submit
 
 CLIENT = ClientAccount(b"a" * 16, now=0.0)
@@ -140,3 +140,25 @@ def test_what_waits_behind_a_run_is_called_back_when_that_takes_three_times_as_l
     short = ready(1)
     assert place(short, 0.0005, 0.0005) == [0, 0]
     assert short.all[0].recall_at() == LONG_RUN_S
+
+
+def test_a_run_at_hand_is_one_that_takes_longer_than_what_goes_ahead() -> None:
+    """The second of two; what is sent ahead by its time alone is none."""
+    slots = ready(1)
+    assert at_hand(slots.all[0]) is None
+    assert place(slots, 0.0005, 0.0005) == [0, 0]
+    assert at_hand(slots.all[0]) is None
+    assert not slots.at_hand
+    slots = ready(1)
+    assert place(slots, 0.010, 0.010) == [0, 0]
+    assert at_hand(slots.all[0]) is list(slots.all[0].runs.values())[1]
+    assert slots.at_hand
+
+
+def test_slots_that_are_given_nothing_more_do_not_count_as_busy() -> None:
+    """What they run takes nothing from the work of the others."""
+    slots = ready(2)
+    slots.long |= {0, 1}
+    assert slots.at_long_runs() == 2
+    slots.all[1].ready = False
+    assert slots.at_long_runs() == 1

@@ -157,6 +157,16 @@ def test_a_task_that_breaks_the_link_loses_its_worker(node: Node, function: str)
     assert gone.reason in ("killed by SIGKILL", "exit code 70")
 
 
+@pytest.mark.parametrize(
+    "rows", [[[[1], 0, "", b"", 0.0], [1, 0, "", b"", 0.0]], [[2**40, 0, "", b"", 0.0]], [[1, 0, "", b"", "soon"]]]
+)
+def test_a_worker_that_tells_of_what_cannot_be_is_killed(node: Node, rows: list[list[object]]) -> None:
+    """No number of a run, one of a run that it was never given, or no time."""
+    (number,) = node.run([node.make("send_rows", rows)])
+    assert node.gone().started == number
+    assert node.of(WorkerDone) == []
+
+
 def test_stop_lets_the_run_finish(node: Node, tmp_path: Path) -> None:
     """A worker that is asked to stop finishes its run and starts no other."""
     gate = tmp_path / "gate"

@@ -66,6 +66,19 @@ def test_what_the_worker_has_not_read_comes_back_too(node: Node, tmp_path: Path)
     assert list(node.dones()) == [1, last]
 
 
+def test_what_was_given_back_takes_no_memory(node: Node, tmp_path: Path) -> None:
+    """An idle worker's payloads are let go of, all of them."""
+    gate = tmp_path / "gate"
+    node.run([node.make("wait_for", str(gate))])
+    node.until_started(1)
+    large = node.run([node.make("echo", b"x" * 300_000) for _ in range(10)])
+    node.pool.recall(0, large)
+    node.until(lambda: node.of(WorkerRecalled))
+    gate.touch()
+    node.until(lambda: 1 in node.dones())
+    assert not node.pool._workers[0]._batches
+
+
 def test_each_run_is_done_or_given_back(node: Node) -> None:
     """In 200 races of batches and recalls each run is done or given back: never both, never neither."""
     chance = random.Random(7)

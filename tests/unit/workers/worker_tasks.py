@@ -244,10 +244,20 @@ def corrupt_the_link() -> None:
 
 @task
 def send_half_a_result() -> None:
+    _tell_of_runs([[1, 0]])
+
+
+@task
+def send_rows(rows: list[Any]) -> None:
+    _tell_of_runs(rows)
+    time.sleep(600)
+
+
+def _tell_of_runs(rows: list[Any]) -> None:
     from meshq.workers import link
     from meshq.workers.framing import Packer
 
-    _say_to_the_node(b"".join(Packer().pack(link.DONES, [[1, 0]])))
+    _say_to_the_node(b"".join(Packer().pack(link.DONES, rows)))
 
 
 def _say_to_the_node(data: bytes) -> None:
