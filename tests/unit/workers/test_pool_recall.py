@@ -51,14 +51,20 @@ def test_a_worker_that_cannot_answer_is_not_asked_for_the_run_in_progress(node: 
     assert node.gone().started == running
 
 
-def test_what_the_worker_has_not_read_comes_back_too(node: Node, tmp_path: Path) -> None:
-    """Runs that are still in the socket, or still in the node, are given back at once and never start."""
-    gate = tmp_path / "gate"
+def recall_large_runs(node: Node, gate: Path) -> list[int]:
+    """Have large runs wait behind one that waits for the gate, and called back; return their numbers."""
     node.run([node.make("wait_for", str(gate))])
     node.until_started(1)
     large = node.run([node.make("echo", b"x" * 300_000) for _ in range(10)])
     node.pool.recall(0, large)
     node.until(lambda: node.of(WorkerRecalled))
+    return large
+
+
+def test_what_the_worker_has_not_read_comes_back_too(node: Node, tmp_path: Path) -> None:
+    """Runs that are still in the socket, or still in the node, are given back at once and never start."""
+    gate = tmp_path / "gate"
+    large = recall_large_runs(node, gate)
     assert node.recalled() == (large, large)
     gate.touch()
     (last,) = node.run([node.make("echo", 1)])
@@ -69,11 +75,7 @@ def test_what_the_worker_has_not_read_comes_back_too(node: Node, tmp_path: Path)
 def test_what_was_given_back_takes_no_memory(node: Node, tmp_path: Path) -> None:
     """An idle worker's payloads are let go of, all of them."""
     gate = tmp_path / "gate"
-    node.run([node.make("wait_for", str(gate))])
-    node.until_started(1)
-    large = node.run([node.make("echo", b"x" * 300_000) for _ in range(10)])
-    node.pool.recall(0, large)
-    node.until(lambda: node.of(WorkerRecalled))
+    recall_large_runs(node, gate)
     gate.touch()
     node.until(lambda: 1 in node.dones())
     assert not node.pool._workers[0]._batches
