@@ -19,12 +19,16 @@ from typing import Any, TypeAlias
 from zeroconf import Error as ZeroconfError
 from zeroconf import Zeroconf
 
+from meshq.transport.address_changes import AddressChanges
 from meshq.transport.addresses import is_ipv6, multicast_addresses
 
 logger = logging.getLogger("meshq.discovery")
 
 RESCAN_S = 1.0
-"""How often the interfaces are compared with those of before; it costs some 0.2 ms."""
+"""How often the interfaces are compared with those of before where the system tells of no change: a listing costs
+0.8 ms, and ten times that when the caches have gone cold meanwhile. So where it does tell, a node sleeps."""
+TOLD_RESCAN_S = 60.0
+"""The same where the system tells, in case it does not tell all."""
 SETTLE_SCANS = 5
 """So many scans in a row try the interfaces again: a new IPv6 address can be bound only after a second or two."""
 CLOSE_WAIT_S = 0.5
@@ -125,18 +129,26 @@ class Mdns:
         return ["127.0.0.1"] if self._loopback_only else multicast_addresses()
 
     async def _watch_interfaces(self, zeroconf: Zeroconf) -> None:
+        if self._loopback_only:
+            return
         unsettled = SETTLE_SCANS
-        while not self._loopback_only:
-            await asyncio.sleep(RESCAN_S)
-            found = self._wanted_interfaces()
-            if found != self._interfaces and found:
-                logger.info("the addresses of this host are now %s", ", ".join(found))
-                self._interfaces, unsettled = found, SETTLE_SCANS
-                for refresh in self._refreshers:  # first, as the new interfaces are told what is registered
-                    await refresh(zeroconf)
-            if unsettled:
-                unsettled -= 1
-                await zeroconf.async_update_interfaces(list(self._interfaces))
+        with AddressChanges() as changes:
+            while True:
+                at_rest = changes.are_told and not unsettled
+                await changes.wait(TOLD_RESCAN_S if at_rest else RESCAN_S)
+                unsettled = await self._look(zeroconf, unsettled)
+
+    async def _look(self, zeroconf: Zeroconf, unsettled: int) -> int:
+        """Compare the interfaces with those of before; return how many looks more shall follow soon."""
+        found = self._wanted_interfaces()
+        if found != self._interfaces and found:
+            logger.info("the addresses of this host are now %s", ", ".join(found))
+            self._interfaces, unsettled = found, SETTLE_SCANS
+            for refresh in self._refreshers:  # first, as the new interfaces are told what is registered
+                await refresh(zeroconf)
+        if unsettled:
+            await zeroconf.async_update_interfaces(list(self._interfaces))
+        return max(unsettled - 1, 0)
 
     def _done(self, future: Future[Any]) -> None:
         self._futures.discard(future)

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from zeroconf import ServiceStateChange, Zeroconf
 
+from meshq.transport import address_changes, multicast
 from meshq.transport import mdns as mdns_module
-from meshq.transport import multicast
 from meshq.transport.discovery import Candidate, mesh_hash
 from meshq.transport.mdns import Mdns, MdnsAnnouncer, MdnsBrowser
 from meshq.transport.mdns_records import SERVICE_TYPE, decode_candidate, encode_properties, service_name_of
@@ -253,8 +253,12 @@ def test_without_multicast_it_warns_once_and_goes_on(
     ]
 
 
-def test_a_new_interface_is_noticed(air: Air, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the addresses of the host change, the node is announced with the new ones."""
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_new_interface_is_noticed(air: Air, monkeypatch: pytest.MonkeyPatch, is_told: bool) -> None:
+    """When the addresses of the host change, the node is announced with the new ones, told or not."""
+    system, told = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    told.setblocking(False)
+    monkeypatch.setattr(address_changes, "_open", lambda: told if is_told else None)
     monkeypatch.setattr(multicast, "RESCAN_S", 0.02)
     addresses = [["127.0.0.1"]]
     monkeypatch.setattr(multicast, "multicast_addresses", lambda: addresses[-1])
@@ -266,10 +270,13 @@ def test_a_new_interface_is_noticed(air: Air, monkeypatch: pytest.MonkeyPatch) -
     try:
         _until(lambda: [seen.addresses for seen in listener.seen.values()] == [("127.0.0.1",)])
         addresses.append(["127.0.0.1", "127.0.0.2"])
+        system.send(b"an address")
         _until(lambda: [set(seen.addresses) for seen in listener.seen.values()] == [{"127.0.0.1", "127.0.0.2"}])
     finally:
         announcer.close()
         mdns.close()
+        system.close()
+        told.close()
 
 
 def test_the_table_of_candidates_is_bounded(
