@@ -17,26 +17,14 @@ from typing import Any, Protocol, TypeAlias
 
 import zmq
 
+from meshq.transport import looking
+
 logger = logging.getLogger("meshq.loop")
 
 _IN, _OUT = int(zmq.POLLIN), int(zmq.POLLOUT)
-SPIN_S = 0.0005
-"""A little more than a round trip takes. To fall asleep and be woken costs it a third: 510 µs against 345."""
-_FEWEST, _MOST = 2, 64
-"""After so many short waits in a row one that may turn out to be as short is spent looking; after a look in vain
-it takes twice as many, up to the most, so that what is lost stays small beside what those waits were for. After
-one that has paid it takes half as many: were it one fewer, one in vain of thirty had most waits slept through."""
 _let_others_run: Callable[[], object] = getattr(os, "sched_yield", lambda: time.sleep(0))
 """What is looked for comes from threads that may need this very core: without this one trip in a hundred takes
 the whole ``SPIN_S`` longer."""
-_TAKEN_S = 0.0003
-"""Who has the core for longer than this is busy with something else. A look then delays what it looks for: whoever
-sleeps is given the core as soon as there is something."""
-_SAVED_S, _BEARABLE_S, _MOST_LOST_S = 0.00002, 0.003, 0.01
-"""What a look that pays makes up for; what looks may have lost in all by such delays for there to be more of them;
-and the most that is held against them. Beside a program that keeps a core busy one in forty loses 1 to 4 ms."""
-_FORGIVEN_S = 0.000003
-"""What each short wait without a look makes up for: there is another look after 2,300 of them at most."""
 LONGEST_POLL_S = 3600.0
 """A longer timeout returns after this much all the same; poll counts milliseconds in a C int."""
 
@@ -65,12 +53,7 @@ class Loop:
         self._writers: dict[_Key, Callback] = {}
         self._posted: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._asleep = False
-        self._short_waits = 0
-        """How many waits in a row have ended within ``SPIN_S``."""
-        self._enough = _FEWEST
-        """How many it takes for the next one to be worth spinning for."""
-        self._lost_s = 0.0
-        """What looks have lost by delays, without what they have saved since."""
+        self._looking = looking.Looking()
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
@@ -118,13 +101,17 @@ class Loop:
     def turn(self, timeout_s: float | None, *, eager: bool = False) -> None:
         """Wait until something is ready, at most ``timeout_s`` seconds (None: for ever), and deal with it.
 
-        An ``eager`` turn looks for a moment before it sleeps, as long as waits turn out to be that short.
+        An ``eager`` turn looks for a moment before it sleeps, as long as waits turn out to be shorter by that.
         """
-        ready: list[tuple[_Key, int]] = []
-        if eager and self._may_look() and (timeout_s is None or timeout_s >= SPIN_S):
-            ready = self._look()
+        may_look = eager and (timeout_s is None or timeout_s >= looking.SPIN_S)
+        looks = may_look and self._looking.wanted()
+        began_at = time.perf_counter()
+        ready = self._look(began_at + looking.SPIN_S) if looks else []
+        in_vain = looks and not ready and not self._posted
         if not ready:
             ready = self._sleep(timeout_s)
+        if may_look:
+            self._looking.waited(time.perf_counter() - began_at, looks, in_vain)
         for source, events in ready:
             if events & ~_OUT:  # an error, too: to be found by reading
                 self._call(self._readers, source)
@@ -132,37 +119,20 @@ class Loop:
                 self._call(self._writers, source)
         self.run_posted()
 
-    def _may_look(self) -> bool:
-        return self._short_waits >= self._enough and self._lost_s <= _BEARABLE_S
-
-    def _look(self) -> list[tuple[_Key, int]]:
-        """Poll again and again, for ``SPIN_S`` at most; return what is ready."""
-        now = time.perf_counter()
-        end_at, poll = now + SPIN_S, self._poller.poll
+    def _look(self, end_at: float) -> list[tuple[_Key, int]]:
+        """Poll again and again until ``end_at``; return what is ready."""
+        poll = self._poller.poll
         ready: list[tuple[_Key, int]] = []
         while not self._posted and not (ready := poll(0)):
             _let_others_run()
-            before, now = now, time.perf_counter()
-            taken_s = now - before
-            if taken_s >= _TAKEN_S:
-                self._lost_s = min(self._lost_s + taken_s, _MOST_LOST_S)
-            if now >= end_at or taken_s >= _TAKEN_S:
-                self._short_waits, self._enough = 0, min(2 * self._enough, _MOST)
-                return ready
-        self._enough = max(self._enough // 2, _FEWEST)
-        self._lost_s = max(self._lost_s - _SAVED_S, 0.0)
+            if time.perf_counter() >= end_at:
+                break
         return ready
 
     def _sleep(self, timeout_s: float | None) -> list[tuple[_Key, int]]:
-        began_at = time.perf_counter()
         self._asleep = True
         ready: list[tuple[_Key, int]] = self._poller.poll(0 if self._posted else _milliseconds(timeout_s))
         self._asleep = False
-        if time.perf_counter() - began_at >= SPIN_S:
-            self._short_waits = 0
-        elif ready:
-            self._short_waits += 1
-            self._lost_s = max(self._lost_s - _FORGIVEN_S, 0.0)
         return ready
 
     def close(self) -> None:
