@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, repeat
+from math import inf
 from typing import Any
 
 from meshq.core.held import ClientAccount, Held, HeldState, Intent
 from meshq.core.holding import RecallRuns, StartRuns
 from meshq.core.pace import Means
-from meshq.core.slots import LONG_RUN_S, Slot, Slots
+from meshq.core.slots import LONG_RUN_S, Slot, Slots, at_hand
 from meshq.core.terms import DEFAULT_PRIORITY, Terms
 from meshq.core.timers import Timers
 from meshq.core.work import Done, Run, WorkerGone
@@ -147,11 +148,17 @@ class Dispatch:
         """Return how many attempts are in the hands of workers."""
         return sum(len(slot.runs) for slot in self.slots)
 
-    def fill(self, now: float) -> list[StartRuns]:
-        """Give the slots what they have room for."""
+    def fill(self, now: float) -> list[StartRuns | RecallRuns]:
+        """Give the slots what they have room for; call back what is at hand elsewhere for those that are free."""
+        starts: list[StartRuns | RecallRuns] = []
+        if self._ring:
+            starts += self._start_queued(now)
+        if self.slots.at_hand and not self._ring:
+            starts += self._recall_at_hand()
+        return starts
+
+    def _start_queued(self, now: float) -> list[StartRuns]:
         ring = self._ring
-        if not ring:
-            return []
         heap, place, mean_of = self.slots.heap(now), self.slots.place, self.means.get
         batches: dict[int, list[Any]] = {}
         last_function = mean_of_last = None
@@ -242,10 +249,24 @@ class Dispatch:
         slot.ready = False
         yield from _recall(slot, lambda _: True)
 
+    def _recall_at_hand(self) -> Iterator[RecallRuns]:
+        """Yield the recall of as many runs at hand as slots are free, those first that would wait longest."""
+        free = sum(slot.ready and not slot.runs for slot in self.slots)
+        if not free:
+            return
+        waiting = [(slot, held) for slot in self.slots if (held := at_hand(slot))]
+        self.slots.at_hand = bool(waiting)
+        here = [entry for entry in waiting if entry[1].intent is Intent.NONE]
+        here.sort(key=lambda entry: -entry[0].head_since - entry[0].load_s)
+        for slot, held in here[: max(0, free - (len(waiting) - len(here)))]:
+            held.intent = Intent.REBALANCE
+            yield RecallRuns(slot.number, [held.run])
+
     def recall_behind(self, now: float) -> Iterator[RecallRuns]:
-        """Yield the recall of each run that waits behind a long one; they go to a slot that is free."""
+        """Yield the recall of each run that waits behind one that takes too long, for a slot that is free."""
         for slot in self.slots:
-            if len(slot.runs) > 1 and slot.is_long(now):
+            if now >= slot.recall_at():
+                slot.called_back = next(iter(slot.runs))
                 yield from _recall(slot, lambda _: True)
 
     def recall_ahead(self, function: str) -> Iterator[RecallRuns]:
@@ -272,7 +293,9 @@ class Dispatch:
             for slot in self.slots
             if (head := slot.head()) and not (head.reported and slot.number in long)
         ]
-        return min(since) + LONG_RUN_S if since else None
+        due = min([slot.recall_at() for slot in self.slots], default=inf)
+        due = min(due, min(since) + LONG_RUN_S) if since else due
+        return None if due == inf else due
 
 
 def _recall(slot: Slot, is_wanted: Callable[[Held], bool]) -> Iterator[RecallRuns]:

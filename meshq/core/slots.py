@@ -2,7 +2,8 @@
 
 Rules. An idle slot comes first. Beyond that a run goes ahead of a slot only where its function's mean time is
 known, and as long as the expected time of all that is ahead there stays within 2 ms: so a long run never has
-others waiting behind it while another slot is free.
+others waiting behind it while another slot is free. Where all slots are busy one run of up to 20 ms is at hand
+behind each, until a slot is free.
 """
 
 from __future__ import annotations
@@ -13,18 +14,20 @@ from math import inf
 from typing import TypeAlias
 
 from meshq.core.held import Held
-from meshq.core.pace import WORKER_AHEAD_S
+from meshq.core.pace import AT_HAND_S, WORKER_AHEAD_S
 
 # Bounds a worker's batch where runs are so short that 2 ms would hold thousands.
 MAX_AHEAD = 512
 # A run that lasts this long has the runs behind it called back, and is reported as started.
 LONG_RUN_S = 0.010
+# Where it was expected to last some while, others behind it are called back when it has lasted so many times that.
+PATIENCE = 3.0
 
 
 class Slot:
     """Room for one running attempt: a worker, or the want of one."""
 
-    __slots__ = ("head_since", "load_s", "number", "ready", "runs", "signalled")
+    __slots__ = ("called_back", "head_since", "load_s", "number", "ready", "runs", "signalled")
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -33,6 +36,8 @@ class Slot:
         """Run number → attempt, in the order of their start."""
         self.load_s = 0.0
         self.head_since = -inf
+        self.called_back = 0
+        """The run that was found to last too long for others to wait behind it."""
         self.signalled = 0
         """The run that the worker was last sent a signal for; whatever else dies of that is not to blame."""
 
@@ -43,6 +48,13 @@ class Slot:
     def is_long(self, now: float) -> bool:
         """Whether what runs has lasted so long that nothing should wait behind it."""
         return now >= self.head_since + LONG_RUN_S and bool(self.runs)
+
+    def recall_at(self) -> float:
+        """Return when what waits behind the first run is to be called back; infinite: never, or it has been."""
+        head = self.head()
+        if head is None or len(self.runs) == 1 or head.run == self.called_back:
+            return inf
+        return self.head_since + max(LONG_RUN_S, PATIENCE * head.expected_s)
 
     def release(self, numbers: Sequence[int], now: float) -> list[Held | None]:
         """Take runs off; return the attempt of each, None for one that is not here."""
@@ -69,6 +81,8 @@ class Slots:
         self.all = {number: Slot(number) for number in range(count)}
         self.long: set[int] = set()
         """The numbers of those that were seen to be at a long run."""
+        self.at_hand = False
+        """Whether a run may be at hand somewhere that is to be called back for a slot that is free."""
         self._next_run = 1
         self._next_slot = count
 
@@ -103,8 +117,12 @@ class Slots:
         runs = slot.runs
         if not runs:
             slot.head_since = now
-        elif mean_s is None or load_s + mean_s > WORKER_AHEAD_S or len(runs) >= MAX_AHEAD:
+        elif mean_s is None:
             return None
+        elif load_s + mean_s > WORKER_AHEAD_S or len(runs) >= MAX_AHEAD:
+            if not _may_be_at_hand(slot, mean_s):
+                return None
+            self.at_hand = True
         held.run = run = self._next_run
         self._next_run = run + 1
         held.slot = number
@@ -114,3 +132,16 @@ class Slots:
         slot.load_s = load_s = load_s + expected_s
         heapreplace(heap, (load_s, number, slot))
         return slot
+
+
+def at_hand(slot: Slot) -> Held | None:
+    """Return the run that waits at a slot although it takes longer than what goes ahead."""
+    return list(slot.runs.values())[1] if len(slot.runs) == 2 and slot.load_s > WORKER_AHEAD_S else None
+
+
+def _may_be_at_hand(slot: Slot, mean_s: float) -> bool:
+    """Whether a run that takes longer than others that go ahead is to wait behind the slot's only one.
+
+    Not behind one that takes far longer: another slot is free sooner, as a rule.
+    """
+    return len(slot.runs) == 1 and mean_s <= AT_HAND_S and slot.load_s <= min(AT_HAND_S, PATIENCE * mean_s)

@@ -22,7 +22,7 @@ from meshq.protocol.messages import Message, Rack, Relay, Result, Status, Submit
 from meshq.protocol.payload import Payload
 
 A, B, OWN = b"a" * 16, b"b" * 16, b"own client's id!"
-LONG_S = 0.02
+LONG_S = 0.03
 """With this mean the credit stays what it is at first, and nothing goes ahead."""
 SHORT_S = 0.0005
 # An instant whose sums are rounded, as those of a real clock are.

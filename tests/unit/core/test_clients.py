@@ -75,7 +75,7 @@ def test_a_client_out_of_reach_gets_everything_when_it_greets() -> None:
     talk.hear(ClientUnreachable(A))
     talk.hear(done(2, slot=1))
     talk.wait(10.0)
-    talk.hear(ClientGreeted(A), to(A, Credit(2, 4), result(1), result(2)))
+    talk.hear(ClientGreeted(A), to(A, Credit(2, 3), result(1), result(2)))
     talk.wait(0.6, to(A, result(2)))
 
 

@@ -44,7 +44,10 @@ class Shop:
 
     def fill(self, now: float = BEGIN) -> dict[int, list[str]]:
         """Fill the slots; return the names of what each was given."""
-        return {batch.slot: [run.task.decode()[:2] for run in batch.runs] for batch in self.dispatch.fill(now)}
+        effects = self.dispatch.fill(now)
+        self.recalled = [effect for effect in effects if isinstance(effect, RecallRuns)]
+        starts = [effect for effect in effects if isinstance(effect, StartRuns)]
+        return {batch.slot: [run.task.decode()[:2] for run in batch.runs] for batch in starts}
 
     def names(self, client: str) -> list[str]:
         """Return the names of what a client has queued, in the order of their start."""
@@ -290,6 +293,45 @@ def test_a_slot_stays_at_its_long_run_when_one_behind_is_given_back() -> None:
     assert len(list(shop.dispatch.newly_long(due))) == 1
     shop.dispatch.release(a2.run, due)
     assert shop.dispatch.slots.long == {0}
+
+
+def test_a_run_at_hand_is_called_back_for_a_slot_that_is_free() -> None:
+    """One for each, that first which would wait longest, and only where nothing is queued."""
+    shop = Shop(slots=3)
+    shop.learn(seconds=0.010)
+    a1, a2, a3, a4, a5, a6, _ = shop.queue("A1", "A2", "A3", "A4", "A5", "A6", "A7")
+    assert shop.fill() == {0: ["A1", "A4"], 1: ["A2", "A5"], 2: ["A3", "A6"]}
+    shop.end(a1.run, a4.run, now=BEGIN + 0.001)
+    assert shop.fill() == {0: ["A7"]}
+    assert shop.recalled == []
+    shop.end(a2.run, now=BEGIN + 0.002)
+    assert shop.fill() == {}
+    assert shop.recalled == []
+    shop.end(a5.run, now=BEGIN + 0.003)
+    assert shop.fill() == {}
+    assert shop.recalled == [RecallRuns(2, [a6.run])]
+    assert a6.intent is Intent.REBALANCE
+    assert shop.fill() == {}
+    assert shop.recalled == []
+    shop.end(a3.run, a6.run)
+    assert shop.fill() == {}
+    assert shop.recalled == []
+    assert not shop.dispatch.slots.at_hand
+
+
+def test_a_run_at_hand_is_called_back_when_the_one_before_it_takes_too_long() -> None:
+    """Three times what it was expected to; it is told of at 10 ms like any other."""
+    shop = Shop()
+    shop.learn(seconds=0.010)
+    first, second = shop.queue("A1", "A2")
+    assert shop.fill() == {0: ["A1", "A2"]}
+    assert shop.dispatch.next_deadline() == BEGIN + LONG_RUN_S
+    assert list(shop.dispatch.newly_long(BEGIN + LONG_RUN_S)) == [(first, BEGIN + LONG_RUN_S - BEGIN)]
+    assert list(shop.dispatch.recall_behind(BEGIN + LONG_RUN_S)) == []
+    due = shop.dispatch.next_deadline()
+    assert due == pytest.approx(BEGIN + 0.030)
+    assert list(shop.dispatch.recall_behind(due)) == [RecallRuns(0, [second.run])]
+    assert shop.dispatch.next_deadline() is None
 
 
 def test_the_earliest_deadline_counts() -> None:

@@ -184,7 +184,7 @@ def test_the_other_budgets_are_parts_of_a_small_one() -> None:
 def test_a_client_that_leaves_its_results_is_passed_over() -> None:
     """Others go on; it is served again as soon as it has acknowledged some."""
     talk = begin()
-    talk.teach("f", 0.02)
+    talk.teach("f", 0.03)
     talk.do_quietly(A, *[submit(number) for number in range(1, 5)])
     talk.do_quietly(B, submit(11), submit(12))
     assert runs_of(talk.do(done(2, payload=bytes(110_000)))) == [11]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
 from meshq.core.held import ClientAccount, Held
-from meshq.core.slots import LONG_RUN_S, MAX_AHEAD, Slot, Slots
+from meshq.core.slots import LONG_RUN_S, MAX_AHEAD, Slot, Slots, at_hand
 from meshq.protocol.messages import Submit
 
 CLIENT = ClientAccount(b"a" * 16, now=0.0)
@@ -45,10 +47,12 @@ def test_idle_slots_first_then_the_least_loaded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mean_s", "fits"), [(0.0005, 4), (0.001, 2), (0.0019, 1), (0.003, 1), (None, 1), (0.0, MAX_AHEAD)]
+    ("mean_s", "fits"),
+    [(0.0005, 4), (0.001, 2), (0.0019, 2), (0.003, 2), (0.02, 2), (0.021, 1), (None, 1), (0.0, MAX_AHEAD)],
 )
 def test_a_slot_takes_two_milliseconds_of_work(mean_s: float | None, fits: int) -> None:
-    """A run that is longer, or of unknown time, is alone there; very short ones are bounded in number."""
+    """Of longer ones one is at hand besides; above 20 ms, or of unknown time, it is alone; very short ones are
+    bounded in number."""
     assert place(ready(1), *[mean_s] * (fits + 1)) == [0] * fits + [None]
 
 
@@ -113,6 +117,42 @@ def test_a_slot_that_is_added_gets_a_number_of_its_own() -> None:
     slots.remove(1)
     assert slots.add().number == 2
     assert [slot.number for slot in slots] == [0, 2]
+
+
+def test_nothing_waits_behind_what_takes_far_longer() -> None:
+    """Another slot is free sooner, as a rule."""
+    assert place(ready(1), 0.010, 0.004, 0.004) == [0, 0, None]
+    assert place(ready(1), 0.010, 0.003) == [0, None]
+    assert place(ready(1), 0.0005, 0.0005, 0.010) == [0, 0, None]
+
+
+def test_what_waits_behind_a_run_is_called_back_when_that_takes_three_times_as_long() -> None:
+    """Once for each run, and not before 10 ms; where nothing waits there is nothing to call back."""
+    slots = ready(1)
+    slot = slots.all[0]
+    assert slot.recall_at() == inf
+    assert place(slots, 0.005) == [0]
+    assert slot.recall_at() == inf
+    assert place(slots, 0.005) == [0]
+    assert slot.recall_at() == pytest.approx(0.015)
+    slot.called_back = next(iter(slot.runs))
+    assert slot.recall_at() == inf
+    short = ready(1)
+    assert place(short, 0.0005, 0.0005) == [0, 0]
+    assert short.all[0].recall_at() == LONG_RUN_S
+
+
+def test_a_run_at_hand_is_one_that_takes_longer_than_what_goes_ahead() -> None:
+    """The second of two; what is sent ahead by its time alone is none."""
+    slots = ready(1)
+    assert at_hand(slots.all[0]) is None
+    assert place(slots, 0.0005, 0.0005) == [0, 0]
+    assert at_hand(slots.all[0]) is None
+    assert not slots.at_hand
+    slots = ready(1)
+    assert place(slots, 0.010, 0.010) == [0, 0]
+    assert at_hand(slots.all[0]) is list(slots.all[0].runs.values())[1]
+    assert slots.at_hand
 
 
 def test_slots_that_are_given_nothing_more_do_not_count_as_busy() -> None:
