@@ -257,7 +257,7 @@ class Dispatch:
         waiting = [(slot, held) for slot in self.slots if (held := at_hand(slot))]
         self.slots.at_hand = bool(waiting)
         here = [entry for entry in waiting if entry[1].intent is Intent.NONE]
-        here.sort(key=lambda entry: -entry[0].head_since - entry[0].load_s)
+        here.sort(key=lambda entry: entry[0].head_since + entry[0].load_s, reverse=True)
         for slot, held in here[: max(0, free - (len(waiting) - len(here)))]:
             held.intent = Intent.REBALANCE
             yield RecallRuns(slot.number, [held.run])
