@@ -3,7 +3,7 @@
 Rules. An idle slot comes first. Beyond that a run goes ahead of a slot only where its function's mean time is
 known, and as long as the expected time of all that is ahead there stays within 2 ms: so a long run never has
 others waiting behind it while another slot is free. Where all slots are busy one run of up to 20 ms is at hand
-behind each, until a slot is free.
+behind each, until a slot is free; but not one that has terms of its own, a rate limit say.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Slots:
         elif mean_s is None:
             return None
         elif load_s + mean_s > WORKER_AHEAD_S or len(runs) >= MAX_AHEAD:
-            if not _may_be_at_hand(slot, mean_s):
+            if not _may_be_at_hand(slot, held, mean_s):
                 return None
             self.at_hand = True
         held.run = run = self._next_run
@@ -139,9 +139,13 @@ def at_hand(slot: Slot) -> Held | None:
     return list(slot.runs.values())[1] if len(slot.runs) == 2 and slot.load_s > WORKER_AHEAD_S else None
 
 
-def _may_be_at_hand(slot: Slot, mean_s: float) -> bool:
+def _may_be_at_hand(slot: Slot, held: Held, mean_s: float) -> bool:
     """Whether a run that takes longer than others that go ahead is to wait behind the slot's only one.
 
-    Not behind one that takes far longer: another slot is free sooner, as a rule.
+    Not behind one that takes far longer: another slot is free sooner, as a rule. And not if its terms count from
+    when it is given to the worker: its token is spent then (held back, it would start beside later ones), and
+    it expires no more.
     """
-    return len(slot.runs) == 1 and mean_s <= AT_HAND_S and slot.load_s <= min(AT_HAND_S, PATIENCE * mean_s)
+    if held.terms is not None or len(slot.runs) > 1:
+        return False
+    return mean_s <= AT_HAND_S and slot.load_s <= min(AT_HAND_S, PATIENCE * mean_s)

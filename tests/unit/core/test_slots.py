@@ -119,6 +119,20 @@ def test_a_slot_that_is_added_gets_a_number_of_its_own() -> None:
     assert [slot.number for slot in slots] == [0, 2]
 
 
+@pytest.mark.parametrize("options", [{"expires": 1.0}, {"rate_limit": 200}, {"once": True}, {"priority": 5}])
+def test_what_has_terms_of_its_own_is_not_at_hand(options: dict[str, object]) -> None:
+    """Its token is spent when a worker is given it, and it expires no more from then on; 2 ms ahead is no matter."""
+    with_terms = Held(CLIENT, *Submit(b"t" * 16, 1, "f", "msgpack", b"", options=options))
+    assert with_terms.terms is not None
+    slots = ready(1)
+    assert place(slots, 0.010) == [0]
+    assert slots.place(with_terms, 0.010, slots.heap(0.0), 0.0) is None
+    assert not slots.at_hand
+    short = ready(1)
+    assert place(short, 0.0005) == [0]
+    assert short.place(with_terms, 0.0005, short.heap(0.0), 0.0) is short.all[0]
+
+
 def test_nothing_waits_behind_what_takes_far_longer() -> None:
     """Another slot is free sooner, as a rule."""
     assert place(ready(1), 0.010, 0.004, 0.004) == [0, 0, None]
