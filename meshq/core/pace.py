@@ -75,5 +75,7 @@ def window(slots: int, mean_s: float | None, long: int = 0) -> int:
     if mean_s is None:
         return min(2 * slots, MAX_CREDIT)
     each = NODE_AHEAD_S / max(mean_s, 1e-6)
+    if mean_s <= AT_HAND_S:
+        each = max(each, 1.0)  # what is at hand at a worker, so that one is queued when that has begun
     ahead = int(each * max(0, slots - long) + min(each, 1.0) * long) + 1
     return min(slots + ahead, MAX_CREDIT)

@@ -246,8 +246,8 @@ def test_a_key_s_result_in_another_serializer_is_not_answered_with() -> None:
     talk = Conversation(clients=(A, B))
     talk.say(A, submit(1, key=True), start(run(1, 1, key=True)))
     talk.hear(
-        WorkerDone(0, [Done(1, Status.OK, "json", b"1", 0.02)]),
-        to(A, Result(task(1), 1, Status.OK, "json", b"1", 0.02)),
+        WorkerDone(0, [Done(1, Status.OK, "json", b"1", 0.03)]),
+        to(A, Result(task(1), 1, Status.OK, "json", b"1", 0.03)),
     )
     talk.say(B, submit(1, key=True), start(run(2, 1, key=True)))
     talk.hear(done(2), to(B, result(1)))

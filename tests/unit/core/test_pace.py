@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshq.core import pace
-from meshq.core.pace import MAX_CREDIT, Means, window
+from meshq.core.pace import AT_HAND_S, MAX_CREDIT, Means, window
 
 
 def mean_after(*batches: list[float]) -> float | None:
@@ -71,7 +71,8 @@ def test_a_slot_at_a_long_run_counts_one_attempt() -> None:
     assert window(4, 0.0001, long=3) == 4 + 100 + 3 + 1
     assert window(4, 0.0001, long=4) == 4 + 4 + 1
     assert window(4, 0.0001, long=5) == 4 + 5 + 1  # one of them is being closed, and does not count as a slot
-    assert window(4, 0.020, long=0) == window(4, 0.020, long=4) == 4 + 2 + 1
+    assert window(4, 0.025, long=0) == window(4, 0.025, long=4) == 4 + 1 + 1
+    assert window(4, 0.020, long=0) == window(4, 0.020, long=4) == 4 + 4 + 1
     assert window(4, None, long=4) == 8
 
 
@@ -107,6 +108,13 @@ def test_the_oldest_functions_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_window(slots: int, mean_s: float | None, attempts: int) -> None:
     """One attempt a slot, what fills 10 ms of all slots, and one; two a slot while the mean is unknown."""
     assert window(slots, mean_s) == attempts
+
+
+def test_the_window_covers_what_is_at_hand_at_workers() -> None:
+    """Of runs of up to 20 ms one for each slot, and one that is queued when one of those has begun."""
+    assert [window(2, mean_s) for mean_s in (0.008, 0.0101, AT_HAND_S)] == [2 + 2 + 1] * 3
+    assert window(2, AT_HAND_S + 1e-6) == 2 + 0 + 1
+    assert [window(1, 0.015), window(8, 0.015)] == [3, 17]
 
 
 def test_runs_and_failures_are_counted() -> None:
