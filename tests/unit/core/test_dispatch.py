@@ -319,6 +319,32 @@ def test_a_run_at_hand_is_called_back_for_a_slot_that_is_free() -> None:
     assert not shop.dispatch.slots.at_hand
 
 
+@pytest.mark.parametrize(
+    ("since", "loads", "slot"),
+    [((0.0, 0.004), (0.016, 0.013), 1), ((0.004, 0.0), (0.010, 0.016), 1), ((0.004, 0.0), (0.016, 0.016), 0)],
+)
+def test_the_run_at_hand_that_waits_longest_is_called_back(
+    since: tuple[float, ...], loads: tuple[float, ...], slot: int
+) -> None:
+    """That is what is expected of its slot, from when the run at its head began; one for the slot that is free."""
+    shop = Shop(slots=3)
+    shop.learn(seconds=0.008)
+    *_, a3, a4, a5 = shop.queue("A1", "A2", "A3", "A4", "A5")
+    assert shop.fill() == {0: ["A1", "A4"], 1: ["A2", "A5"], 2: ["A3"]}
+    for number in range(2):
+        shop.dispatch.slots.all[number].head_since = BEGIN + since[number]
+        shop.dispatch.slots.all[number].load_s = loads[number]
+    shop.dispatch.slots.all[2].ready = False
+    shop.end(a3.run)
+    assert shop.fill() == {}
+    assert shop.recalled == []
+    shop.dispatch.slots.all[2].ready = True
+    shop.fill()
+    assert shop.recalled == [RecallRuns(slot, [(a4, a5)[slot].run])]
+    shop.fill()
+    assert shop.recalled == []
+
+
 def test_a_run_at_hand_is_called_back_when_the_one_before_it_takes_too_long() -> None:
     """Three times what it was expected to; it is told of at 10 ms like any other."""
     shop = Shop()

@@ -121,7 +121,7 @@ def test_a_slot_that_is_added_gets_a_number_of_its_own() -> None:
 
 @pytest.mark.parametrize("options", [{"expires": 1.0}, {"rate_limit": 200}, {"once": True}, {"priority": 5}])
 def test_what_has_terms_of_its_own_is_not_at_hand(options: dict[str, object]) -> None:
-    """Its token is spent when a worker is given it, and it expires no more from then on; 2 ms ahead is no matter."""
+    """Its token is spent when a worker is given it, and then it expires no more; 2 ms ahead do not matter."""
     with_terms = Held(CLIENT, *Submit(b"t" * 16, 1, "f", "msgpack", b"", options=options))
     assert with_terms.terms is not None
     slots = ready(1)
@@ -138,6 +138,8 @@ def test_nothing_waits_behind_what_takes_far_longer() -> None:
     assert place(ready(1), 0.010, 0.004, 0.004) == [0, 0, None]
     assert place(ready(1), 0.010, 0.003) == [0, None]
     assert place(ready(1), 0.0005, 0.0005, 0.010) == [0, 0, None]
+    assert place(ready(1), 0.021, 0.010) == [0, None]
+    assert place(ready(1), 0.010, 0.021) == [0, None]
 
 
 def test_what_waits_behind_a_run_is_called_back_when_that_takes_three_times_as_long() -> None:
