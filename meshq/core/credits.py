@@ -1,9 +1,10 @@
 """Credit: a node's leave to each client, as an absolute cap on that client's unsettled attempts there.
 
 Rules. A client alone gets what keeps the slots busy for some 10 ms, and one attempt for each slot that is at a
-long run: what would wait behind that stays with its owner, who may have another node for it. Several clients that
-have work share that evenly, and each gets at least one attempt more than there are slots. A cap is a number, not
-an increment: a message that is lost leaks nothing, and the highest sequence counts.
+long run: what would wait behind that stays with its owner, who may have another node for it. Of runs of up to
+20 ms that is one for each slot, to be at hand there, and one that is queued. Several clients that have work share
+that evenly, and each gets at least one attempt more than there are slots. A cap is a number, not an increment: a
+message that is lost leaks nothing, and the highest sequence counts.
 """
 
 from __future__ import annotations
