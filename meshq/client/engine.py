@@ -51,6 +51,7 @@ from meshq.protocol.payload import payload_size
 from meshq.transport.keys import MeshKey, fingerprint
 from meshq.transport.links import Links
 from meshq.transport.loop import Loop
+from meshq.workers.memory import expect_large_blocks
 
 log = logging.getLogger("meshq.client")
 
@@ -233,6 +234,7 @@ class Engine:
             payloads = [message.payload for message in messages if type(message) is Result]
             if set(map(type, payloads)) - {bytes} and max(map(payload_size, payloads)) >= HURRY_BYTES:
                 self._in_a_hurry = True
+                expect_large_blocks()
         self._apply(self.session.receive(link, messages, time.monotonic()))
 
     def _on_dealt_with(self, count: int) -> None:
