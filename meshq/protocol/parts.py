@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from meshq.errors import RemoteProtocolError
-from meshq.protocol.attachments import is_before_area
-from meshq.protocol.blocks import Gathered, block
+from meshq.protocol.attachments import is_before_area, is_one_bytes
+from meshq.protocol.blocks import Gathered, blank_bytes, block
 from meshq.protocol.messages import Part
 from meshq.protocol.payload import Buffer, Payload, cut_payload, payload_size
 
@@ -34,10 +34,12 @@ def cut(transfer: int, payload: Payload) -> Iterator[Part]:
 
 
 class _Transfer:
-    __slots__ = ("gathers", "pieces", "received", "total")
+    __slots__ = ("gathers", "pieces", "received", "room", "total")
 
     def __init__(self, total: int, gathers: bool) -> None:
         self.pieces: list[Buffer] = []
+        self.room: memoryview | None = None
+        """Where the rest of the area goes, once it is known where it begins."""
         self.received = 0
         self.total = total
         self.gathers = gathers
@@ -47,20 +49,22 @@ class _Transfer:
         pieces, missing = self.pieces, self.total - self.received
         if self.gathers and len(pieces) == 1 and len(data) < missing and is_before_area(pieces[0]):
             self._gather(pieces[0], missing)
-            pieces = self.pieces
         self.received += len(data)
-        if type(pieces) is Gathered:
-            end = self.received - len(pieces[0])
-            memoryview(pieces[1])[end - len(data) : end] = data
-        else:
+        if self.room is None:
             pieces.append(data)
+        else:
+            self.room[: len(data)] = data
+            self.room = self.room[len(data) :]
 
     def _gather(self, head: Buffer, size: int) -> None:
         """Make room for the area, unless a peer has announced more than there is; it is then kept as it comes."""
         try:
-            self.pieces = Gathered((head, memoryview(block(size))))
+            blank = blank_bytes(size) if is_one_bytes(head, size) else None
+            self.room = memoryview(block(size)) if blank is None else blank[1]
         except MemoryError:
             self.gathers = False
+            return
+        self.pieces = Gathered((head, self.room if blank is None else blank[0]))
 
 
 class Joiner:
