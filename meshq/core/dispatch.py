@@ -149,7 +149,11 @@ class Dispatch:
         return sum(len(slot.runs) for slot in self.slots)
 
     def fill(self, now: float) -> list[StartRuns | RecallRuns]:
-        """Give the slots what they have room for; call back what is at hand elsewhere for those that are free."""
+        """Give the slots what they have room for; call back what is at hand elsewhere for those that are free.
+
+        What is at hand goes strictly in turn: a client whose next attempt may not be at hand waits for a slot that
+        is free, and there would never be one if others were given their next ones meanwhile.
+        """
         starts: list[StartRuns | RecallRuns] = []
         if self._ring:
             starts += self._start_queued(now)
@@ -162,7 +166,7 @@ class Dispatch:
         heap, place, mean_of = self.slots.heap(now), self.slots.place, self.means.get
         batches: dict[int, list[Any]] = {}
         last_function = mean_of_last = None
-        blocked = 0
+        blocked, in_turn = 0, False
         while heap and blocked < len(ring):
             client = ring[0]
             queue = client.queue
@@ -170,10 +174,15 @@ class Dispatch:
             terms, function = held.terms, held.function
             if function is not last_function:  # as a rule it is the same one again
                 last_function, mean_of_last = function, mean_of(function)
-            slot = place(held, mean_of_last if terms is None or not terms.goes_alone else None, heap, now)
+            mean_s = mean_of_last if terms is None or not terms.goes_alone else None
+            slot = place(held, mean_s, heap, now, in_turn)
             if slot is None:
-                blocked += 1
+                if in_turn:
+                    break
                 ring.rotate(-1)
+                blocked += 1
+                if blocked == len(ring):
+                    blocked, in_turn = 0, True
                 continue
             blocked = 0
             queue.popleft()

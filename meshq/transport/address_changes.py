@@ -17,7 +17,7 @@ logger = logging.getLogger("meshq.discovery")
 
 _IPV4_ADDRESSES, _IPV6_ADDRESSES = 0x10, 0x100  # RTMGRP_*_IFADDR of <linux/rtnetlink.h>
 _ONE_MESSAGE = 65536
-_GATHER_S = 0.05
+_GATHER_S = 0.2
 """Changes come several at once, and are looked at once."""
 
 
@@ -38,22 +38,25 @@ class AddressChanges:
         """Whether the system tells of changes; else there is nothing but to look."""
         return self._told is not None
 
-    async def wait(self, at_most_s: float) -> None:
-        """Return soon after an address has come or gone, and after ``at_most_s`` seconds in any case."""
+    async def wait(self, at_most_s: float) -> bool:
+        """Return True soon after an address has come or gone, and False after ``at_most_s`` seconds."""
         if self._told is None:
             await asyncio.sleep(at_most_s)
-            return
+            return False
         try:
             await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self._told, _ONE_MESSAGE), at_most_s)
             await asyncio.sleep(_GATHER_S)
             while self._told.recv(_ONE_MESSAGE):
                 pass
-        except (TimeoutError, BlockingIOError):
+        except TimeoutError:
+            return False
+        except BlockingIOError:
             pass
         except OSError as error:
             if error.errno != errno.ENOBUFS:  # which says that there were more changes than it keeps
                 logger.debug("the system tells no more when addresses change: %s", error)
                 self._close()
+        return True
 
     def _close(self) -> None:
         if self._told is not None:

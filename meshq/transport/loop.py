@@ -108,6 +108,8 @@ class Loop:
         began_at = time.perf_counter()
         ready = self._look(began_at + looking.SPIN_S) if looks else []
         in_vain = looks and not ready and not self._posted
+        if in_vain and timeout_s is not None:
+            timeout_s = max(0.0, timeout_s - (time.perf_counter() - began_at))
         if not ready:
             ready = self._sleep(timeout_s)
         if may_look:

@@ -11,6 +11,7 @@ import logging
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -29,8 +30,8 @@ RESCAN_S = 1.0
 0.8 ms, and ten times that when the caches have gone cold meanwhile. So where it does tell, a node sleeps."""
 TOLD_RESCAN_S = 60.0
 """The same where the system tells, in case it does not tell all."""
-SETTLE_SCANS = 5
-"""So many scans in a row try the interfaces again: a new IPv6 address can be bound only after a second or two."""
+SETTLE_S = 5.0
+"""For so long after a change they are tried again: a new IPv6 address can be bound only after a second or two."""
 CLOSE_WAIT_S = 0.5
 
 # The first that works: Linux before 5.7 keeps the first for root, and the second is about multicast alone.
@@ -131,24 +132,27 @@ class Mdns:
     async def _watch_interfaces(self, zeroconf: Zeroconf) -> None:
         if self._loopback_only:
             return
-        unsettled = SETTLE_SCANS
+        settles_at = time.monotonic() + SETTLE_S
         with AddressChanges() as changes:
             while True:
-                at_rest = changes.are_told and not unsettled
-                await changes.wait(TOLD_RESCAN_S if at_rest else RESCAN_S)
-                unsettled = await self._look(zeroconf, unsettled)
+                is_settled = time.monotonic() >= settles_at
+                is_told = await changes.wait(TOLD_RESCAN_S if changes.are_told and is_settled else RESCAN_S)
+                if await self._has_changed(zeroconf) or is_told:
+                    settles_at = time.monotonic() + SETTLE_S
+                elif is_settled:
+                    continue
+                await zeroconf.async_update_interfaces(list(self._interfaces))
 
-    async def _look(self, zeroconf: Zeroconf, unsettled: int) -> int:
-        """Compare the interfaces with those of before; return how many looks more shall follow soon."""
+    async def _has_changed(self, zeroconf: Zeroconf) -> bool:
+        """Compare the interfaces with those of before, and tell whoever wants to know of new ones."""
         found = self._wanted_interfaces()
-        if found != self._interfaces and found:
-            logger.info("the addresses of this host are now %s", ", ".join(found))
-            self._interfaces, unsettled = found, SETTLE_SCANS
-            for refresh in self._refreshers:  # first, as the new interfaces are told what is registered
-                await refresh(zeroconf)
-        if unsettled:
-            await zeroconf.async_update_interfaces(list(self._interfaces))
-        return max(unsettled - 1, 0)
+        if found == self._interfaces or not found:
+            return False
+        logger.info("the addresses of this host are now %s", ", ".join(found))
+        self._interfaces = found
+        for refresh in self._refreshers:  # before zeroconf's own, as the new ones are told what is registered
+            await refresh(zeroconf)
+        return True
 
     def _done(self, future: Future[Any]) -> None:
         self._futures.discard(future)

@@ -11,6 +11,8 @@ from meshq.testing.node import SimNode
 
 FUNCTIONS = {
     "ten": SimFunction(0.010, 0.010),
+    "fifty": SimFunction(0.050, 0.050),
+    "half": SimFunction(0.0005, 0.0005),
     "long": SimFunction(1.0, 1.0),
     "deadly": SimFunction(0.005, 0.005, "kills"),
 }
@@ -193,6 +195,31 @@ def test_clients_share_a_node_fairly(slots: int, later_s: float) -> None:
     shares = shares_of_two(mesh, slots, later_s)
     assert 0.97 <= shares[0] / shares[1] <= 1.03
     assert sum(shares) >= 0.98 * slots * 5.0 / 0.010
+
+
+@pytest.mark.parametrize("slots", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("function", "options"),
+    [("ten", {"priority": 9}), ("ten", {"expires": 3.0}), ("ten", {"once": True}), ("fifty", {}), ("half", {})],
+)
+def test_a_task_of_another_kind_does_not_wait_for_the_many(
+    slots: int, function: str, options: dict[str, object]
+) -> None:
+    """Nor does one of a function that nobody has run here yet, however many clients have thousands of tasks."""
+    mesh = make_mesh(trace=False)
+    mesh.network.spike = 0.0
+    [node], first = begin(mesh, slots)
+    flooding = [first, *(mesh.add_client() for _ in range(slots))]
+    mesh.run_until(lambda: all(client.is_connected(node.ack.node) for client in flooding), within=2.0)
+    for client in flooding:
+        client.submit("ten", 1000)
+    late = mesh.add_client()
+    mesh.run_until(lambda: late.is_connected(node.ack.node), within=2.0)
+    for _ in range(3):
+        [task] = late.submit(function, options=options)
+        mesh.run_until(lambda: not late.unsettled, within=0.3)
+        assert endings(mesh, [task]) == {Ending.DONE}
+    assert all(client.unsettled for client in flooding)
 
 
 def test_late_messages_favour_no_client() -> None:

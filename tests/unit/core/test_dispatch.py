@@ -320,6 +320,32 @@ def test_a_run_at_hand_is_called_back_for_a_slot_that_is_free() -> None:
 
 
 @pytest.mark.parametrize(
+    ("function", "options"),
+    [
+        ("f", {"priority": 9}),
+        ("f", {"expires": 5.0}),
+        ("f", {"once": True}),
+        ("unknown", {}),
+        ("slow", {}),
+        ("quick", {}),
+    ],
+)
+def test_what_may_not_be_at_hand_is_not_passed_by(function: str, options: dict[str, object]) -> None:
+    """Runs at hand go in turn: else the slot would never be free for who needs it free."""
+    shop = Shop()
+    for name, seconds in (("f", 0.010), ("slow", 0.050), ("quick", 0.001)):
+        shop.learn(name, seconds)
+    first, second = shop.queue("A1", "A2")
+    assert shop.fill() == {0: ["A1", "A2"]}
+    shop.queue("B1", function=function, **options)
+    shop.queue("A3", "A4")
+    shop.end(first.run)
+    assert shop.fill() == {}
+    shop.end(second.run)
+    assert shop.fill()[0][0] == "B1"
+
+
+@pytest.mark.parametrize(
     ("since", "loads", "slot"),
     [((0.0, 0.004), (0.016, 0.013), 1), ((0.004, 0.0), (0.010, 0.016), 1), ((0.004, 0.0), (0.016, 0.016), 0)],
 )

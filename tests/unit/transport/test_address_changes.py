@@ -27,8 +27,8 @@ async def changes() -> None:
         assert watched.are_told
         for act in ("add", "del"):
             subprocess.run(["ip", "address", act, "10.9.8.7/24", "dev", "lo"], check=True)
-            await asyncio.wait_for(watched.wait(60), 5)
-        await watched.wait(0.01)  # and nothing is left over of the former
+            assert await asyncio.wait_for(watched.wait(60), 5)
+        assert not await watched.wait(0.01)  # and nothing is left over of the former
         print("told")
 
 asyncio.run(changes())
@@ -56,7 +56,7 @@ def test_where_nothing_is_told_time_passes(monkeypatch: pytest.MonkeyPatch) -> N
     with AddressChanges() as changes:
         assert not changes.are_told
         began_at = time.monotonic()
-        asyncio.run(changes.wait(0.02))
+        assert not asyncio.run(changes.wait(0.02))
         assert time.monotonic() - began_at >= 0.02
 
 

@@ -332,6 +332,16 @@ def test_each_look_in_vain_makes_the_next_one_rarer(looks: Looks) -> None:
     assert [looks.wait(5.0) for _ in range(2)] == [1, 1]
 
 
+def test_a_look_is_part_of_the_wait(looks: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is due after half a second is not late by a look of half a second."""
+    monkeypatch.setattr(looking, "SPIN_S", 0.5)
+    looks.answers = False
+    looks.wait_shortly(2)
+    began_at = time.monotonic()
+    assert looks.wait(0.5) >= 1
+    assert time.monotonic() - began_at < 0.9
+
+
 def test_looks_that_pay_soon_make_up_for_those_in_vain(looks: Looks) -> None:
     """A burst of other work, in which none paid, is not held against those that come after it."""
     looks.answers = False

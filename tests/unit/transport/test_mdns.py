@@ -260,6 +260,7 @@ def test_a_new_interface_is_noticed(air: Air, monkeypatch: pytest.MonkeyPatch, i
     told.setblocking(False)
     monkeypatch.setattr(address_changes, "_open", lambda: told if is_told else None)
     monkeypatch.setattr(multicast, "RESCAN_S", 0.02)
+    monkeypatch.setattr(multicast, "SETTLE_S", 0.1)
     addresses = [["127.0.0.1"]]
     monkeypatch.setattr(multicast, "multicast_addresses", lambda: addresses[-1])
     monkeypatch.setattr(mdns_module, "reachable_addresses", lambda host: addresses[-1])
@@ -274,6 +275,36 @@ def test_a_new_interface_is_noticed(air: Air, monkeypatch: pytest.MonkeyPatch, i
         _until(lambda: [set(seen.addresses) for seen in listener.seen.values()] == [{"127.0.0.1", "127.0.0.2"}])
     finally:
         announcer.close()
+        mdns.close()
+        system.close()
+        told.close()
+
+
+def test_new_addresses_are_tried_until_they_can_be_bound(air: Air, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new IPv6 address cannot be at first, and that it can be is told without any change to be seen."""
+    system, told = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    told.setblocking(False)
+    tries: list[float] = []
+
+    async def update(self: Zeroconf, interfaces: object) -> None:
+        tries.append(time.monotonic())
+
+    monkeypatch.setattr(address_changes, "_open", lambda: told)
+    monkeypatch.setattr(address_changes, "_GATHER_S", 0.01)
+    monkeypatch.setattr(multicast, "RESCAN_S", 0.02)
+    monkeypatch.setattr(multicast, "SETTLE_S", 0.3)
+    monkeypatch.setattr(multicast, "multicast_addresses", lambda: ["127.0.0.1"])
+    monkeypatch.setattr(Zeroconf, "async_update_interfaces", update)
+    mdns = Mdns()
+    try:
+        _until(lambda: tries and time.monotonic() > tries[-1] + 0.3)
+        settled = len(tries)
+        for _ in range(5):
+            system.send(b"an address")
+            _until(lambda settled=settled: len(tries) > settled)
+            settled = len(tries)
+        _until(lambda: tries[-1] > tries[settled - 1] + 0.1)
+    finally:
         mdns.close()
         system.close()
         told.close()
