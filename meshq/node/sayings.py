@@ -12,12 +12,10 @@ log = logging.getLogger("meshq.node")
 
 
 def say_ready(name: str, settings: Settings, functions: int, address: str, host: str, secured: bool) -> None:
-    """Say what the node offers and where, and what its owner may not have meant. ``name`` is its NAME@HOST."""
-    log.info(
-        "node %s is ready: mesh %s, %d slots, %d functions, at %s",
-        name, settings.mesh, settings.slots, functions, address,
-        extra={"node": name},
-    )  # fmt: skip
+    """Say what the node offers and where, and what its owner may not have meant. ``name`` is its NAME@HOST.
+
+    That it is ready comes last: whoever waits for it has read the rest.
+    """
     own = name.partition("@")[0]
     if own != settings.name and "name" in settings.origins:
         log.warning("another node of this host is called %s: this one is %s", settings.name, own)
@@ -27,6 +25,11 @@ def say_ready(name: str, settings: Settings, functions: int, address: str, host:
         log.info("without a key, only this machine can reach it: to open it, %s", OPEN_HINT)
     elif not secured:
         log.warning("--insecure: anybody who reaches %s can run this node's functions", address)
+    log.info(
+        "node %s is ready: mesh %s, %d slots, %d functions, at %s",
+        name, settings.mesh, settings.slots, functions, address,
+        extra={"node": name},
+    )  # fmt: skip
 
 
 def say_what_it_waits_for(name: str, runs: int, count: int, seconds: float, leaving: bool) -> None:
