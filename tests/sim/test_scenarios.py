@@ -187,7 +187,7 @@ def shares_of_two(mesh: SimMesh, slots: int, later_s: float = 1.0, within: float
 
 
 @pytest.mark.parametrize("later_s", [1.0, 1.003])
-@pytest.mark.parametrize("slots", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize("slots", [1, 2, 4])
 def test_clients_share_a_node_fairly(slots: int, later_s: float) -> None:
     """One task does not wait for the many of another client, and two with many get half each."""
     mesh = make_mesh(trace=False)
@@ -227,7 +227,7 @@ def test_late_messages_favour_no_client() -> None:
 
     In one scenario of 5 s that is chance: they had from 0.7 to 1.4 of each other's runs.
     """
-    shares = [shares_of_two(make_mesh(seed, trace=False), 2, within=0.5) for seed in range(10)]
+    shares = [shares_of_two(make_mesh(seed, trace=False), 2, within=0.5) for seed in range(6)]
     busy, second = map(sum, zip(*shares, strict=True))
     assert 0.85 <= busy / second <= 1.15
     assert busy + second >= 0.95 * len(shares) * 2 * 5.0 / 0.010
