@@ -9,6 +9,8 @@ from holder_conversation import (
     Conversation,
     about,
     done,
+    gone,
+    lost,
     quick,
     rack,
     recalled,
@@ -23,6 +25,7 @@ from holder_conversation import (
 )
 
 from meshq.core.holding import RecallRuns
+from meshq.core.work import WorkerReady
 from meshq.protocol.messages import Accepted, Credit, Started, Withdrawn
 
 
@@ -94,6 +97,22 @@ def test_what_waits_behind_a_long_run_is_called_back_and_given_to_a_free_slot() 
     talk.wait(0.020)
     behind = [n + 2, n + 4]
     talk.hear(recalled(behind, behind), start(run(n + 6, 2), run(n + 7, 4), slot=1))
+
+
+def test_a_run_at_hand_has_no_part_in_what_ends_its_worker() -> None:
+    """The one that ran is to blame; the one behind it goes first to the next worker."""
+    talk = Conversation(slots=2)
+    n = talk.teach("f", 0.010)
+    talk.say(
+        A,
+        [submit(i) for i in range(4)],
+        start(run(n, 0), run(n + 2, 2)),
+        start(run(n + 1, 1), run(n + 3, 3), slot=1),
+    )
+    talk.hear(gone(n), to(A, lost(0)))
+    talk.say(A, rack(0))
+    talk.hear(WorkerReady(0, 4_001, []), start(run(n + 4, 2)))
+    talk.hear(gone(n + 4), to(A, lost(2)))  # its own
 
 
 def test_a_slot_with_a_long_run_gets_nothing() -> None:
