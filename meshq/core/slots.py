@@ -112,11 +112,11 @@ class Slots:
         return heap
 
     def place(
-        self, held: Held, mean_s: float | None, heap: list[Candidate], now: float, at_hand: bool = False
+        self, held: Held, mean_s: float | None, heap: list[Candidate], now: float, in_turn: bool = False
     ) -> Slot | None:
         """Give an attempt to the slot that gets to it soonest, the heap's first; None where it must wait.
 
-        With ``at_hand`` it may be the one that is at hand there.
+        With ``in_turn`` it is its client's turn, so that it may be the one that is at hand there.
         """
         load_s, number, slot = heap[0]
         runs = slot.runs
@@ -125,7 +125,7 @@ class Slots:
         elif mean_s is None:
             return None
         elif load_s + mean_s > WORKER_AHEAD_S or len(runs) >= MAX_AHEAD:
-            if not (at_hand and _may_be_at_hand(slot, held, mean_s)):
+            if not (in_turn and _may_be_at_hand(slot, held, mean_s)):
                 return None
             self.at_hand = True
         held.run = run = self._next_run

@@ -21,7 +21,7 @@ def held() -> Held:
 def place(slots: Slots, *means_s: float | None, now: float = 0.0) -> list[int | None]:
     """Place runs of these means one after the other; return the slot of each, None where it must wait."""
     heap = slots.heap(now)
-    placed = [slots.place(held(), mean_s, heap, now, at_hand=True) for mean_s in means_s]
+    placed = [slots.place(held(), mean_s, heap, now, in_turn=True) for mean_s in means_s]
     return [slot.number if slot is not None else None for slot in placed]
 
 
@@ -95,7 +95,7 @@ def test_an_empty_slot_carries_no_load() -> None:
     [slot] = slots
     for mean_s in (None, 0.0001, None):
         one = held()
-        slots.place(one, mean_s, slots.heap(0.0), 0.0, at_hand=True)
+        slots.place(one, mean_s, slots.heap(0.0), 0.0, in_turn=True)
         slot.release([one.run], 0.0)
         assert slot.load_s == 0.0
 
@@ -126,7 +126,7 @@ def test_what_has_terms_of_its_own_is_not_at_hand(options: dict[str, object]) ->
     assert with_terms.terms is not None
     slots = ready(1)
     assert place(slots, 0.010) == [0]
-    assert slots.place(with_terms, 0.010, slots.heap(0.0), 0.0, at_hand=True) is None
+    assert slots.place(with_terms, 0.010, slots.heap(0.0), 0.0, in_turn=True) is None
     assert not slots.at_hand
     short = ready(1)
     assert place(short, 0.0005) == [0]

@@ -253,11 +253,22 @@ def test_without_multicast_it_warns_once_and_goes_on(
     ]
 
 
-@pytest.mark.parametrize("is_told", [True, False])
-def test_a_new_interface_is_noticed(air: Air, monkeypatch: pytest.MonkeyPatch, is_told: bool) -> None:
-    """When the addresses of the host change, the node is announced with the new ones, told or not."""
+Word = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def word() -> Iterator[Word]:
+    """What the system sends its word through when addresses change, and where it is heard."""
     system, told = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     told.setblocking(False)
+    with system, told:
+        yield system, told
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_new_interface_is_noticed(air: Air, word: Word, monkeypatch: pytest.MonkeyPatch, is_told: bool) -> None:
+    """When the addresses of the host change, the node is announced with the new ones, told or not."""
+    system, told = word
     monkeypatch.setattr(address_changes, "_open", lambda: told if is_told else None)
     monkeypatch.setattr(multicast, "RESCAN_S", 0.02)
     monkeypatch.setattr(multicast, "SETTLE_S", 0.1)
@@ -276,14 +287,11 @@ def test_a_new_interface_is_noticed(air: Air, monkeypatch: pytest.MonkeyPatch, i
     finally:
         announcer.close()
         mdns.close()
-        system.close()
-        told.close()
 
 
-def test_new_addresses_are_tried_until_they_can_be_bound(air: Air, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_addresses_are_tried_until_they_can_be_bound(word: Word, monkeypatch: pytest.MonkeyPatch) -> None:
     """A new IPv6 address cannot be at first, and that it can be is told without any change to be seen."""
-    system, told = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    told.setblocking(False)
+    system, told = word
     tries: list[float] = []
 
     async def update(self: Zeroconf, interfaces: object) -> None:
@@ -306,8 +314,6 @@ def test_new_addresses_are_tried_until_they_can_be_bound(air: Air, monkeypatch: 
         _until(lambda: tries[-1] > tries[settled - 1] + 0.1)
     finally:
         mdns.close()
-        system.close()
-        told.close()
 
 
 def test_the_table_of_candidates_is_bounded(
