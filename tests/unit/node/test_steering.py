@@ -125,9 +125,19 @@ def test_a_node_without_tasks_has_none_to_show(steering: Steering) -> None:
 def drained(node: Node) -> Node:
     """Let a node do what was posted to it, until nothing changes."""
     for _ in range(3):
-        node._step()
-        node._loop.turn(0)
+        node._loop.turn(min(node._step() or 0.0, 0.005))
     return node
+
+
+def test_a_busy_node_asks_for_deadlines_once_a_millisecond(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was asked for less than that ago is taken for true, for another millisecond or so."""
+    asked: list[float] = []
+    monkeypatch.setattr(node._holder, "next_deadline", lambda: asked.append(1.0) or 1000.5)
+    assert node._wait_s(1000.0) == pytest.approx(0.5)
+    assert node._wait_s(1000.0005) == pytest.approx(0.0015)
+    assert len(asked) == 1
+    assert node._wait_s(1000.0012) == pytest.approx(0.4988)
+    assert len(asked) == 2
 
 
 def test_a_node_that_is_drained_stays_until_it_is_shut_down(steering: Steering, node: Node) -> None:
