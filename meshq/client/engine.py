@@ -56,7 +56,7 @@ from meshq.workers.memory import expect_large_blocks
 log = logging.getLogger("meshq.client")
 
 PATIENCE_S = 0.05
-"""How long acknowledgements wait for something else to go their way: a tenth of what nodes wait for them.
+"""How long acknowledgements wait until many can go with something else: a tenth of what nodes wait for them.
 
 A message of their own would wake the node for nothing, just when the next task is on its way to it.
 """
@@ -183,6 +183,7 @@ class Engine:
         """Cancel what is unsettled and say BYE to all nodes."""
         self._left = True
         self._take_inbox()
+        self._links.flush(all=True)  # what waits is not to follow a BYE
         self.handle(Leaving())
 
     def see(self, candidate: Candidate) -> None:

@@ -54,7 +54,7 @@ def test_acknowledgements_of_small_results_wait_for_company(engine: Engine, flus
 def test_those_of_large_results_go_at_once(engine: Engine, flushes: list[bool]) -> None:
     """The node has room for so many bytes of results, and starts nothing more of a client that takes it up."""
     engine._on_messages(1, [Result(TASK, 1, 0, "raw", [bytes(HURRY_BYTES)]), Result(TASK, 1, 0, "raw", b"x")])
-    assert Rack(TASK, 1) in (engine._links._links[1]._early or [])
+    assert Rack(TASK, 1) in engine._links._links[1].patient
     engine.step()
     engine.step()
     assert flushes == [True, False]
@@ -66,4 +66,11 @@ def test_those_of_very_many_results_go_at_once(engine: Engine, flushes: list[boo
     assert flushes == []
     engine._on_dealt_with(1)
     engine._on_dealt_with(1)
+    assert flushes == [True]
+
+
+def test_those_that_wait_go_before_a_bye(engine: Engine, flushes: list[bool]) -> None:
+    """After it the node knows the client no more."""
+    engine._on_messages(1, [Result(TASK, 1, 0, "raw", b"x")])
+    engine.leave()
     assert flushes == [True]

@@ -10,7 +10,7 @@ from transport_harness import Net
 from meshq.protocol.envelope import MAGIC_OF_VERSION, Header, Incoming, Outbox, decode, encode_header
 from meshq.protocol.messages import Dead, Hello, HelloAck, Message, Ping, Pong, Refused, Result
 from meshq.protocol.parts import Joiner
-from meshq.transport.links import Link, Links
+from meshq.transport.links import COMPANY, Link, Links
 
 SOURCE, NODE, OTHER = b"s" * 16, b"n" * 16, b"o" * 16
 
@@ -236,3 +236,40 @@ def test_who_wants_to_know_is_told_when_messages_are_dealt_with(net: Net) -> Non
     links._take_in(links._links[1], [b"GET /", b"", b""])
     assert told == [3]
     links.close()
+
+
+def test_patient_messages_wait_for_company(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few go only when told to; many go with the next that is sent, none twice."""
+    flushed: list[list[Message]] = []
+    monkeypatch.setattr(Links, "_flush", lambda _, link: flushed.extend(said.messages for said in sent(link)))
+    links = Links(
+        net.loop, net.context, None, Hello(SOURCE, b"s" * 16, "m", "work", "client", 1, 1),
+        lambda *_: None, lambda *_: None,
+    )  # fmt: skip
+    links.dial(1, "tcp://127.0.0.1:9")
+    links.address(1, HelloAck(NODE, 7, 1, "n", "host", 1, {}, ["msgpack"], [], [], False))
+    few = [Pong(number) for number in range(COMPANY - 1)]
+    links.send(1, few, patient=True)
+    links.flush()
+    links.send(1, [Ping(1)])
+    links.flush()
+    links.send(1, [Pong(COMPANY)], patient=True)
+    links.send(1, [Ping(2)])
+    links.flush()
+    links.send(1, few, patient=True)
+    links.flush(all=True)
+    links.flush(all=True)
+    links.send(9, few, patient=True)  # of a link that was hung up
+    links.flush(all=True)
+    links.close()
+    assert flushed == [[Ping(1)], [Ping(2), *few, Pong(COMPANY)], few]
+
+
+def test_patient_messages_of_a_lost_connection_are_dropped(link: Link) -> None:
+    """They belong to it, as all others do."""
+    link.address(NODE, 7)
+    link.patient.append(Ping(1))
+    link.greet()
+    link.address(NODE, 7)
+    link.add_patient()
+    assert sent(link) == []
