@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -65,6 +66,13 @@ HURRY_BYTES = 256 * 1024
 """Results from this size on are acknowledged at once: until then they take up the node's room for results, and
 with that used up it starts nothing more."""
 
+BURST = 512
+"""With so many tasks not taken over yet, whoever submits lets the loop have its turn. Otherwise that gets Python's
+lock every 5 ms, and loses it with each message that it sends or receives: nodes run out of work meanwhile."""
+
+BURST_S = 0.005
+"""How long whoever submits waits for that at most: as long as the loop would have to wait for the lock."""
+
 ALONE_S = 0.1
 """How long a node that knows no other must have been alone to be believed: it may have just been started."""
 
@@ -104,8 +112,11 @@ class Engine:
         )
         self._taken = 0
         """How many messages were taken since the young objects were looked at."""
-        self._inbox: deque[OwnedTask] = deque()
+        self.inbox: deque[OwnedTask] = deque()
+        """The tasks that were submitted and not taken over yet; for others than this, to see how many they are."""
         self._inbox_posted = False
+        self._is_awaited = False
+        self._taken_over = threading.Event()
         self._left = False
         self._flush_at: float | None = None
         self._in_a_hurry = False
@@ -134,20 +145,27 @@ class Engine:
 
     def submit(self, task: OwnedTask) -> None:
         """Hand over a new task."""
-        self._inbox.append(task)
+        self.inbox.append(task)
         if not self._inbox_posted:
             self._inbox_posted = True
             self._loop.post(self._take_inbox)
 
     def has(self, task: OwnedTask) -> bool:
         """Whether a task was handed over, and has not ended."""
-        return task in self._inbox or self.session.owner.find(task.id) is not None
+        return task in self.inbox or self.session.owner.find(task.id) is not None
+
+    def wait_until_taken(self) -> None:
+        """Wait for the next turn of the loop, ``BURST_S`` at most; not in the loop's own thread."""
+        self._taken_over.clear()
+        self._is_awaited = True
+        if len(self.inbox) >= BURST:  # else that turn may have been, and the next be far
+            self._taken_over.wait(BURST_S)
 
     # ------------------------------------------------------------------ in the loop's thread
 
     def step(self) -> None:
         """Do what is due, and send what waits; to be called after each turn of the loop."""
-        if self._inbox:  # it was posted, unless what a signal's handler raised has come between
+        if self.inbox:  # it was posted, unless what a signal's handler raised has come between
             self._take_inbox()
         all_links, self._in_a_hurry = self._in_a_hurry, False
         if self._due is not None and self._due <= (now := time.monotonic()):
@@ -156,6 +174,9 @@ class Engine:
         self._links.flush(all=all_links)
         if all_links:
             self._flush_at = None
+        if self._is_awaited:
+            self._is_awaited = False
+            self._taken_over.set()
 
     def timeout(self) -> float | None:
         """Return how long the next turn of the loop may last, in seconds."""
@@ -218,7 +239,7 @@ class Engine:
 
     def _take_inbox(self) -> None:
         self._inbox_posted = False
-        inbox = self._inbox
+        inbox = self.inbox
         tasks = [inbox.popleft() for _ in range(len(inbox))]  # one that comes meanwhile posts this anew
         if tasks:
             self._apply(self.session.handle(Submitted(tasks), time.monotonic()))

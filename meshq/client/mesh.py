@@ -14,6 +14,7 @@ from meshq.client.base import BaseMesh
 from meshq.client.books import size_of
 from meshq.client.calls import check_serializer, make_future, make_plain_future
 from meshq.client.deadlines import Deadlines
+from meshq.client.engine import BURST
 from meshq.client.fanning import Fan, check_calls
 from meshq.client.future import Future
 from meshq.client.portions import Calls
@@ -215,6 +216,9 @@ class Mesh(BaseMesh):
         chunk: bool | str | None = None,
     ) -> Future[Any]:
         self._runtime.check_usable()
+        engine = self._runtime.engine
+        if len(engine.inbox) >= BURST and not self._runtime.in_loop():
+            engine.wait_until_taken()
         if options is PLAIN and not detached and chunk is None:
             future = make_plain_future(self, name, args, kwargs)
         else:
@@ -228,9 +232,9 @@ class Mesh(BaseMesh):
             opened = self._books.open(future, size)
             if opened is not future:
                 return opened  # an earlier call with the same key
-            self._runtime.engine.submit(future)
+            engine.submit(future)
         except BaseException:  # what a signal's handler has raised, in the midst of this
-            if not self._runtime.engine.has(future):
+            if not engine.has(future):
                 self._books.take_back(future, size)  # or closing would wait for what nobody sends
             raise
         if self._runtime.stopping:  # by another thread meanwhile, which may have looked before it was there

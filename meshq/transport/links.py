@@ -22,8 +22,8 @@ from meshq.transport.taking import take
 log = logging.getLogger("meshq.transport")
 
 COMPANY = 16
-"""So many patient messages go along with others; fewer wait on. One acknowledgement in each message cost a round trip
-10 µs, most of it at the node; many together cost a tenth of that each."""
+"""So many patient messages go along with others; fewer wait on. One acknowledgement in each message cost a round
+trip 10 µs, most of it at the node; many together cost a tenth of that each."""
 
 
 class Link:
@@ -167,6 +167,8 @@ class Links:
             link.patient.extend(messages)
             self._patient.add(number)
         else:
+            if link.patient and (len(link.patient) >= COMPANY or _share_a_task(link.patient, messages)):
+                link.add_patient()  # first: what is said of one task stays in its order
             link.add(messages)
             self._dirty.add(number)
 
@@ -228,3 +230,10 @@ class Links:
         """Close all links."""
         for number in list(self._links):
             self.hang_up(number)
+
+
+def _share_a_task(some: Sequence[Message], others: Sequence[Message]) -> bool:
+    """Whether two lists of messages have some that are about the same task."""
+    return not {getattr(message, "task", None) for message in some}.isdisjoint(
+        getattr(message, "task", message) for message in others
+    )

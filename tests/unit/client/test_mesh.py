@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from meshq import ConfigError, Mesh, NoNodes, task
+from meshq.client import engine
 from meshq.ids import format_id, new_task_id, parse_task_id
 from meshq.protocol.codec import serializer
 from meshq.tasks import NamelessFunction
@@ -73,6 +74,20 @@ def test_a_thread_that_serves_a_closing_mesh_may_still_look_at_it(
     mesh._runtime.loop.post(last_turn)
     done.result(5)
     assert isinstance(future.exception(5), NoNodes)
+
+
+def test_a_callback_may_submit_as_much_as_it_likes(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is called by the loop, whose next turn it must not wait for."""
+    monkeypatch.setattr(engine, "BURST_S", 60.0)
+    done: Future[None] = Future()
+
+    def callback() -> None:
+        for _ in range(2 * engine.BURST):
+            mesh.submit(operator.neg, 1)
+        done.set_result(None)
+
+    mesh._runtime.loop.post(callback)
+    done.result(20)
 
 
 def test_a_function_is_the_same_each_time(mesh: Mesh) -> None:

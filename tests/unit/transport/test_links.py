@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgpack
 import pytest
 import zmq
 from transport_harness import Net
 
 from meshq.protocol.envelope import MAGIC_OF_VERSION, Header, Incoming, Outbox, decode, encode_header
-from meshq.protocol.messages import Dead, Hello, HelloAck, Message, Ping, Pong, Refused, Result
+from meshq.protocol.messages import Dead, Hello, HelloAck, Message, Ping, Pong, Rack, Refused, Result, Submit
 from meshq.protocol.parts import Joiner
 from meshq.transport.links import COMPANY, Link, Links
 
@@ -238,16 +240,24 @@ def test_who_wants_to_know_is_told_when_messages_are_dealt_with(net: Net) -> Non
     links.close()
 
 
-def test_patient_messages_wait_for_company(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few go only when told to; many go with the next that is sent, none twice."""
-    flushed: list[list[Message]] = []
-    monkeypatch.setattr(Links, "_flush", lambda _, link: flushed.extend(said.messages for said in sent(link)))
+@pytest.fixture
+def flushed(net: Net, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Links, list[list[Message]]]]:
+    """The links of a client, of which the first was answered, and what each of their messages has in it."""
+    messages: list[list[Message]] = []
+    monkeypatch.setattr(Links, "_flush", lambda _, link: messages.extend(said.messages for said in sent(link)))
     links = Links(
         net.loop, net.context, None, Hello(SOURCE, b"s" * 16, "m", "work", "client", 1, 1),
         lambda *_: None, lambda *_: None,
     )  # fmt: skip
     links.dial(1, "tcp://127.0.0.1:9")
     links.address(1, HelloAck(NODE, 7, 1, "n", "host", 1, {}, ["msgpack"], [], [], False))
+    yield links, messages
+    links.close()
+
+
+def test_patient_messages_wait_for_company(flushed: tuple[Links, list[list[Message]]]) -> None:
+    """Few go only when told to; many go with the next that is sent, none twice."""
+    links, messages = flushed
     few = [Pong(number) for number in range(COMPANY - 1)]
     links.send(1, few, patient=True)
     links.flush()
@@ -256,13 +266,29 @@ def test_patient_messages_wait_for_company(net: Net, monkeypatch: pytest.MonkeyP
     links.send(1, [Pong(COMPANY)], patient=True)
     links.send(1, [Ping(2)])
     links.flush()
+    links.send(1, [Ping(3)])
+    links.send(1, [*few, Pong(COMPANY)], patient=True)
+    links.flush()
     links.send(1, few, patient=True)
     links.flush(all=True)
     links.flush(all=True)
     links.send(9, few, patient=True)  # of a link that was hung up
     links.flush(all=True)
-    links.close()
-    assert flushed == [[Ping(1)], [Ping(2), *few, Pong(COMPANY)], few]
+    assert messages == [[Ping(1)], [*few, Pong(COMPANY), Ping(2)], [Ping(3), *few, Pong(COMPANY)], few]
+
+
+def test_what_is_said_of_one_task_stays_in_its_order(flushed: tuple[Links, list[list[Message]]]) -> None:
+    """Were the acknowledgement of its result to come after a task of the same id, that had the earlier result."""
+    links, messages = flushed
+    acknowledged = Rack(b"t" * 16, 1)
+    links.send(1, [acknowledged], patient=True)
+    links.send(1, [Ping(1), Submit(b"u" * 16, 1, "f", "raw", b"")])
+    links.flush()
+    links.send(1, [again := Submit(acknowledged.task, 1, "f", "raw", b"")])
+    links.flush()
+    assert [each for message in messages for each in message if type(each) is not Ping] == [
+        Submit(b"u" * 16, 1, "f", "raw", b""), acknowledged, again,
+    ]  # fmt: skip
 
 
 def test_patient_messages_of_a_lost_connection_are_dropped(link: Link) -> None:

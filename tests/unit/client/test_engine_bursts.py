@@ -1,0 +1,75 @@
+"""Bursts of tasks: whoever submits them waits for the loop now and then, which sends them meanwhile."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from meshq.client import engine as module
+from meshq.client.engine import BURST, Engine
+from meshq.core.hints import follow_all
+from meshq.core.owned import OwnedTask
+from meshq.protocol.messages import Hello
+from meshq.transport.context import make_context
+from meshq.transport.loop import Loop
+
+HELLO = Hello(b"c" * 16, b"s" * 16, "m", "work", "client", 1, 1)
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """An engine that nobody turns, and for which whoever submits waits for very long."""
+    monkeypatch.setattr(module, "BURST_S", 60.0)
+    listener: Any = SimpleNamespace(on_nodes_changed=lambda: None, on_settled=lambda _: None)
+    loop, context = Loop(), make_context()
+    made = Engine(loop, context, None, HELLO, listener, 30.0, follow_all)
+    yield made
+    made.close()
+    loop.close()
+    context.term()
+
+
+def submit(engine: Engine, count: int) -> None:
+    """Hand over so many tasks."""
+    for number in range(count):
+        engine.submit(OwnedTask(number.to_bytes(16, "big"), "m.f", "msgpack", b""))
+
+
+def test_it_ends_with_the_next_turn(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All who submit go on when what they have handed over is taken."""
+    began, wait = threading.Semaphore(0), engine._taken_over.wait
+
+    def begin(seconds: float) -> bool:
+        began.release()
+        return wait(seconds)
+
+    monkeypatch.setattr(engine._taken_over, "wait", begin)
+    submit(engine, BURST)
+    waiting = [threading.Thread(target=engine.wait_until_taken, daemon=True) for _ in range(2)]
+    for thread in waiting:
+        thread.start()
+    assert all(began.acquire(timeout=10.0) for _ in waiting)
+    engine.step()
+    for thread in waiting:
+        thread.join(10.0)
+    assert not any(thread.is_alive() for thread in waiting)
+    assert not engine.inbox
+
+
+def test_few_wait_for_nothing(engine: Engine) -> None:
+    """They may just have been taken, and then the next turn is far."""
+    submit(engine, BURST - 1)
+    engine.wait_until_taken()
+    assert len(engine.inbox) == BURST - 1
+
+
+def test_a_loop_that_is_held_up_holds_up_nobody_for_long(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A callback may wait for the very thread that submits."""
+    monkeypatch.setattr(module, "BURST_S", 0.001)
+    submit(engine, BURST)
+    engine.wait_until_taken()
+    assert len(engine.inbox) == BURST
