@@ -7,6 +7,7 @@ result is the last answer, or an ``error``.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import gc
 import json
 import os
@@ -18,8 +19,8 @@ from typing import Any
 
 from meshq import bench
 from meshq.cli.absence import absence, settle
-from meshq.cli.bench_measures import throughput
-from meshq.cli.bench_sides import Side, mesh_side
+from meshq.cli.bench_measures import payloads, throughput, warm_payloads
+from meshq.cli.bench_sides import POOLS, Side, mesh_side
 from meshq.client.mesh import Mesh
 from meshq.core.owned import TaskState
 from meshq.errors import MeshqError
@@ -39,6 +40,13 @@ def measure_throughput(side: Side, tasks: int) -> Job:
     throughput(side, 500)
     yield {}
     yield {"tasks_per_s": throughput(side, tasks)}
+
+
+def measure_payload(side: Side, small: int, large: int, arrays: int) -> Job:
+    """Echo payloads of each kind: see ``bench_measures.payloads``."""
+    warm_payloads(side, small)
+    yield {}
+    yield payloads(side, small, large, arrays)
 
 
 def measure_backlog(side: Side, slots: int, count: int) -> Job:
@@ -93,23 +101,38 @@ def _resident_bytes() -> int | None:
         return None
 
 
-JOBS: dict[str, Callable[..., Job]] = {"throughput": measure_throughput, "backlog": measure_backlog}
+JOBS: dict[str, Callable[..., Job]] = {
+    "throughput": measure_throughput,
+    "payload": measure_payload,
+    "backlog": measure_backlog,
+}
 
 
 def main() -> None:
     """Do the job that the first line of stdin names."""
     order = json.loads(sys.stdin.readline())
     try:
-        with Mesh(**order["flags"]) as mesh:
-            if not settle(mesh, READY_S):
-                raise absence(mesh)
-            job = JOBS[order["job"]](mesh_side(mesh, 0, order["flags"]), **order["arguments"])
+        with _side(**order) as side:
+            job = JOBS[order["job"]](side, **order["arguments"])
             _say(next(job))
             if not sys.stdin.readline():
                 raise MeshqError("nobody waits for the result")
             _say(next(job))
     except MeshqError as error:
         _say({"error": str(error)})
+
+
+@contextlib.contextmanager
+def _side(flags: dict[str, Any] | None, name: str, workers: int, **_: Any) -> Iterator[Side]:
+    """Start the pool of this name, or join the mesh of these flags."""
+    if flags is None:
+        with POOLS[name](workers) as pool:
+            yield pool
+        return
+    with Mesh(**flags) as mesh:
+        if not settle(mesh, READY_S):
+            raise absence(mesh)
+        yield mesh_side(mesh, workers, flags)
 
 
 def _say(value: dict[str, Any]) -> None:

@@ -9,8 +9,12 @@ import sys
 import time
 from typing import Any, NamedTuple
 
+from meshq.cli.bench_sides import MESHQ, Side
 from meshq.cli.local_nodes import environment
 from meshq.errors import MeshqError
+
+_END_S = 2.0
+"""How long a process that has said all may take to end."""
 
 
 class Rates(NamedTuple):
@@ -23,15 +27,19 @@ class Rates(NamedTuple):
 class ClientProcess:
     """A process of its own that joins the mesh, gets ready for a job, and does it when told to.
 
-    ``flags`` are the arguments of its ``Mesh``; ``job`` is a function of ``bench_client``, with ``arguments``.
+    ``flags`` are the arguments of its ``Mesh``, None for the pool of this ``name``, of so many ``workers``;
+    ``job`` is a function of ``bench_client``, with ``arguments``.
     """
 
-    def __init__(self, flags: dict[str, Any], job: str, **arguments: Any) -> None:
+    def __init__(
+        self, flags: dict[str, Any] | None, job: str, *, name: str = MESHQ, workers: int = 0, **arguments: Any
+    ) -> None:
         self._popen = subprocess.Popen(
             [sys.executable, "-m", "meshq.cli.bench_client"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(), text=True, encoding="utf-8",
         )  # fmt: skip
-        self._tell({"flags": flags, "job": job, "arguments": arguments})
+        self._has_result = False
+        self._tell({"flags": flags, "name": name, "workers": workers, "job": job, "arguments": arguments})
 
     def wait_ready(self) -> None:
         """Wait until it has seen the nodes, and is warm. Raises ``MeshqError`` where it fails."""
@@ -43,16 +51,21 @@ class ClientProcess:
 
     def result(self) -> dict[str, Any]:
         """Wait for what came of it. Raises ``MeshqError`` where it fails."""
-        return self._hear()
+        result = self._hear()
+        self._has_result = True
+        return result
 
     def close(self) -> None:
-        """End the process, if it still runs."""
-        self._popen.kill()
+        """Let the process end, a pool's own processes too, or end it."""
         for pipe in (self._popen.stdin, self._popen.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):  # what it will not read any more
                     pipe.close()
-        self._popen.wait()
+        try:
+            self._popen.wait(_END_S if self._has_result else 0)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            self._popen.wait()
 
     def _tell(self, value: dict[str, Any]) -> None:
         assert self._popen.stdin is not None
@@ -88,9 +101,12 @@ def several(flags: dict[str, Any], clients: int, tasks: int) -> Rates:
         return Rates(clients * tasks / (time.perf_counter() - began_at), rates)
 
 
-def backlog(flags: dict[str, Any], slots: int, count: int) -> dict[str, Any]:
-    """Return ``tasks_per_s``, ``bytes_per_task`` and ``queued`` of waiting no-ops; see ``bench_client``."""
-    with ClientProcess(flags, "backlog", slots=slots, count=count) as process:
+def alone(side: Side, job: str, **arguments: Any) -> dict[str, Any]:
+    """Return what comes of a job of ``bench_client`` in a fresh process, which has this side to itself.
+
+    What one side has had the allocator do, to keep memory that was freed, would serve another in its process.
+    """
+    with ClientProcess(side.flags, job, name=side.name, workers=side.workers, **arguments) as process:
         process.wait_ready()
         process.go()
         return process.result()

@@ -19,6 +19,8 @@ from meshq.errors import MeshqError
 WARM_S = 10.0
 """How long it may take until each worker has been seen at work."""
 MEGABYTE = 1_000_000
+IN_FLIGHT = 8
+"""How many payloads of 1 MB are on their way at a time."""
 PING_S = 5.0
 """How long a reply is waited for; an answer that takes as long is a figure, too."""
 _WARM_TRIPS = 20
@@ -108,6 +110,27 @@ def bandwidth(side: Side, value: Any, size: int, count: int, in_flight: int) -> 
     while waiting:
         _check_size(side, read(waiting.popleft()), size)
     return count * size / MEGABYTE / (time.perf_counter() - began_at)
+
+
+def warm_payloads(side: Side, small: int) -> None:
+    """Have so many payloads of 1 MB echoed by workers that have all been seen at work."""
+    warm(side)
+    bandwidth(side, _megabytes(1), MEGABYTE, small, IN_FLIGHT)
+
+
+def payloads(side: Side, small: int, large: int, arrays: int) -> dict[str, float | None]:
+    """Return MB a second of so many echoes of 1 MB, of 32 MB, and of an array of 8 MB (None without numpy)."""
+    array = make_array()
+    rates: dict[str, float | None] = {"bytes_1_mb": bandwidth(side, _megabytes(1), MEGABYTE, small, IN_FLIGHT)}
+    rates["bytes_32_mb"] = bandwidth(side, _megabytes(32), 32 * MEGABYTE, large, 1)
+    rates["array_8_mb"] = None
+    if array is not None and takes_arrays(side, array):
+        rates["array_8_mb"] = bandwidth(side, array, 8 * MEGABYTE, arrays, 1)
+    return rates
+
+
+def _megabytes(count: int) -> bytes:
+    return bytes(range(250)) * (count * MEGABYTE // 250)
 
 
 def make_array() -> Any | None:

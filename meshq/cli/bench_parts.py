@@ -6,11 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from meshq.cli import bench_measures as measures
-from meshq.cli.bench_clients import backlog, several
-from meshq.cli.bench_measures import MEGABYTE, Scale
+from meshq.cli.bench_clients import alone, several
+from meshq.cli.bench_measures import IN_FLIGHT, Scale
 from meshq.cli.bench_sides import Side
-
-IN_FLIGHT = 8
 
 
 class Figure(NamedTuple):
@@ -49,13 +47,7 @@ def _map(side: Side, scale: Scale, number: int) -> Measured:
 
 
 def _payload(side: Side, scale: Scale, number: int) -> Measured:
-    small, array = bytes(range(250)) * (MEGABYTE // 250), measures.make_array()
-    rates: Measured = {"bytes_1_mb": measures.bandwidth(side, small, MEGABYTE, scale.small, IN_FLIGHT)}
-    rates["bytes_32_mb"] = measures.bandwidth(side, small * 32, 32 * MEGABYTE, scale.large, 1)
-    rates["array_8_mb"] = None
-    if array is not None and measures.takes_arrays(side, array):
-        rates["array_8_mb"] = measures.bandwidth(side, array, 8 * MEGABYTE, scale.arrays, 1)
-    return rates
+    return alone(side, "payload", small=scale.small, large=scale.large, arrays=scale.arrays)
 
 
 def _balance(side: Side, scale: Scale, number: int) -> Measured:
@@ -86,10 +78,9 @@ def _clients(side: Side, scale: Scale, number: int) -> Measured:
 
 
 def _backlog(side: Side, scale: Scale, number: int) -> Measured:
-    assert side.flags is not None
     found: Measured = {}
     for count in scale.backlogs:
-        drained = backlog(side.flags, side.workers, count)
+        drained = alone(side, "backlog", slots=side.workers, count=count)
         found[f"drain_{count}"] = drained["tasks_per_s"]
         found[f"bytes_{count}"] = drained["bytes_per_task"]
         found[f"queued_{count}"] = drained["queued"]
@@ -126,7 +117,7 @@ PARTS: Mapping[str, Part] = {
     "payload": Part(
         _payload,
         _these(
-            Figure("bytes_1_mb", "echo of 1 MB, 8 at a time", "MB/s"),
+            Figure("bytes_1_mb", f"echo of 1 MB, {IN_FLIGHT} at a time", "MB/s"),
             Figure("bytes_32_mb", "echo of 32 MB", "MB/s"),
             Figure("array_8_mb", "echo of a numpy array of 8 MB", "MB/s"),
         ),

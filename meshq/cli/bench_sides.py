@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from meshq import bench
+from meshq.workers.child import die_with
 
 if TYPE_CHECKING:
-    from multiprocessing.pool import Pool
-
     from meshq.client.mesh import Mesh
 
 MESHQ, EXECUTOR, POOL = "meshq", "ProcessPoolExecutor", "multiprocessing.Pool"
@@ -55,34 +55,55 @@ def pools(workers: int) -> Iterator[list[Side]]:
     with contextlib.ExitStack() as stack, warnings.catch_warnings():
         # The second of the two is forked beside the threads of the first, whose locks it never touches.
         warnings.simplefilter("ignore", DeprecationWarning)
-        pool = multiprocessing.Pool(workers, _leave_signals_to_the_parent)
-        stack.callback(pool.join)
-        stack.callback(pool.terminate)
-        executor = ProcessPoolExecutor(workers, initializer=_leave_signals_to_the_parent)
-        stack.callback(executor.shutdown, cancel_futures=True)
-        sides = [_executor_side(executor, workers), _pool_side(pool, workers)]
-        for side in sides:
-            side.read(side.submit(bench.noop))
-        yield sides
+        pool = stack.enter_context(pool_side(workers))
+        yield [stack.enter_context(executor_side(workers)), pool]
 
 
-def _executor_side(executor: ProcessPoolExecutor, workers: int) -> Side:
-    # Its map sends each item on its own.
-    return Side(EXECUTOR, workers, _plain, executor.submit, Future.result, executor.map, one_in=20)
+@contextlib.contextmanager
+def executor_side(workers: int) -> Iterator[Side]:
+    """Start a ``ProcessPoolExecutor``, and end it with the block."""
+    executor = ProcessPoolExecutor(workers, initializer=_begin, initargs=(os.getpid(),))
+    try:
+        # Its map sends each item on its own.
+        side = Side(EXECUTOR, workers, _plain, executor.submit, Future.result, executor.map, one_in=20)
+        yield _started(side)
+    finally:
+        executor.shutdown(cancel_futures=True)
 
 
-def _pool_side(pool: Pool, workers: int) -> Side:
+@contextlib.contextmanager
+def pool_side(workers: int) -> Iterator[Side]:
+    """Start a ``multiprocessing.Pool``, and end it with the block."""
+    pool = multiprocessing.Pool(workers, _begin, (os.getpid(),))
+
     def submit(function: Function, *args: Any) -> Any:
         return pool.apply_async(function, args)
 
-    return Side(POOL, workers, _plain, submit, lambda handle: handle.get(), pool.map)
+    try:
+        yield _started(Side(POOL, workers, _plain, submit, lambda handle: handle.get(), pool.map))
+    finally:
+        pool.terminate()
+        pool.join()
+
+
+POOLS: Mapping[str, Callable[[int], contextlib.AbstractContextManager[Side]]] = {
+    EXECUTOR: executor_side,
+    POOL: pool_side,
+}
+"""What starts each of the pools, by name."""
+
+
+def _started(side: Side) -> Side:
+    side.read(side.submit(bench.noop))
+    return side
 
 
 def _plain(function: Function) -> Function:
     return function
 
 
-def _leave_signals_to_the_parent() -> None:
-    """Begin a pool's process: Ctrl-C is for who started it, which ends it by SIGTERM."""
+def _begin(parent: int) -> None:
+    """Begin a pool's process: Ctrl-C is for who started it, which ends it by SIGTERM, or dies itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    die_with(parent)

@@ -34,7 +34,7 @@ def main() -> None:
     """Be a worker until the node wants no more of it."""
     data_fd, control_fd, slate_fd, parent = map(int, sys.argv[1:5])
     del sys.argv[1:]
-    _die_with(parent)
+    die_with(parent)
     _set_for_this_process(_PR_SET_TIMERSLACK, 1)  # in ns: by default a sleep may last 50 us longer than asked for
     keep_large_blocks()
     _set_signals()
@@ -90,8 +90,8 @@ def _describe(offered: dict[str, Function]) -> list[FunctionInfo]:
     return [FunctionInfo(f.name, f.source_hash, f.options, aliases[f.name]) for f in named]
 
 
-def _die_with(parent: int) -> None:
-    """Have the kernel kill this process when the node dies, even while a task holds the interpreter lock."""
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent dies, even while a task holds the interpreter lock."""
     _set_for_this_process(_PR_SET_PDEATHSIG, int(signal.SIGKILL))  # where it fails, the control pair's end tells
     if os.getppid() != parent:  # it died before the call
         os._exit(BROKEN_EXIT)
