@@ -24,6 +24,9 @@ _RUNNING = HeldState.RUNNING  # looked up once: a member of an enum takes 60 ns 
 _new = tuple.__new__  # what Run(…) calls, which takes 100 ns more
 WAY_S = 0.001
 """What the way to a worker and back costs a run at most; a run that takes longer takes it by itself."""
+TURN_S = 0.00025
+LEAST_S = TURN_S / 64
+"""A client's turn is one attempt, or as many as are expected to take so long, each of them at least the latter."""
 
 
 class Dispatch:
@@ -186,7 +189,9 @@ class Dispatch:
                 continue
             blocked = 0
             queue.popleft()
-            if not queue or len(ring) > 1:
+            if len(ring) > 1:
+                client.turn_s += TURN_S if mean_s is None else max(mean_s, LEAST_S)
+            if not queue or client.turn_s >= TURN_S:
                 self._take_turn(client)
             self._last = client
             if terms is not None:
@@ -210,6 +215,7 @@ class Dispatch:
             self.begun.append(held)
 
     def _take_turn(self, client: ClientAccount) -> None:
+        client.turn_s = 0.0
         if not client.queue:
             client.close_ranks()
         if not client.queue:

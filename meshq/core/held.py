@@ -182,6 +182,8 @@ class ClientAccount:
         """Whether nothing more of it is started, as it leaves too many bytes of results unacknowledged."""
         self.mean_s: float | None = None
         """Moving average of the seconds that this client's runs take."""
+        self.turn_s = 0.0
+        """What its attempts that were started in its turn are expected to take."""
         self.sequence = 0
         self.cap = self.cap_bytes = 0
         self.others = 0

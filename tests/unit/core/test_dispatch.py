@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from meshq.core.dispatch import WAY_S, Dispatch, is_to_blame
+from meshq.core.dispatch import TURN_S, WAY_S, Dispatch, is_to_blame
 from meshq.core.held import ClientAccount, Held, HeldState, Intent
 from meshq.core.holding import RecallRuns, StartRuns
 from meshq.core.rates import Bucket
@@ -101,6 +101,25 @@ def test_clients_take_turns() -> None:
     shop.learn(seconds=0.0004)
     shop.queue("A1", "A2", "A3", "A4", "B1", "C1", "C2")
     assert shop.fill() == {0: ["A1", "B1", "C1", "A2", "C2"]}
+
+
+def test_a_turn_is_as_many_attempts_as_take_a_quarter_of_a_millisecond() -> None:
+    """So each client hears of many results at once; what is left of a turn, it has when there is room again."""
+    shop = Shop()
+    shop.learn(seconds=TURN_S / 2.4)
+    shop.queue(*["A"] * 30, *["B"] * 30)
+    assert shop.fill() == {0: [2 * name for name in "AAABBBAAABBBAAABBBA"]}
+    shop.end(1, 2, 3)
+    assert shop.fill() == {0: ["AA", "AA", "BB"]}
+
+
+def test_a_turn_is_64_attempts_at_most() -> None:
+    """Their expected time is what the last ones took, and may be next to nothing."""
+    shop = Shop()
+    shop.learn(seconds=0.0)
+    shop.queue(*["A"] * 70, "B")
+    [started] = shop.fill().values()
+    assert started == [2 * name for name in "A" * 64 + "B" + "A" * 6]
 
 
 def test_who_comes_second_is_next_after_one_who_was_just_served() -> None:
