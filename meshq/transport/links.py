@@ -51,6 +51,8 @@ class Link:
         self.blocked = False
         self.patient: list[Message] = []
         """What has time to wait for others like it."""
+        self.patient_tasks: set[bytes] = set()
+        """The tasks that it is about."""
         self._early: list[Message] | None = []
         """What is to go out once HELLO is answered: before that, the node takes it for a stranger's."""
 
@@ -64,6 +66,7 @@ class Link:
     def add_patient(self) -> None:
         """Queue the patient messages too."""
         messages, self.patient = self.patient, []
+        self.patient_tasks.clear()
         self.add(messages)
 
     def address(self, node: bytes, incarnation: int, version: int = GREETING_VERSION) -> None:
@@ -165,12 +168,15 @@ class Links:
             return
         if patient:
             link.patient.extend(messages)
+            link.patient_tasks.update(_tasks_of(messages))
             self._patient.add(number)
-        else:
-            if link.patient and (len(link.patient) >= COMPANY or _share_a_task(link.patient, messages)):
-                link.add_patient()  # first: what is said of one task stays in its order
-            link.add(messages)
-            self._dirty.add(number)
+            return
+        if link.patient and (
+            len(link.patient) >= COMPANY or not link.patient_tasks.isdisjoint(_tasks_of(messages))
+        ):
+            link.add_patient()  # first: what is said of one task stays in its order
+        link.add(messages)
+        self._dirty.add(number)
 
     def flush(self, *, all: bool = False) -> None:
         """Send what waits, as far as the sockets take it; with ``all`` the patient messages too, however few."""
@@ -232,8 +238,5 @@ class Links:
             self.hang_up(number)
 
 
-def _share_a_task(some: Sequence[Message], others: Sequence[Message]) -> bool:
-    """Whether two lists of messages have some that are about the same task."""
-    return not {getattr(message, "task", None) for message in some}.isdisjoint(
-        getattr(message, "task", message) for message in others
-    )
+def _tasks_of(messages: Sequence[Message]) -> list[bytes]:
+    return [task for message in messages if (task := getattr(message, "task", None)) is not None]
