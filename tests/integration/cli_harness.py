@@ -9,15 +9,16 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 SOURCE = Path(__file__).parents[2]
 WAIT_S = 30.0
 """How long anything is waited for; far more than it takes, as the machine may be busy."""
-AT_ONCE = 4
+AT_ONCE = 10
 """How many commands run at the same time: most of their time they wait, but all begin with starting Python."""
 
 Command = tuple[tuple[str, ...], tuple[tuple[str, str], ...]]
@@ -131,6 +132,18 @@ class Shell:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             self._ahead |= zip(commands, pool.map(self._run, commands), strict=True)
 
+    def ahead(self, *lines: Sequence[object]) -> Shell:
+        """Return a shell like this one, for which ``meshq`` has been run ahead with each of these arguments."""
+        shell = copy(self)
+        shell._ahead = {}
+        shell.run_ahead(*(command(*line) for line in lines))
+        return shell
+
+    def run_all(self, *lines: Sequence[object]) -> list[Done]:
+        """Run ``meshq`` with each of these arguments, at the same time; return what has come of each."""
+        ahead = self.ahead(*lines)
+        return [ahead.run(*line) for line in lines]
+
     def _run(self, key: Command) -> subprocess.CompletedProcess[str]:
         args, env = key
         return subprocess.run(
@@ -150,11 +163,18 @@ class Shell:
 
     def node(self, *args: object) -> Node:
         """Start ``meshq node ARGS``, and wait until it is ready."""
-        log = self.directory / f"node-{len(self._started)}.log"
-        node = Node(self.start("node", *args, log=log), log)
-        until(lambda: "is ready" in node.output() or node.process.poll() is not None, node.output)
-        assert node.process.poll() is None, node.output()
-        return node
+        return self.nodes(args)[0]
+
+    def nodes(self, *lines: Sequence[object]) -> list[Node]:
+        """Start a node with each of these arguments, and wait until all are ready."""
+        nodes = []
+        for args in lines:
+            log = self.directory / f"node-{len(self._started)}.log"
+            nodes.append(Node(self.start("node", *args, log=log), log))
+        for node in nodes:
+            until(lambda node=node: "is ready" in node.output() or node.process.poll() is not None, node.output)
+            assert node.process.poll() is None, node.output()
+        return nodes
 
     def call_slow(self, name: str, seconds: float) -> tuple[subprocess.Popen[str], int]:
         """Start ``meshq call photos.slow``; return it, and the pid of the worker once that runs the task."""
