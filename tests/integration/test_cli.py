@@ -10,6 +10,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,10 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """A shell on a host where nodes ``left`` and ``right`` run."""
     opened = Shell(tmp_path_factory.mktemp("cli"))
     try:
-        opened.node("photos", "--name", "left", "--slots", 1, "--tag", "gpu")
-        opened.node("photos", "--name", "right", "--slots", 2, "--allow", "operator:mul")
+        opened.nodes(
+            ["photos", "--name", "left", "--slots", 1, "--tag", "gpu"],
+            ["photos", "--name", "right", "--slots", 2, "--allow", "operator:mul"],
+        )
         yield opened
     finally:
         opened.close()
@@ -34,6 +37,39 @@ def lonely(tmp_path: Path) -> Iterator[Shell]:
     opened = Shell(tmp_path)
     yield opened
     opened.close()
+
+
+WITHOUT_NODES = [["nodes", "--timeout", "0.5"], ["ctl", "ping"], ["call", "a.b", "--timeout", "1"]]
+NOBODY_AS_JSON = ["nodes", "--timeout", 0.2, "--json"]
+NOBODY_AT_PEER = ["nodes", "--peer", "tcp://127.0.0.1:1", "--timeout", 1]
+
+
+CALLS = [
+    (["photos.add", "2", "3"], "5"),
+    (["photos:add", "two", " words"], "two words"),
+    (["photos.add", "--kwargs", '{"x": [1], "y": [null]}'], "[1, None]"),
+    (["operator.mul", "6", "7.0"], "42.0"),
+    (["photos.echo", "--", "-1"], "-1"),
+]
+FEWER_NODES = ["nodes", "--wait", 3, "--timeout", 1]
+
+
+def too_long(shell: Shell) -> list[object]:
+    """Return the command line of a call that is given up."""
+    return ["call", "photos.slow", shell.directory / "too-long", 3, "--timeout", 1.5]
+
+
+@pytest.fixture(scope="module")
+def used(shell: Shell) -> Shell:
+    """The shell in which nodes have been called, and more been waited for, all at the same time."""
+    calls = (["call", *arguments] for arguments, _ in CALLS)
+    return shell.ahead(*calls, FEWER_NODES, too_long(shell))
+
+
+@pytest.fixture(scope="module")
+def deserted(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A shell in whose mesh there is no node, which has been looked for in several ways at the same time."""
+    return Shell(tmp_path_factory.mktemp("deserted")).ahead(*WITHOUT_NODES, NOBODY_AS_JSON, NOBODY_AT_PEER)
 
 
 # ---------------------------------------------------------------------- nodes
@@ -64,36 +100,34 @@ def test_nodes_as_json(shell: Shell) -> None:
     assert uuid.UUID(left["id"]) != uuid.UUID(right["id"])
 
 
-def test_fewer_nodes_than_waited_for(shell: Shell) -> None:
+def test_fewer_nodes_than_waited_for(used: Shell) -> None:
     """``--wait`` lists those that are there, and says in the exit code that some are not."""
-    done = shell.run("nodes", "--wait", 3, "--timeout", 1)
+    done = used.run(*FEWER_NODES)
     assert done.code == 5
     assert "left@" in done.out
     assert done.err == "meshq: 2 of 3 nodes were found in 1 s\n"
 
 
-@pytest.mark.parametrize(
-    "command", [["nodes", "--timeout", "0.5"], ["ctl", "ping"], ["call", "a.b", "--timeout", "1"]], ids=" ".join
-)
-def test_without_nodes_the_reason_is_said(lonely: Shell, command: list[str]) -> None:
+@pytest.mark.parametrize("line", WITHOUT_NODES, ids=" ".join)
+def test_without_nodes_the_reason_is_said(deserted: Shell, line: list[str]) -> None:
     """Exit code 3, one line on stderr, and nothing on stdout."""
-    done = lonely.run(*command)
+    done = deserted.run(*line)
     assert (done.code, done.out) == (3, "")
     assert done.err.startswith("meshq: no node of the mesh 'cli-")
     assert len(done.err.splitlines()) == 1
 
 
-def test_without_nodes_the_reason_is_the_json(lonely: Shell) -> None:
+def test_without_nodes_the_reason_is_the_json(deserted: Shell) -> None:
     """With ``--json`` the reason is the one value, and stderr is empty."""
-    done = lonely.run("nodes", "--timeout", 0.2, "--json")
+    done = deserted.run(*NOBODY_AS_JSON)
     assert (done.code, done.err) == (3, "")
     assert done.json()["error"].startswith("no node of the mesh")
     assert done.json()["type"] == "NoNodes"
 
 
-def test_a_peer_where_nothing_listens_is_named(lonely: Shell) -> None:
+def test_a_peer_where_nothing_listens_is_named(deserted: Shell) -> None:
     """The reason names the address that was given."""
-    done = lonely.run("nodes", "--peer", "tcp://127.0.0.1:1", "--timeout", 1)
+    done = deserted.run(*NOBODY_AT_PEER)
     assert done.code == 3
     assert "tcp://127.0.0.1:1" in done.err
     assert "nothing listens there" in done.err
@@ -102,19 +136,10 @@ def test_a_peer_where_nothing_listens_is_named(lonely: Shell) -> None:
 # ---------------------------------------------------------------------- call
 
 
-@pytest.mark.parametrize(
-    ("arguments", "printed"),
-    [
-        (["photos.add", "2", "3"], "5"),
-        (["photos:add", "two", " words"], "two words"),
-        (["photos.add", "--kwargs", '{"x": [1], "y": [null]}'], "[1, None]"),
-        (["operator.mul", "6", "7.0"], "42.0"),
-        (["photos.echo", "--", "-1"], "-1"),
-    ],
-)
-def test_call_prints_the_result(shell: Shell, arguments: list[str], printed: str) -> None:
+@pytest.mark.parametrize(("arguments", "printed"), CALLS)
+def test_call_prints_the_result(used: Shell, arguments: list[str], printed: str) -> None:
     """An argument is JSON where it parses, else a string; the result is printed as Python shows it."""
-    done = shell.run("call", *arguments)
+    done = used.run("call", *arguments)
     assert (done.code, done.out, done.err) == (0, f"{printed}\n", "")
 
 
@@ -127,11 +152,10 @@ def test_call_as_json(shell: Shell) -> None:
 
 def test_a_task_that_fails(shell: Shell) -> None:
     """Exit code 1, with the error and the traceback of the node's worker on stderr; or all as JSON."""
-    done = shell.run("call", "photos.boom")
+    done, value = shell.run_all(["call", "photos.boom"], ["call", "photos.boom", "--json"])
     assert (done.code, done.out) == (1, "")
     assert 'raise ValueError("no such photo")' in done.err
     assert done.err.endswith("meshq: the task failed: ValueError: no such photo\n")
-    value = shell.run("call", "photos.boom", "--json")
     assert (value.code, value.err) == (1, "")
     assert value.json()["type"] == "ValueError"
     assert value.json()["error"] == "no such photo"
@@ -142,35 +166,48 @@ def test_a_task_that_fails(shell: Shell) -> None:
 @pytest.mark.parametrize("flags", [[], ["--detach"]])
 def test_calling_what_nobody_offers(shell: Shell, flags: list[str]) -> None:
     """Exit code 1, with what would help."""
-    done = shell.run("call", "photos.paint", *flags)
+    line = ["call", "photos.paint", *flags]
+    done, value = shell.run_all(line, [*line, "--json"])
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith("meshq: no node offers photos.paint.")
-    value = shell.run("call", "photos.paint", *flags, "--json")
     assert (value.code, value.err) == (1, "")
     assert value.json()["type"] == "UnknownTask"
     assert uuid.UUID(value.json()["task_id"])
 
 
-def test_a_call_that_takes_too_long(shell: Shell) -> None:
+def test_a_call_that_takes_too_long(used: Shell) -> None:
     """``--timeout`` gives up, and says so."""
-    done = shell.run("call", "photos.slow", shell.directory / "too-long", 3, "--timeout", 1.5)
+    done = used.run(*too_long(used))
     assert done.code == 1
     assert done.err == "meshq: no result in 1.5 s: the task is given up\n"
 
 
+OPTIONS = [
+    (["--timeout", 0.5], "MeshqError", "no result in 0.5 s"),
+    (["--time-limit", 0.3], "TimeLimitExceeded", "ran past its time limit"),
+    (["--soft-time-limit", 0.3], "SoftTimeLimitExceeded", ""),
+    (["--tag", "plotter"], "UnknownTask", "plotter"),
+]
+
+
+def with_options(shell: Shell, options: list[object]) -> list[object]:
+    """Return the command line of a call with these."""
+    marker = shell.directory / f"with{options[0]}"
+    return ["call", "photos.slow", marker, 3, *options, "--json"]
+
+
+@pytest.fixture(scope="module")
+def optional(shell: Shell) -> Shell:
+    """The shell in which calls with each of the options have been made at the same time."""
+    return shell.ahead(*(with_options(shell, options) for options, *_ in OPTIONS))
+
+
 @pytest.mark.parametrize(
-    ("options", "kind", "error"),
-    [
-        (["--timeout", 0.5], "MeshqError", "no result in 0.5 s"),
-        (["--time-limit", 0.3], "TimeLimitExceeded", "ran past its time limit"),
-        (["--soft-time-limit", 0.3], "SoftTimeLimitExceeded", ""),
-        (["--tag", "plotter"], "UnknownTask", "plotter"),
-    ],
-    ids=lambda value: str(value[0]) if isinstance(value, list) else "",
+    ("options", "kind", "error"), OPTIONS, ids=lambda value: str(value[0]) if isinstance(value, list) else ""
 )
-def test_a_call_with_options(shell: Shell, options: list[object], kind: str, error: str) -> None:
+def test_a_call_with_options(optional: Shell, options: list[object], kind: str, error: str) -> None:
     """Each acts on this call; what comes of it is told with type and task id, and with exit code 1."""
-    done = shell.run("call", "photos.slow", shell.directory / "with-options", 3, *options, "--json")
+    done = optional.run(*with_options(optional, options))
     assert (done.code, done.err) == (1, "")
     value = done.json()
     assert value["type"] == kind
@@ -257,8 +294,9 @@ def test_config_show_says_where_each_setting_comes_from(lonely: Shell) -> None:
 
 def test_a_wrong_setting_is_exit_code_2(lonely: Shell) -> None:
     """The variable is named, in one line, by whichever command."""
-    for command in (["config", "show"], ["nodes"], ["node"], ["key", "show"]):
-        done = lonely.run(*command, MESHQ_SLOTS="many")
+    commands = [["config", "show"], ["nodes"], ["node"], ["key", "show"]]
+    lonely.env["MESHQ_SLOTS"] = "many"
+    for done in lonely.run_all(*commands):
         assert done.code == 2
         assert done.err.startswith("meshq: environment MESHQ_SLOTS: slots must be a whole number")
         assert len(done.err.splitlines()) == 1
@@ -276,13 +314,13 @@ def test_help_loads_nothing_else(lonely: Shell) -> None:
         [sys.executable, "-c", code], env=lonely.env, capture_output=True, text=True, timeout=WAIT_S, check=True
     )
     assert done.stdout.endswith("code 0\nloaded []\n")
-    for command in ("demo", "node", "nodes", "call", "result", "ctl", "key", "config", "completion"):
-        assert f"\n  {command} " in done.stdout
+    for name in ("demo", "node", "nodes", "call", "result", "ctl", "key", "config", "completion"):
+        assert f"\n  {name} " in done.stdout
     assert 'eval "$(meshq completion bash)"' in done.stdout
 
 
 @pytest.mark.parametrize(
-    "command",
+    "words",
     [
         "node",
         "nodes",
@@ -296,11 +334,11 @@ def test_help_loads_nothing_else(lonely: Shell) -> None:
         "completion",
     ],
 )
-def test_each_command_explains_itself(lonely: Shell, command: str) -> None:
+def test_each_command_explains_itself(lonely: Shell, words: str) -> None:
     """``--help`` of a command names it, and exits with 0."""
-    done = lonely.run(*command.split(), "--help")
+    done = lonely.run(*words.split(), "--help")
     assert (done.code, done.err) == (0, "")
-    assert done.out.startswith(f"Usage: meshq {command}")
+    assert done.out.startswith(f"Usage: meshq {words}")
 
 
 def test_version(lonely: Shell) -> None:
@@ -328,28 +366,44 @@ def test_a_closed_pipe_is_no_traceback(lonely: Shell) -> None:
     assert (done.returncode, done.stderr) == (1, "")
 
 
-@pytest.mark.parametrize(
-    ("command", "code", "complaint"),
-    [
-        ("config show >&-", 0, ""),
-        ("config show 2>&-", 0, ""),
-        ("config show >/dev/full", 1, "meshq: the output cannot be written: No space left on device\n"),
-        ("ctl purge <&-", 3, "meshq: no node"),
-        ("ctl ping 2>&- >&-", 3, ""),
-    ],
-)
-def test_streams_that_are_closed_or_full(lonely: Shell, command: str, code: int, complaint: str) -> None:
+STREAMS = [
+    ("config show >&-", 0, ""),
+    ("config show 2>&-", 0, ""),
+    ("config show >/dev/full", 1, "meshq: the output cannot be written: No space left on device\n"),
+    ("ctl purge <&-", 3, "meshq: no node"),
+    ("ctl ping 2>&- >&-", 3, ""),
+]
+Streamed = dict[str, subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def streamed(tmp_path_factory: pytest.TempPathFactory) -> Streamed:
+    """What commands have come to whose streams are closed or full; they are run at the same time."""
+    opened = Shell(tmp_path_factory.mktemp("streams"))
+
+    def run(line: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", "-c", f'"{sys.executable}" -m meshq {line}'], env=opened.env, cwd=opened.directory,
+            capture_output=True, text=True, timeout=WAIT_S, check=False,
+        )  # fmt: skip
+
+    with ThreadPoolExecutor() as pool:
+        lines = [line for line, *_ in STREAMS]
+        return dict(zip(lines, pool.map(run, lines), strict=True))
+
+
+@pytest.mark.parametrize(("line", "code", "complaint"), STREAMS)
+def test_streams_that_are_closed_or_full(streamed: Streamed, line: str, code: int, complaint: str) -> None:
     """Some supervisors start programs without them: no traceback, and the exit code holds."""
-    done = subprocess.run(
-        ["sh", "-c", f'"{sys.executable}" -m meshq {command}'], env=lonely.env, cwd=lonely.directory,
-        capture_output=True, text=True, timeout=WAIT_S, check=False,
-    )  # fmt: skip
+    done = streamed[line]
     assert (done.returncode, done.stderr[: len(complaint)]) == (code, complaint)
     assert "Traceback" not in done.stderr
 
 
 def test_json_stays_json_whatever_a_task_returns(shell: Shell) -> None:
     """NaN and bytes, which JSON has not, are text: the output parses."""
-    done = shell.run("call", "photos.echo", "NaN", "--json")
+    done, product = shell.run_all(
+        ["call", "photos.echo", "NaN", "--json"], ["call", "operator.mul", "1e308", "10", "--json"]
+    )
     assert done.json()["result"] == "NaN"  # typed as text, since it is no JSON
-    assert json.loads(shell.run("call", "operator.mul", "1e308", "10", "--json").out)["result"] == "inf"
+    assert json.loads(product.out)["result"] == "inf"
