@@ -85,9 +85,10 @@ def test_showing_what_is_not_there(fresh: Shell) -> None:
 
 def test_with_the_key_the_node_answers(shell: Shell) -> None:
     """Found by mDNS, listed, pinged, called."""
-    (node,) = shell.run("nodes", "--key", "mesh.key", "--json").json()["nodes"]
+    listed, pinged = shell.run_all(["nodes", "--key", "mesh.key", "--json"], ["ctl", "ping", "--key", "mesh.key"])
+    (node,) = listed.json()["nodes"]
     assert node["secured"] is True
-    assert shell.run("ctl", "ping", "--key", "mesh.key").code == 0
+    assert pinged.code == 0
     assert shell.run("call", "photos.add", 2, 3, MESHQ_KEY="mesh.key").out == "5\n"
 
 
@@ -126,7 +127,8 @@ def test_insecure_opens_a_node_and_says_so(fresh: Shell) -> None:
     """A node with ``--insecure`` serves all interfaces, warns in its log, and is marked in ping."""
     node = fresh.node("photos", "--slots", 1, "--insecure", "--bind", "0.0.0.0")
     assert "--insecure: anybody who reaches" in node.output()
-    assert "secured=False" in fresh.run("ctl", "ping", "--insecure").out
+    pinged, listed = fresh.run_all(["ctl", "ping", "--insecure"], ["nodes", "--insecure", "--json"])
+    assert "secured=False" in pinged.out
     host = socket.gethostname()
-    (seen,) = fresh.run("nodes", "--insecure", "--json").json()["nodes"]
+    (seen,) = listed.json()["nodes"]
     assert (seen["host"], seen["secured"]) == (host, False)
