@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import steered
 import work
 from mesh_harness import Stage, wait_until
 
@@ -80,7 +81,7 @@ except TypeError as error:
 def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """A mesh of one node with one slot, which has the tests' tasks and allows ``operator``."""
     made = Stage(tmp_path_factory.mktemp("one"))
-    made.start("work", slots=1, allow="operator")
+    made.start("work", "steered", slots=1, allow="operator")
     yield made
     made.close()
 
@@ -101,12 +102,26 @@ def other(one: Stage) -> Iterator[Mesh]:
     made.close(cancel=True)
 
 
+class Busy:
+    """A task that has the only slot until it is let go."""
+
+    def __init__(self, mesh: Mesh, gate: Path) -> None:
+        self._gate = gate
+        self.future: Future[Any] = mesh.submit(steered.hold, str(gate), "busy")
+        wait_until(self.future.running)
+
+    def let_go(self) -> Any:
+        """Have it end; return its result."""
+        self._gate.touch()
+        return self.future.result(timeout=10)
+
+
 @pytest.fixture
-def busy(narrow: Mesh) -> Future[Any]:
-    """A task that has the only slot for a second."""
-    future: Future[Any] = narrow.submit(work.nap, 1.0, "busy")
-    wait_until(future.running)
-    return future
+def busy(narrow: Mesh, tmp_path: Path) -> Iterator[Busy]:
+    """The slot, taken."""
+    gate = tmp_path / "gate"
+    yield Busy(narrow, gate)
+    gate.touch()
 
 
 def lines(path: Path) -> int:
@@ -181,11 +196,11 @@ def test_wrong_arguments_of_dmap_are_named(narrow: Mesh, arguments: dict[str, An
             function(operator.add, **arguments)
 
 
-def test_an_argument_of_dmap_that_cannot_travel(busy: Future[Any], narrow: Mesh, tmp_path: Path) -> None:
+def test_an_argument_of_dmap_that_cannot_travel(busy: Busy, narrow: Mesh, tmp_path: Path) -> None:
     """The error comes at once, and what was submitted before it is withdrawn."""
     with pytest.raises(EncodingError):
         narrow.dmap(work.note, [[str(tmp_path / "ran")], [object()]])
-    assert busy.result(timeout=10) == "busy"
+    assert busy.let_go() == "busy"
     assert narrow.submit(work.add, 1, 1).result(timeout=10) == 2
     assert not (tmp_path / "ran").exists()
 
@@ -201,11 +216,12 @@ def test_on_a_plain_node_the_error_names_the_flag(mesh: Mesh) -> None:
 # ---------------------------------------------------------------------- dmap_async
 
 
-def test_dmap_async_goes_from_pending_to_done(busy: Future[Any], narrow: Mesh) -> None:
+def test_dmap_async_goes_from_pending_to_done(busy: Busy, narrow: Mesh) -> None:
     """The one slot is taken, so that it is PENDING at first; then the list is there, also by the id."""
     result = narrow.dmap_async(operator.add, [[2, 2], [4, 4], [8, 8]])
     assert (result.status, result.result, result.ready()) == ("PENDING", None, False)
     assert repr(result) == f"<AsyncResult: {uuid.UUID(result.id)}>"
+    assert busy.let_go() == "busy"
     assert result.get(timeout=10) == [4, 8, 16]
     for each in (result, narrow.result(result.id)):
         assert (each.status, each.result, each.successful()) == ("DONE", [4, 8, 16], True)
@@ -229,25 +245,25 @@ def test_a_dmap_async_that_fails(narrow: Mesh) -> None:
     assert not narrow.is_done(result.id)
 
 
-def test_a_dmap_async_is_over_at_its_timeout(busy: Future[Any], narrow: Mesh, tmp_path: Path) -> None:
+def test_a_dmap_async_is_over_at_its_timeout(busy: Busy, narrow: Mesh, tmp_path: Path) -> None:
     """Though nobody waits for it; what has not started never does."""
     result = narrow.dmap_async(work.note, [[str(tmp_path / "ran")]] * 3, timeout=0.2)
     wait_until(lambda: result.status == "FAILURE", 3.0, "it has failed by itself")
     with pytest.raises(TimeoutError, match="3 of the calls are unfinished"):
         result.get(timeout=10)
-    assert busy.result(timeout=10) == "busy"
+    assert busy.let_go() == "busy"
     assert narrow.submit(work.add, 1, 1).result(timeout=10) == 2
     assert lines(tmp_path / "ran") == 0
 
 
-def test_a_dmap_async_can_be_revoked(busy: Future[Any], narrow: Mesh, tmp_path: Path) -> None:
+def test_a_dmap_async_can_be_revoked(busy: Busy, narrow: Mesh, tmp_path: Path) -> None:
     """All its calls are, by one command."""
     result = narrow.dmap_async(work.note, [[str(tmp_path / "ran")]] * 30)
     result.revoke()
     with pytest.raises(TaskRevoked):
         result.get(timeout=5)
     assert result.status == "REVOKED"
-    assert busy.result(timeout=10) == "busy"
+    assert busy.let_go() == "busy"
     assert narrow.submit(work.add, 1, 1).result(timeout=10) == 2
     assert lines(tmp_path / "ran") == 0
 
@@ -303,12 +319,14 @@ def test_what_is_executed_remotely_outlives_the_script(one: Stage, tmp_path: Pat
 # ---------------------------------------------------------------------- is_done
 
 
-def test_is_done_is_true_of_what_has_returned(busy: Future[Any], narrow: Mesh) -> None:
+def test_is_done_is_true_of_what_has_returned(busy: Busy, narrow: Mesh) -> None:
     """Not while it waits or runs; attached and detached alike."""
     detached, attached = narrow.delay(work.add, 1, 1), narrow.submit(work.add, 2, 2)
-    assert [narrow.is_done(i) for i in (busy.task_id, detached.id, attached.task_id)] == [False] * 3
+    ids = (busy.future.task_id, detached.id, attached.task_id)
+    assert [narrow.is_done(i) for i in ids] == [False] * 3
+    assert busy.let_go() == "busy"
     assert (detached.get(timeout=10), attached.result(timeout=10)) == (2, 4)
-    assert [narrow.is_done(i) for i in (busy.task_id, detached.id, uuid.UUID(attached.task_id))] == [True] * 3
+    assert [narrow.is_done(i) for i in (*ids[:2], uuid.UUID(attached.task_id))] == [True] * 3
 
 
 def test_is_done_is_false_of_what_has_failed_or_is_unknown(narrow: Mesh) -> None:
@@ -329,7 +347,7 @@ def test_is_done_refuses_what_is_no_id(narrow: Mesh, wrong: Any) -> None:
 # ---------------------------------------------------------------------- discard_all
 
 
-def test_discard_all_returns_the_number_of_waiting_tasks(other: Mesh, narrow: Mesh, busy: Future[Any]) -> None:
+def test_discard_all_returns_the_number_of_waiting_tasks(other: Mesh, narrow: Mesh, busy: Busy) -> None:
     """Whoever has submitted them; what runs goes on, and their futures end as revoked."""
     futures = [
         *(narrow.submit(work.add, n, 1) for n in range(30)),
@@ -339,7 +357,7 @@ def test_discard_all_returns_the_number_of_waiting_tasks(other: Mesh, narrow: Me
     for future in futures:
         with pytest.raises(TaskRevoked):
             future.result(timeout=5)
-    assert busy.result(timeout=10) == "busy"
+    assert busy.let_go() == "busy"
     assert narrow.discard_all(connect_timeout=1) == 0
 
 
@@ -360,12 +378,12 @@ def test_discard_all_and_ping_without_a_node_say_why(stage: Stage) -> None:
 # ---------------------------------------------------------------------- ping
 
 
-def test_a_node_with_no_free_slot_answers_a_ping(busy: Future[Any], narrow: Mesh) -> None:
+def test_a_node_with_no_free_slot_answers_a_ping(busy: Busy, narrow: Mesh) -> None:
     """At once, as it is the node that answers and no worker."""
     begin = time.monotonic()
     assert narrow.ping() == "pong"
     assert time.monotonic() - begin < 0.9
-    assert not busy.done()
+    assert not busy.future.done()
 
 
 def test_a_ping_waits_for_the_first_node(stage: Stage) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 from meshq import SoftTimeLimitExceeded, task
 
@@ -43,10 +44,11 @@ def limited() -> None:
 
 
 @task
-def hold(path: str) -> None:
-    """Run until a file is there."""
+def hold(path: str, value: Any = None) -> Any:
+    """Run until a file is there; return the value."""
     while not Path(path).exists():
         time.sleep(0.01)
+    return value
 
 
 def stamps(path: Path) -> list[float]:
