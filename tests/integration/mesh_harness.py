@@ -10,7 +10,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -133,6 +133,8 @@ class Stage:
         self.nodes: list[NodeProcess] = []
         self.scripts: list[Process] = []
         self._meshes: list[Mesh] = []
+        self._at_rest: list[Mesh] = []
+        """Clients that may be lent again."""
         self.env = {name: value for name, value in os.environ.items() if not name.startswith("MESHQ_")}
         self.env |= {
             "MESHQ_MESH": self.mesh,
@@ -176,6 +178,20 @@ class Stage:
         if count:
             mesh.wait_for_nodes(count, timeout=PATIENCE_S)
         return mesh
+
+    @contextmanager
+    def lent(self) -> Iterator[Mesh]:
+        """Lend a client that sees all nodes and has nothing unfinished; the next test gets it if that is so again.
+
+        One that was opened just now would wait for nodes that it may not have seen yet, before each command.
+        """
+        mesh = self._at_rest.pop() if self._at_rest else self.client()
+        mesh.wait_for_nodes(len(self.nodes), timeout=PATIENCE_S)
+        yield mesh
+        if mesh._runtime.is_usable and not mesh._books.bytes:
+            self._at_rest.append(mesh)
+        else:
+            mesh.close(cancel=True)
 
     def processes(self) -> dict[int, str]:
         """Return the running processes of this mesh other than this one: process id → command line."""

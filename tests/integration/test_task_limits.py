@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import limited
 import pytest
+import steered
 import work
 from mesh_harness import Stage, wait_until
 
@@ -24,6 +25,13 @@ def shared(make_stage: Callable[..., Stage]) -> Stage:
     made = make_stage()
     made.start("limited", "work", "operating", slots=2)
     return made
+
+
+@pytest.fixture
+def mesh(shared: Stage) -> Iterator[Mesh]:
+    """A client of it."""
+    with shared.lent() as made:
+        yield made
 
 
 @pytest.fixture
@@ -165,15 +173,16 @@ def test_detached_tasks_use_new_slots_too(stage: Stage) -> None:
 
 def test_a_node_that_drains_cannot_be_resized(stage: Stage) -> None:
     """It says why not; nor can any node have no slots."""
-    node = stage.start(slots=1)
+    node = stage.start("steered", slots=1)
     mesh = stage.client()
-    busy = mesh.submit(work.nap, 1.5)
+    busy = mesh.submit(steered.hold, str(stage.directory / "gate"))
     wait_until(lambda: busy.running(), what="it runs")
     (refused,) = mesh.control.broadcast("pool_resize", {"n": 0}, reply=True)
     assert "1 to 1024" in refused[node.name]["error"]
     mesh.control.drain(reply=True)
     (refused,) = mesh.control.pool_resize(2, reply=True)
     assert "draining" in refused[node.name]["error"]
+    (stage.directory / "gate").touch()
     assert busy.result(timeout=20) is None
 
 
