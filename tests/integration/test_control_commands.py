@@ -469,11 +469,12 @@ def test_an_unknown_function_is_an_error_of_each_node(mesh: Mesh, pair: Stage) -
 
 def test_nodes_that_are_busy_answer_all_the_same(mesh: Mesh, pair: Stage) -> None:
     """Whatever their workers do, their own loop is free."""
-    burners = [mesh.submit(steered.burn, 3.0) for _ in range(2)]
+    burners = [mesh.submit(steered.burn, 1.5) for _ in range(2)]
     wait_until(lambda: all(future.running() for future in burners))
     for give in (mesh.control.ping, mesh.control.inspect().active, mesh.control.inspect().stats):
         assert len(give()) == 2
     assert len(mesh.control.pool_resize(1, reply=True) or ()) == 2
+    assert all(future.running() for future in burners)
     for future in burners:
         future.result(timeout=20)
 
