@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import lab_segment
@@ -23,6 +24,32 @@ def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lab]:
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture(scope="module")
+def make_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Lab]]:
+    """Make labs that are there at the same time, until the module's end; skips where none can be made."""
+    reason = lab_segment.reason_against()
+    if reason is not None:
+        pytest.skip(f"NO LAB: {reason}")
+    with ExitStack() as ends:
+
+        def make() -> Lab:
+            lab = Lab(tmp_path_factory.mktemp("lab"))
+            ends.callback(lab.close)
+            return lab
+
+        yield make
+
+
+@pytest.fixture
+def show_logs(request: pytest.FixtureRequest) -> Callable[[Lab], None]:
+    """Have the logs of a lab in the report, where the test fails."""
+
+    def show(lab: Lab) -> None:
+        request.node.stash[_LAB] = lab
+
+    return show
 
 
 @pytest.hookimpl(wrapper=True)
