@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import steered
 import work
 from mesh_harness import NodeProcess, Stage, wait_until
 
@@ -72,9 +73,12 @@ def test_a_revoke_given_while_a_node_starts_holds_once_it_is_there(stage: Stage,
 
 def test_a_revoke_given_while_a_node_is_frozen_holds_when_it_thaws(stage: Stage, tmp_path: Path) -> None:
     """Its own queue too is cleared of what was revoked, before its one slot gets to it; so with detached tasks."""
-    one, two = stage.start(name="one"), stage.start(name="two")
+    one, two = (stage.start("work", "steered", name=name, ready=False) for name in ("one", "two"))
+    one.until_ready()
+    two.until_ready()
     mesh, paths = stage.client(), [tmp_path / f"ran-{number}" for number in range(8)]
-    running = [mesh.submit(work.nap, 6.0) for _ in range(2)]
+    gate = tmp_path / "gate"
+    running = [mesh.submit(steered.hold, str(gate)) for _ in range(2)]
     wait_until(lambda: all(future.running() for future in running))
     queued = [mesh.submit(work.note, str(path)) for path in paths[:4]]
     detached = [mesh.delay(work.note, str(path)) for path in paths[4:]]
@@ -86,6 +90,7 @@ def test_a_revoke_given_while_a_node_is_frozen_holds_when_it_thaws(stage: Stage,
     two.thaw()
     mesh.wait_for_nodes(2)
     wait_until(lambda: refused(mesh, two.name) == ids, HEALED_S)
+    gate.touch()
     wait_until(lambda: all(value["running"] == value["queued"] == 0 for value in states(mesh)))
     assert [path for path in paths if path.exists()] == []
 
