@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import steered
 import work
 from mesh_harness import Stage, wait_until
 
@@ -54,10 +55,26 @@ def elsewhere(shared: Stage) -> Iterator[Mesh]:
     made.close(cancel=True)
 
 
+@pytest.fixture(scope="module")
+def shared(make_stage: Callable[..., Stage]) -> Stage:
+    """A mesh of one node with two slots, for all tests of this module that leave it as it was."""
+    made = make_stage()
+    made.start("work", "steered", slots=2)
+    return made
+
+
 @pytest.fixture
-def busy(mesh: Mesh) -> Mesh:
-    """A client of a mesh both of whose slots run something for a second."""
-    futures = [mesh.submit(work.nap, 1.0) for _ in range(2)]
+def gate(tmp_path: Path) -> Iterator[Path]:
+    """A file that lets go of what has the slots, as the end of the test does."""
+    path = tmp_path / "gate"
+    yield path
+    path.touch()
+
+
+@pytest.fixture
+def busy(mesh: Mesh, gate: Path) -> Mesh:
+    """A client of a mesh both of whose slots are taken until the gate is there."""
+    futures = [mesh.submit(steered.hold, str(gate)) for _ in range(2)]
     wait_until(lambda: all(future.running() for future in futures))
     return mesh
 
@@ -78,7 +95,7 @@ def test_another_process_finds_the_results_after_the_submitter_has_ended(shared:
     assert "64 KiB" in said["gone"]
 
 
-def test_it_follows_a_task_of_another_client(busy: Mesh, elsewhere: Mesh) -> None:
+def test_it_follows_a_task_of_another_client(busy: Mesh, elsewhere: Mesh, gate: Path) -> None:
     """Its states, while it is unfinished; then its value."""
     sent = busy.delay(work.nap, 0.8, "value")
     result = elsewhere.result(sent.id)
@@ -86,6 +103,7 @@ def test_it_follows_a_task_of_another_client(busy: Mesh, elsewhere: Mesh) -> Non
     assert (result.result, result.ready(), result.failed(), result.traceback) == (None, False, False, None)
     with pytest.raises(TimeoutError, match=r"is (QUEUED|STARTED) after"):
         result.get(timeout=0.1)
+    gate.touch()
     wait_until(lambda: result.status == "STARTED", 5.0, "the task is seen to run")
     assert result.get(timeout=10) == "value"
     assert (result.status, result.result, result.successful()) == ("DONE", "value", True)
@@ -110,7 +128,7 @@ def test_an_unknown_task(elsewhere: Mesh) -> None:
     assert 0.9 < time.monotonic() - begin < 3
 
 
-def test_it_can_be_revoked_from_elsewhere(busy: Mesh, elsewhere: Mesh, tmp_path: Path) -> None:
+def test_it_can_be_revoked_from_elsewhere(busy: Mesh, elsewhere: Mesh, gate: Path, tmp_path: Path) -> None:
     """Its owner is told, and it is REVOKED for all."""
     sent = busy.delay(work.note, str(tmp_path / "ran"))
     wait_until(lambda: sent.status == "QUEUED")
@@ -121,6 +139,7 @@ def test_it_can_be_revoked_from_elsewhere(busy: Mesh, elsewhere: Mesh, tmp_path:
     with pytest.raises(TaskRevoked, match=sent.id):
         result.get(timeout=5)
     assert (result.status, result.failed()) == ("REVOKED", True)
+    gate.touch()
     busy.submit(work.nothing).result(timeout=10)
     assert not (tmp_path / "ran").exists()
 
