@@ -11,6 +11,8 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,13 +25,22 @@ LIMIT_S = 30.0
 """What the demo may take, on two CPUs that others use too."""
 
 
+@contextmanager
+def only_marked() -> Iterator[str]:
+    """Give a variable's value that all processes of a demo inherit, so that none that is left goes unseen."""
+    value = uuid.uuid4().hex
+    try:
+        yield value
+    finally:
+        for pid in marked(value):
+            os.kill(pid, signal.SIGKILL)
+
+
 @pytest.fixture
 def mark() -> Iterator[str]:
-    """A variable's value that all processes of a test inherit, so that none that is left goes unseen."""
-    value = uuid.uuid4().hex
-    yield value
-    for pid in marked(value):
-        os.kill(pid, signal.SIGKILL)
+    """The mark of a test's only demo."""
+    with only_marked() as value:
+        yield value
 
 
 def marked(mark: str) -> list[int]:
@@ -87,17 +98,35 @@ def test_the_demo_keeps_its_promises(tmp_path: Path, mark: str) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["meshq.toml", "out"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_demo_that_is_stopped_leaves_nothing(tmp_path: Path, mark: str, number: signal.Signals) -> None:
+STOPS = [signal.SIGINT, signal.SIGTERM]
+
+
+@pytest.fixture(scope="module")
+def stops(tmp_path_factory: pytest.TempPathFactory) -> dict[signal.Signals, Future[None]]:
+    """Demos that are stopped by each of the signals, at the same time."""
+    with ThreadPoolExecutor() as pool:
+        return {number: pool.submit(stop_demo, tmp_path_factory.mktemp("demo"), number) for number in STOPS}
+
+
+def stop_demo(directory: Path, number: signal.Signals) -> None:
+    """Stop a demo in the middle of its job; raises AssertionError where anything is left of it."""
+    with only_marked() as mark:
+        process = start_demo(mark, directory, TMPDIR=str(directory))
+        wait_for("gamma, is started", directory / "out", process)
+        assert len(marked(mark)) > 3
+        process.send_signal(number)
+        assert process.wait(10) == 128 + number
+        assert marked(mark) == []
+        assert [path.name for path in directory.iterdir()] == ["out"]
+        assert "Traceback" not in (directory / "out").read_text()
+
+
+@pytest.mark.parametrize("number", STOPS)
+def test_a_demo_that_is_stopped_leaves_nothing(
+    stops: dict[signal.Signals, Future[None]], number: signal.Signals
+) -> None:
     """Ctrl-C and SIGTERM in the middle of the job end the demo, its nodes and their workers, and its files."""
-    process = start_demo(mark, tmp_path, TMPDIR=str(tmp_path))
-    wait_for("gamma, is started", tmp_path / "out", process)
-    assert len(marked(mark)) > 3
-    process.send_signal(number)
-    assert process.wait(10) == 128 + number
-    assert marked(mark) == []
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    assert "Traceback" not in (tmp_path / "out").read_text()
+    stops[number].result()
 
 
 def test_a_node_that_cannot_start_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
