@@ -20,21 +20,27 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     opened.close()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (["--bind", "0.0.0.0"], "without a key a node binds loopback only, not 0.0.0.0: make a key with"),
-        (["--allow-pickle"], "--allow-pickle needs a mesh key"),
-        (["no_such_module"], "module 'no_such_module' cannot be loaded: there is none of that name"),
-        (["photos.py"], "must be the name of a module"),
-        (["--slots", "0"], "flag --slots: slots must be a whole number from 1"),
-        (["--peer", "10.0.0.1"], "flag --peer: peers must be tcp://HOST:PORT"),
-        (["--key", "no.key"], "there is no key file"),
-    ],
-)
-def test_what_it_does_not_start_with(shell: Shell, arguments: list[str], complaint: str) -> None:
+WRONG: list[tuple[list[str], str]] = [
+    (["--bind", "0.0.0.0"], "without a key a node binds loopback only, not 0.0.0.0: make a key with"),
+    (["--allow-pickle"], "--allow-pickle needs a mesh key"),
+    (["no_such_module"], "module 'no_such_module' cannot be loaded: there is none of that name"),
+    (["photos.py"], "must be the name of a module"),
+    (["--slots", "0"], "flag --slots: slots must be a whole number from 1"),
+    (["--peer", "10.0.0.1"], "flag --peer: peers must be tcp://HOST:PORT"),
+    (["--key", "no.key"], "there is no key file"),
+]
+
+
+@pytest.fixture(scope="module")
+def refusing(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A shell where nodes were to start with everything that is wrong, at the same time."""
+    return Shell(tmp_path_factory.mktemp("wrong")).ahead(*(["node", *arguments] for arguments, _ in WRONG))
+
+
+@pytest.mark.parametrize(("arguments", "complaint"), WRONG)
+def test_what_it_does_not_start_with(refusing: Shell, arguments: list[str], complaint: str) -> None:
     """Exit code 2, and one line that says what is wrong and what to do."""
-    done = shell.run("node", *arguments)
+    done = refusing.run("node", *arguments)
     assert done.code == 2
     *_, last = done.err.splitlines()
     assert last.startswith("meshq: ")
@@ -103,7 +109,7 @@ def test_the_second_signal_stops_at_once(shell: Shell) -> None:
 
 def test_a_node_that_was_stopped_is_gone_from_the_list(shell: Shell) -> None:
     """It has taken leave, so the next look finds the other one alone."""
-    first, _ = shell.node("photos", "--slots", 1, "--name", "a"), shell.node("photos", "--slots", 1, "--name", "b")
+    first, _ = shell.nodes(*(["photos", "--slots", 1, "--name", name] for name in "ab"))
     assert len(shell.run("nodes", "--wait", 2, "--json").json()["nodes"]) == 2
     first.signal(signal.SIGTERM)
     assert first.wait() == 0
