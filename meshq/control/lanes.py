@@ -48,6 +48,10 @@ log = logging.getLogger("meshq.control")
 TOPIC_ALL = b"all"
 _TOPIC_NODE = b"n:"
 _CLOSED = "the mesh was closed"
+_UNKNOWN = -1
+"""What ``changes`` never is."""
+ENDING = "shutdown"
+"""The command after which nodes are gone."""
 
 MAX_ABSENT = 1_000
 """The threat: a spoofer who announces nodes that are not there, each of which a command would wait for."""
@@ -106,7 +110,7 @@ class ControlLanes:
     ) -> None:
         self._hello = hello._replace(lane="control")
         self._whom = whom
-        self._links = Links(loop, context, key, self._hello, self._on_messages, self._on_link_event)
+        self._links = Links(loop, context, key, self._hello, self._on_messages, self._on_link_event, keeps=True)
         self._publisher = Publisher(loop, context, key, self._on_subscription)
         self._numbers = itertools.count(1)
         self._reach_of: dict[int, Reach] = {}
@@ -116,7 +120,7 @@ class ControlLanes:
         self._up: set[bytes] = set()
         self._subscribed: set[bytes] = set()
         self._absent: dict[bytes, Absent] = {}
-        self._changes = -1
+        self._changes = _UNKNOWN
         self._running: dict[bytes, _Running] = {}
 
     def begin(
@@ -132,11 +136,11 @@ class ControlLanes:
         """Give a command; ``on_finish`` is called once, with the missing, after the last ``on_reply``."""
         self.refresh()
         known = {each.node: each.name for each in self._absent.values()}
-        known |= {reach.node: reach.name for reach in self._reach_of.values()}
+        known |= {reach.node: reach.name for reach in self._reach_of.values() if not reach.left}
         expected = {node: name for node, name in known.items() if _is_meant(name, command)}
         machine = Broadcast(
             command.command, expected, now=time.monotonic(), timeout=timeout, limit=limit,
-            reply=command.reply, gather=gather,
+            reply=command.reply, gather=gather, ends=command.name == ENDING,
         )  # fmt: skip
         self._running[command.command] = running = _Running(command, machine, on_reply, on_finish)
         for node in self._subscribed:
@@ -150,16 +154,19 @@ class ControlLanes:
 
     def refresh(self) -> None:
         """Open lanes to nodes that have come, and close those to nodes that are gone."""
-        reaches = self._whom.reaches()
-        present = {reach.node: reach for reach in reaches if not reach.left}
-        gone = [node for node in self._link_of if node not in present]
-        for node in [*gone, *self._broken & present.keys()]:
+        reaches = {reach.node: reach for reach in self._whom.reaches()}
+        for node, number in self._link_of.items():
+            if node in reaches:
+                self._reach_of[number] = self._reach_of[number]._replace(left=reaches[node].left)
+        left = {reach.node for reach in self._reach_of.values() if reach.left}
+        # Who has left may still have an answer on its way, until its lane has broken as well.
+        gone = [node for node in self._link_of if node not in reaches or (node in left and node not in self._up)]
+        for node in [*gone, *self._broken & (reaches.keys() - gone)]:
             self._close_lane(node)
-        for node, reach in present.items():
-            if node not in self._link_of:
+        for node, reach in reaches.items():
+            if node not in self._link_of and not reach.left:
                 self._open_lane(reach)
         self._look_for_absent()
-        left = {reach.node for reach in reaches if reach.left}
         for node in gone:
             if node in left or node not in self._absent:  # who is absent is missed
                 self._tell_all(Excused(node, node in left))
@@ -225,6 +232,7 @@ class ControlLanes:
         self._tell_all(LaneProblem(node, reason))
 
     def _close_lane(self, node: bytes) -> None:
+        self._links.catch_up(self._link_of[node])  # a last answer may have come in this very turn
         number = self._link_of.pop(node)
         reach = self._reach_of.pop(number)
         self._up.discard(node)
@@ -244,6 +252,7 @@ class ControlLanes:
             self._break_lane(reach.node, UNREACHABLE)
         else:
             self._up.discard(reach.node)
+            self._changes = _UNKNOWN  # if it has left, it is gone now
             reason = AUTHENTICATION_REFUSED if event == "auth" else UNREACHABLE
             self._tell_all(LaneProblem(reach.node, reason))
 

@@ -9,7 +9,8 @@ directly over its lane. Nodes dedupe by command id, so none carries it out twice
 2. A node with a known problem is not waited for before publishing: should it come up, it is sent to directly.
 3. A lane that comes up anew may have lost what was sent on the old connection, which is therefore sent again.
 4. Who is expected and found to have ended is excused, unless the command is on its way to it by then; who had
-   said that it would end, and is gone, is excused in any case.
+   said that it would end, and is gone, is excused in any case, but from a command that ends nodes: that it is
+   gone does not tell whether it was by this.
 5. While gathering (a caller that does not know yet whom to expect), nothing finishes before the time set
    apart for subscriptions is over, nor, with nobody expected, before the deadline.
 """
@@ -64,7 +65,7 @@ class Expected(NamedTuple):
 class Excused(NamedTuple):
     """Event: the node turned out to be no more. It is waited for no longer, unless the command was sent to it.
 
-    With ``left`` it had said that it would end, and is excused in any case.
+    With ``left`` it had said that it would end, and is excused in any case, unless the command ends nodes.
     """
 
     node: bytes
@@ -132,19 +133,22 @@ class Broadcast:
     """One running control command.
 
     ``expected`` maps node id to NAME@HOST; ``timeout`` is in seconds, from ``now``; ``limit``, at least 1, is
-    the number of replies after which it finishes. Without ``reply`` it finishes once the command is on its
-    way to all expected nodes, and ``missing`` names those that it could not be sent to. The caller goes by
-    ``next_deadline`` from the start: with nobody to ask, the first ``tick`` finishes.
+    the number of replies after which it finishes; ``ends`` says that the command ends nodes. Without ``reply`` it
+    finishes once the command is on its way to all expected nodes, and ``missing`` names those that it could not
+    be sent to. The caller goes by ``next_deadline`` from the start: with nobody to ask, the first ``tick``
+    finishes.
     """
 
     def __init__(
         self, command: bytes, expected: Mapping[bytes, str], *, now: float, timeout: float,
         limit: int | None = None, reply: bool = True, gather: bool = False,
+        ends: bool = False,
     ) -> None:  # fmt: skip
         self.command = command
         self._limit = limit
         self._reply = reply
         self._gather = gather
+        self._ends = ends
         self._deadline_at = now + timeout
         sync_s = min(_SYNC_SHARE * timeout, _SYNC_MAX_S) if expected or gather else 0.0
         self._sync_at: float | None = now + sync_s
@@ -211,7 +215,7 @@ class Broadcast:
         node.owed = self._published and not node.reached
 
     def _excuse(self, event: Excused, node: _Node) -> None:
-        if node.name and not node.answered and (event.left or not node.reached):
+        if node.name and not node.answered and (not node.reached or (event.left and not self._ends)):
             node.name, node.owed = "", False
             self._asked -= 1
             self._open.pop(event.node, None)

@@ -155,9 +155,9 @@ class Listening:
         if self._announcer is not None:
             self._announcer.close()
 
-    def close(self) -> None:
-        """Close the sockets."""
-        self._sockets.close()
+    def close(self, linger_s: float = 0.0) -> None:
+        """Close the sockets; what was flushed may still go out for so long."""
+        self._sockets.close(linger_s)
         if self._announcer is not None:
             self._announcer.close()
         if self._authenticator is not None:

@@ -411,17 +411,20 @@ class Node:
 
     def _farewell(self) -> None:
         """Let what is on its way out be sent, for a moment."""
-        now = time.monotonic()
+        began_at = time.monotonic()
         self._peering.leave()
-        while time.monotonic() < now + _FAREWELL_S and self._listening.flush():
+        while self._has_more_to_say(time.monotonic() - began_at):
             self._loop.turn(RETRY_S)
-        while time.monotonic() < now + _GOODBYE_S and self._peering.peers.is_leaving:
-            self._loop.turn(RETRY_S)
+
+    def _has_more_to_say(self, seconds: float) -> bool:
+        """Send what waits, the answers to what has come meanwhile too; return whether to go on after so long."""
+        waits = self._listening.flush()
+        return (waits and seconds < _FAREWELL_S) or (self._peering.peers.is_leaving and seconds < _GOODBYE_S)
 
     def _close(self) -> None:
         self._pool.close()
         self._helper.close()
-        self._listening.close()
+        self._listening.close(_FAREWELL_S)  # the socket has taken the last words, and may not have sent them
         self._peering.close()
         self._remembering.close()
         self._loop.close()

@@ -33,7 +33,8 @@ class Dealer:
     ``on_event(dealer, word, text)`` tells of the connection; unless it says otherwise, it is dialled again:
 
     - ``"connected"``: also after each reconnection; from here on ``send`` works. Nothing sent before survives.
-    - ``"disconnected"``: it broke. Messages that had arrived before may still be delivered after this.
+    - ``"disconnected"``: it broke. Messages that had arrived before are dropped, but for those that the loop has
+      read; with ``keeps`` they are all delivered after this, or by ``take_in``.
     - ``"refused"``: the host answers and nothing listens at the port, so what listened before has ended.
     - ``"unreachable"``: no answer, no route, or a peer that accepts and stays silent; it may well live.
     - ``"auth"``: the keys do not match. This dealer dials no more: close it, and make another one later.
@@ -41,6 +42,9 @@ class Dealer:
     Raises ``ConfigError`` where the endpoint cannot be dialled, ``zmq.ZMQError`` where no more sockets can be had.
     ``endpoint`` should hold a numeric address: libzmq resolves names in its I/O thread, where a slow name
     server holds up all other connections.
+
+    With ``keeps``, what is sent while there is no connection waits for the next one, as what has arrived does for
+    the loop: for lanes that send only what whoever takes over the port would refuse.
     """
 
     def __init__(
@@ -51,6 +55,8 @@ class Dealer:
         key: MeshKey | None,
         on_frames: OnFrames,
         on_event: OnEvent,
+        *,
+        keeps: bool = False,
     ) -> None:
         host, _ = parse_endpoint(endpoint)
         self.endpoint = endpoint
@@ -58,8 +64,9 @@ class Dealer:
         self._on_frames = on_frames
         self._on_event = on_event
         self._socket = open_socket(context, zmq.DEALER, ipv6=is_ipv6(host))
-        # Refuses what cannot be sent now, instead of keeping it for whoever takes over the port.
-        self._socket.setsockopt(zmq.IMMEDIATE, 1)
+        # Refuses what cannot be sent now, instead of keeping it for whoever takes over the port. But with this
+        # libzmq also drops what came over a connection that breaks, as far as it has not been read by then.
+        self._socket.setsockopt(zmq.IMMEDIATE, int(not keeps))
         tune_for(self._socket, host)
         secure_client(self._socket, key)
         try:
@@ -67,7 +74,7 @@ class Dealer:
         except zmq.ZMQError:  # no more sockets for this process; the context waits for all that are open
             self._socket.close()
             raise
-        loop.register(self._socket, self._drain)
+        loop.register(self._socket, self.take_in)
         try:
             self._socket.connect(endpoint)
         except zmq.ZMQError as error:
@@ -89,6 +96,11 @@ class Dealer:
         """Call ``callback(dealer)`` once, as soon as a message can be sent; a later call replaces an earlier."""
         self._loop.register_write(self._socket, partial(self._writable, callback))
 
+    def take_in(self) -> None:
+        """Deliver what has arrived."""
+        for frames in drain(self._socket):
+            self._on_frames(self, frames)
+
     @property
     def closed(self) -> bool:
         """Whether ``close`` has been called."""
@@ -105,10 +117,6 @@ class Dealer:
     def _writable(self, callback: Callable[[Dealer], None]) -> None:
         self._loop.unregister_write(self._socket)
         callback(self)
-
-    def _drain(self) -> None:
-        for frames in drain(self._socket):
-            self._on_frames(self, frames)
 
     def _event(self, word: str, text: str) -> None:
         if word == AUTH:

@@ -84,7 +84,7 @@ class Links:
     """All connections of one lane of a client, flushed once a turn of the loop.
 
     ``on_dealt_with`` is told how many messages have been passed on, once nothing here refers to them any more.
-    ``gathers`` says that large payloads end here, instead of being passed on.
+    ``gathers`` says that large payloads end here, instead of being passed on; ``keeps`` is for ``Dealer``.
     """
 
     def __init__(
@@ -98,6 +98,7 @@ class Links:
         on_dealt_with: Callable[[int], None] | None = None,
         *,
         gathers: bool = False,
+        keeps: bool = False,
     ) -> None:
         self._loop = loop
         self._context = context
@@ -107,6 +108,7 @@ class Links:
         self._on_event = on_event
         self._on_dealt_with = on_dealt_with
         self._gathers = gathers
+        self._keeps = keeps
         self._links: dict[int, Link] = {}
         self._dirty: set[int] = set()
         self._patient: set[int] = set()
@@ -122,6 +124,7 @@ class Links:
                 self._key,
                 lambda _, frames: self._take_in(link, frames),
                 lambda _, event, text: self._on_event(number, event, text),
+                keeps=self._keeps,
             )
         except ConfigError as error:
             self._loop.post(self._fail, link, str(error))
@@ -137,6 +140,12 @@ class Links:
         """Whether there is such a link, and it could be dialled."""
         link = self._links.get(number)
         return link is not None and link.dealer is not None
+
+    def catch_up(self, number: int) -> None:
+        """Pass on what has come over a link by now, without waiting for the loop to find it."""
+        link = self._links.get(number)
+        if link is not None and link.dealer is not None:
+            link.dealer.take_in()
 
     def hang_up(self, number: int) -> None:
         """Close a link, with all that waits on it."""

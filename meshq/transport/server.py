@@ -92,9 +92,14 @@ class NodeSockets:
             return "gone"
         return "sent"
 
-    def close(self) -> None:
-        """Unbind; what has not been sent is dropped, and no callback comes any more."""
+    def close(self, linger_s: float = 0.0) -> None:
+        """Unbind; no callback comes any more. What ``send`` took may still go out for ``linger_s`` seconds.
+
+        That is while the context is being ended, which waits for it; what is left then is dropped.
+        """
         self._accepted.close()
+        if not self._router.closed:
+            self._router.setsockopt(zmq.LINGER, int(linger_s * 1000))
         for socket in (self._router, self._sub):
             if not socket.closed:
                 self._loop.unregister(socket)

@@ -13,6 +13,8 @@ import work
 from mesh_harness import NodeProcess, Stage, wait_until
 
 from meshq import ConfigError, Mesh, TaskRevoked
+from meshq.control.lanes import ControlLanes
+from meshq.protocol.messages import Command
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +220,29 @@ def test_a_node_that_was_shut_down_is_not_waited_for(stage: Stage) -> None:
         assert time.monotonic() - begin < 3
         assert replies.missing == {}
         assert second.name in replies.by_node()
+
+
+@pytest.mark.parametrize("drained", [False, True])
+def test_the_reply_of_a_node_that_ends_is_not_lost(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, drained: bool
+) -> None:
+    """It is there though the client comes to read it only when the node has gone, as on a busy machine."""
+    node = stage.start()
+    mesh = stage.client()
+    if drained:
+        mesh.control.drain(reply=True, timeout=10)
+    assert len(mesh.control.ping(timeout=10)) == 1
+    publish = ControlLanes._publish
+
+    def publish_and_dawdle(lanes: ControlLanes, command: Command) -> None:
+        publish(lanes, command)
+        assert node.wait(10) == 0
+        time.sleep(0.3)  # the connections are tried again, and refused
+
+    monkeypatch.setattr(ControlLanes, "_publish", publish_and_dawdle)
+    replies = mesh.control.shutdown(reply=True, timeout=20)
+    assert replies.by_node() == {node.name: {"ok": "shutting down"}}
+    assert replies.missing == {}
 
 
 def outcomes(replies: Any, task_id: str) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from meshq.control import lanes as lanes_module
-from meshq.control.lanes import ControlLanes, Reach
+from meshq.control.lanes import ControlLanes, Reach, topic_of
 from meshq.core.candidates import Absent
 from meshq.protocol.messages import Command, Hello, HelloAck, Message, Refused, Reply
 from meshq.transport.context import make_context
@@ -201,6 +201,60 @@ def test_a_node_that_is_gone_is_not_waited_for(controller: Controller, left: boo
     assert controller.lanes._link_of == {}
     controller.begin(0.2, COMMAND._replace(command=b"l" * 16))
     assert controller.lanes._running[b"l" * 16].machine.silent == []
+
+
+def take_leave(controller: Controller) -> None:
+    """Let the node, which the command has reached, say that it ends, and lose its work lane."""
+    lanes, node = controller.lanes, controller.reach.node
+    lanes._on_subscription(topic_of(node), True)
+    controller.hear(HelloAck(node, 1, 1, "node", "h", 1, {}, [], [], [], False))
+    controller.reach = controller.reach._replace(left=True)
+    controller.changes += 1
+    lanes.step()
+
+
+def test_a_node_that_has_left_may_still_answer(controller: Controller) -> None:
+    """Its lanes break one after the other, and its last words come over the one that is left."""
+    controller.begin(60)
+    take_leave(controller)
+    assert controller.finished == []
+    controller.hear(Reply(COMMAND.command, controller.reach.node, "node@h", b"\x80"))
+    assert (controller.replies, controller.finished) == ([("node@h", {})], [{}])
+    controller.begin(60, COMMAND._replace(command=b"l" * 16))
+    assert controller.finished == [{}, {}]  # a new command is not for it
+
+
+@pytest.mark.parametrize("buried", [False, True])
+@pytest.mark.parametrize(("name", "missing"), [("ping", {}), ("shutdown", {"node@h": "unreachable"})])
+def test_a_node_that_has_left_is_gone_with_its_lane(
+    controller: Controller, name: str, missing: dict[str, str], buried: bool
+) -> None:
+    """It is excused, but from saying that it ends; so too where it is no longer known by then."""
+    controller.begin(0.5, COMMAND._replace(name=name))
+    take_leave(controller)
+    if buried:
+        controller.present = False
+        controller.changes += 1
+    else:
+        number = controller.lanes._link_of[controller.reach.node]
+        controller.lanes._on_link_event(number, "disconnected", "the connection broke")
+    controller.lanes.step()
+    assert controller.lanes._link_of == {}
+    assert controller.finished == ([] if missing else [{}])
+    assert controller.until_finished() == missing
+
+
+def test_a_last_answer_is_read_before_the_lane_is_closed(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has come in the turn of the loop in which the node is found to be gone."""
+    controller.begin(60)
+    reply = Reply(COMMAND.command, controller.reach.node, "node@h", b"\x80")
+    monkeypatch.setattr(controller.lanes._links, "catch_up", lambda _: controller.hear(reply))
+    controller.present = False
+    controller.changes += 1
+    controller.lanes.step()
+    assert (controller.replies, controller.finished) == ([("node@h", {})], [{}])
 
 
 def test_a_node_that_has_fallen_silent_is_waited_for(controller: Controller) -> None:

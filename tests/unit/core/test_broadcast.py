@@ -30,10 +30,10 @@ NAMES = {A: "node@a", B: "node@b"}
 
 
 def start(expected: dict[bytes, str], *, limit: int | None = None, reply: bool = True, gather: bool = False,
-          timeout: float = 1.0) -> Broadcast:  # fmt: skip
+          timeout: float = 1.0, ends: bool = False) -> Broadcast:  # fmt: skip
     """Start a command at time 0."""
     return Broadcast(
-        b"id", expected, now=0.0, timeout=timeout, limit=limit, reply=reply, gather=gather
+        b"id", expected, now=0.0, timeout=timeout, limit=limit, reply=reply, gather=gather, ends=ends
     )  # fmt: skip
 
 
@@ -309,6 +309,17 @@ def test_who_had_said_that_it_would_end_is_excused_in_any_case() -> None:
     assert run.handle(Answered(A, "node@a", 1), 0.1) == [Deliver(A, "node@a", 1)]
     feed(run, Excused(A, left=True), now=0.1)
     assert run.handle(Excused(B, left=True), 0.1) == [Finish({})]
+
+
+def test_who_is_gone_after_a_command_that_ends_nodes_is_missing_without_a_reply() -> None:
+    """Its goodbye is no reply; only whom the command did not reach is excused."""
+    run = start({**NAMES, C: "node@c"}, ends=True)
+    feed(run, *ready(A, B))
+    assert run.handle(LaneProblem(C, UNREACHABLE), 0.0) == [Publish()]
+    feed(run, Excused(C, left=True), LaneProblem(A, UNREACHABLE), Excused(A, left=True), now=0.1)
+    assert run.handle(Answered(B, "node@b", 1), 0.1) == [Deliver(B, "node@b", 1)]
+    feed(run, Excused(B, left=True), now=0.2)
+    assert run.tick(1.0) == [Finish({"node@a": UNREACHABLE})]
 
 
 def test_who_is_excused_may_be_expected_again() -> None:

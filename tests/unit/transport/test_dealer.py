@@ -93,6 +93,22 @@ def test_a_node_that_dies_and_comes_back(net: Net) -> None:
     assert len(again.got) == 1
 
 
+def test_what_has_come_over_a_connection_that_broke_is_kept(net: Net) -> None:
+    """Though the loop had no time to read it before; ``take_in`` reads it without the loop."""
+    node = net.node()
+    clients = [net.client(node.endpoint, keeps=True) for _ in range(2)]
+    net.until(lambda: all(client.words for client in clients))
+    for client in clients:
+        client.dealer.send([b"x"])
+    net.until(lambda: len(node.got) == 2)  # echoed, and not read yet
+    node.sockets.close(1.0)
+    time.sleep(0.2)  # the I/O thread sees the end of the connections
+    clients[0].dealer.take_in()
+    assert (clients[0].got, clients[0].words) == ([[b"x"]], ["connected"])
+    net.until(lambda: all("disconnected" in client.words for client in clients))
+    assert [client.got for client in clients] == [[[b"x"]]] * 2
+
+
 def test_a_stream_of_messages_keeps_its_order(net: Net) -> None:
     """Sending again whatever was not taken at first loses nothing and doubles nothing."""
     client = net.client(net.node().endpoint)

@@ -113,6 +113,20 @@ def test_each_reconnection_is_a_new_route(net: Net) -> None:
     assert len({route for route, _, _ in node.got}) == 3
 
 
+def test_what_was_taken_goes_out_after_the_close(net: Net) -> None:
+    """Within the time that it is given, however much it is."""
+    node, frame = net.node(echo=False), b"x" * 1024 * 1024
+    client = net.client(node.endpoint, keeps=True)
+    net.until(lambda: client.words)
+    client.dealer.send([b"hello"])
+    net.until(lambda: node.got)
+    sent = 0
+    while sent < 40 and node.sockets.send(node.got[0][0], [frame]) == "sent":
+        sent += 1
+    node.sockets.close(10.0)
+    net.until(lambda: len(client.got) == sent)
+
+
 def test_closing_twice_is_fine_and_frees_the_port(net: Net) -> None:
     """After close, another node can bind the same port."""
     port = free_port()

@@ -25,11 +25,13 @@ HOST = "127.0.0.1"
 class Client:
     """A dealer that writes down what it is told."""
 
-    def __init__(self, net: Net, to: str, key: MeshKey | None) -> None:
+    def __init__(self, net: Net, to: str, key: MeshKey | None, keeps: bool = False) -> None:
         self.got: list[list[bytes]] = []
         self.events: list[tuple[str, str]] = []
         self.dealer = net.keep(
-            Dealer(net.loop, net.context, to, key, lambda _, frames: self.got.append(frames), self._event)
+            Dealer(
+                net.loop, net.context, to, key, lambda _, frames: self.got.append(frames), self._event, keeps=keeps
+            )
         )
 
     def _event(self, dealer: Dealer, word: str, text: str) -> None:
@@ -107,8 +109,8 @@ class Net:
         self.until(bound)
         return nodes[0]
 
-    def client(self, to: str, key: MeshKey | None = None) -> Client:
-        return Client(self, to, key)
+    def client(self, to: str, key: MeshKey | None = None, keeps: bool = False) -> Client:
+        return Client(self, to, key, keeps)
 
     def publisher(
         self, key: MeshKey | None = None, on_subscription: Callable[[bytes, bool], None] = lambda topic, on: None
