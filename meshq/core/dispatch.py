@@ -38,7 +38,7 @@ class Dispatch:
         self.alarms: Timers[Held] = Timers()
         """When an attempt that waits, queued or parked, is to be looked at: its time comes, or is over."""
         self._ring: deque[ClientAccount] = deque()
-        """The clients that have attempts queued and are not stalled; each gives one in turn."""
+        """The clients that have attempts queued and are not stalled; the first has its turn."""
         self._stalled: dict[ClientAccount, None] = {}
         """Those that are passed over, in an order that does not depend on chance."""
         self._last: ClientAccount | None = None
@@ -53,14 +53,27 @@ class Dispatch:
         if not queue:
             if client.stalled:
                 pass
-            elif len(self._ring) == 1 and self._ring[0] is self._last:
-                self._ring.appendleft(client)  # the other has just had its turn
+            elif len(self._ring) == 1 and self._goes_before(client, self._ring[0]):
+                self._ring.appendleft(client)
             else:
+                if self._ring:
+                    client.turn_s = 0.0
                 self._ring.append(client)
             client.priority = held.priority
         elif held.priority != client.priority:
             queue = client.line(held.priority)
         queue.append(held)
+
+    def _goes_before(self, client: ClientAccount, other: ClientAccount) -> bool:
+        """Whether one that had nothing queued is next: who was alone has had a turn, or it has not had its own.
+
+        Its turn goes on where its queue was emptied: filled again and again, that would else never be over.
+        """
+        if other is not self._last:
+            return False
+        if other.turn_s >= TURN_S:
+            client.turn_s = other.turn_s = 0.0
+        return client.turn_s < TURN_S
 
     def queue_all(self, client: ClientAccount, helds: list[Held]) -> None:
         """Put new attempts of one client, all of the default priority, at the end of its queue, in their order."""
@@ -130,6 +143,7 @@ class Dispatch:
         client.stalled = False
         self._stalled.pop(client, None)
         if client.queue:
+            client.turn_s = 0.0
             self._ring.append(client)
 
     def _no_longer_queued(self, held: Held) -> None:
@@ -189,9 +203,8 @@ class Dispatch:
                 continue
             blocked = 0
             queue.popleft()
-            if len(ring) > 1:
-                client.turn_s += TURN_S if mean_s is None else max(mean_s, LEAST_S)
-            if not queue or client.turn_s >= TURN_S:
+            client.turn_s += TURN_S if mean_s is None else max(mean_s, LEAST_S)
+            if not queue or (client.turn_s >= TURN_S and len(ring) > 1):
                 self._take_turn(client)
             self._last = client
             if terms is not None:
@@ -215,12 +228,12 @@ class Dispatch:
             self.begun.append(held)
 
     def _take_turn(self, client: ClientAccount) -> None:
-        client.turn_s = 0.0
         if not client.queue:
             client.close_ranks()
         if not client.queue:
             self._ring.popleft()
-        else:
+        elif client.turn_s >= TURN_S:
+            client.turn_s = 0.0
             self._ring.rotate(-1)
 
     def share_s(self, slot_number: int, count: int, now: float) -> float:

@@ -113,6 +113,22 @@ def test_a_turn_is_as_many_attempts_as_take_a_quarter_of_a_millisecond() -> None
     assert shop.fill() == {0: ["AA", "AA", "BB"]}
 
 
+def test_a_turn_goes_on_with_a_lower_priority() -> None:
+    """In what order its own attempts go is each client's affair."""
+    shop = Shop()
+    shop.learn(seconds=TURN_S / 2.4)
+    shop.queue(*["A"] * 5, *["B"] * 5)
+    shop.queue("A", priority=9)
+    assert shop.fill() == {0: [2 * name for name in "AAABBBAAABB"]}
+
+
+def test_who_was_there_first_has_the_first_turn() -> None:
+    """As long as nobody was served."""
+    shop = Shop()
+    shop.queue("A1", "B1", "A2")
+    assert shop.fill() == {0: ["A1"]}
+
+
 def test_a_turn_is_64_attempts_at_most() -> None:
     """Their expected time is what the last ones took, and may be next to nothing."""
     shop = Shop()
@@ -120,6 +136,21 @@ def test_a_turn_is_64_attempts_at_most() -> None:
     shop.queue(*["A"] * 70, "B")
     [started] = shop.fill().values()
     assert started == [2 * name for name in "A" * 64 + "B" + "A" * 6]
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 30])
+def test_who_empties_its_queue_again_and_again_has_no_more_than_its_share(count: int) -> None:
+    """Its turn goes on when it is there again, and then the other has a whole one."""
+    shop = Shop()
+    shop.learn(seconds=TURN_S / 8)
+    shop.queue(*["A"] * 300)
+    started: list[str] = []
+    while len(started) < 240:
+        if not shop.clients["B"].queue:
+            shop.queue(*["B"] * count)
+        started += [name for names in shop.fill().values() for name in names]
+        shop.end(*list(shop.dispatch.slots.all[0].runs)[:3])
+    assert started[-200:].count("AA") >= 100
 
 
 def test_who_comes_second_is_next_after_one_who_was_just_served() -> None:
