@@ -115,8 +115,10 @@ class Engine:
         self.inbox: deque[OwnedTask] = deque()
         """The tasks that were submitted and not taken over yet; for others than this, to see how many they are."""
         self._inbox_posted = False
-        self._is_awaited = False
-        self._taken_over = threading.Event()
+        self._awaiting: deque[threading.Lock] = deque()
+        """One of each that waits for the loop's turn, whom it sets free by releasing it."""
+        self.wait_from = BURST
+        """How many tasks may wait to be taken over before whoever submits more waits for the loop."""
         self._left = False
         self._flush_at: float | None = None
         self._in_a_hurry = False
@@ -155,11 +157,16 @@ class Engine:
         return task in self.inbox or self.session.owner.find(task.id) is not None
 
     def wait_until_taken(self) -> None:
-        """Wait for the next turn of the loop, ``BURST_S`` at most; not in the loop's own thread."""
-        self._taken_over.clear()
-        self._is_awaited = True
-        if len(self.inbox) >= BURST:  # else that turn may have been, and the next be far
-            self._taken_over.wait(BURST_S)
+        """Wait for the next turn of the loop, ``BURST_S`` at most; not in the loop's own thread.
+
+        Where that was in vain, as a callback may hold up the loop, the next to wait is who submits twice as many.
+        """
+        turn = threading.Lock()  # one of its own: what a signal's handler raises here must leave nothing locked
+        turn.acquire()
+        self._awaiting.append(turn)
+        # Fewer may just have been taken, and then the next turn is far.
+        if (count := len(self.inbox)) >= self.wait_from and not turn.acquire(timeout=BURST_S):
+            self.wait_from = 2 * count
 
     # ------------------------------------------------------------------ in the loop's thread
 
@@ -174,9 +181,8 @@ class Engine:
         self._links.flush(all=all_links)
         if all_links:
             self._flush_at = None
-        if self._is_awaited:
-            self._is_awaited = False
-            self._taken_over.set()
+        if self._awaiting:
+            self._let_go_on()
 
     def timeout(self) -> float | None:
         """Return how long the next turn of the loop may last, in seconds."""
@@ -237,8 +243,13 @@ class Engine:
         """Close all connections."""
         self._links.close()
 
+    def _let_go_on(self) -> None:
+        for _ in range(len(self._awaiting)):
+            self._awaiting.popleft().release()
+
     def _take_inbox(self) -> None:
         self._inbox_posted = False
+        self.wait_from = BURST
         inbox = self.inbox
         tasks = [inbox.popleft() for _ in range(len(inbox))]  # one that comes meanwhile posts this anew
         if tasks:

@@ -14,7 +14,6 @@ from meshq.client.base import BaseMesh
 from meshq.client.books import size_of
 from meshq.client.calls import check_serializer, make_future, make_plain_future
 from meshq.client.deadlines import Deadlines
-from meshq.client.engine import BURST
 from meshq.client.fanning import Fan, check_calls
 from meshq.client.future import Future
 from meshq.client.portions import Calls
@@ -217,7 +216,7 @@ class Mesh(BaseMesh):
     ) -> Future[Any]:
         self._runtime.check_usable()
         engine = self._runtime.engine
-        if len(engine.inbox) >= BURST and not self._runtime.in_loop():
+        if len(engine.inbox) >= engine.wait_from and not self._runtime.in_loop():
             engine.wait_until_taken()
         if options is PLAIN and not detached and chunk is None:
             future = make_plain_future(self, name, args, kwargs)

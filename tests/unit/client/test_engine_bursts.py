@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -39,20 +42,14 @@ def submit(engine: Engine, count: int) -> None:
         engine.submit(OwnedTask(number.to_bytes(16, "big"), "m.f", "msgpack", b""))
 
 
-def test_it_ends_with_the_next_turn(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_ends_with_the_next_turn(engine: Engine) -> None:
     """All who submit go on when what they have handed over is taken."""
-    began, wait = threading.Semaphore(0), engine._taken_over.wait
-
-    def begin(seconds: float) -> bool:
-        began.release()
-        return wait(seconds)
-
-    monkeypatch.setattr(engine._taken_over, "wait", begin)
     submit(engine, BURST)
     waiting = [threading.Thread(target=engine.wait_until_taken, daemon=True) for _ in range(2)]
     for thread in waiting:
         thread.start()
-    assert all(began.acquire(timeout=10.0) for _ in waiting)
+    while len(engine._awaiting) < 2:
+        time.sleep(0.001)
     engine.step()
     for thread in waiting:
         thread.join(10.0)
@@ -68,8 +65,47 @@ def test_few_wait_for_nothing(engine: Engine) -> None:
 
 
 def test_a_loop_that_is_held_up_holds_up_nobody_for_long(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A callback may wait for the very thread that submits."""
+    """A callback may wait for the very thread that submits: it waits a few times in all, not with each task."""
     monkeypatch.setattr(module, "BURST_S", 0.001)
+    waits = 0
+    for _ in range(100):
+        submit(engine, BURST)
+        if len(engine.inbox) >= engine.wait_from:
+            engine.wait_until_taken()
+            waits += 1
+    assert waits == 7
+    assert len(engine.inbox) == 100 * BURST
+    engine.step()
+    assert engine.wait_from == BURST
+    engine.step()
+
+
+def test_what_a_signals_handler_raises_leaves_nothing_locked(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At whichever moment it comes: the loop would stop there for ever."""
+
+    class Alarm(Exception):
+        pass
+
+    def ring(*_: object) -> None:
+        raise Alarm
+
+    monkeypatch.setattr(module, "BURST_S", 0.00002)
     submit(engine, BURST)
-    engine.wait_until_taken()
-    assert len(engine.inbox) == BURST
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        for number in range(300):
+            with contextlib.suppress(Alarm):
+                signal.setitimer(signal.ITIMER_REAL, (5 + number % 60) / 1e6)
+                for _ in range(100):
+                    engine.wait_from = BURST
+                    engine.wait_until_taken()
+                signal.pause()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+    stepping = threading.Thread(target=engine.step, daemon=True)
+    stepping.start()
+    stepping.join(10.0)
+    assert not stepping.is_alive()
