@@ -53,6 +53,8 @@ class Link:
         """What has time to wait for others like it."""
         self.patient_tasks: set[bytes] = set()
         """The tasks that it is about."""
+        self.pressing = False
+        """Whether it goes along with others, however little it is."""
         self._early: list[Message] | None = []
         """What is to go out once HELLO is answered: before that, the node takes it for a stranger's."""
 
@@ -67,7 +69,12 @@ class Link:
         """Queue the patient messages too."""
         messages, self.patient = self.patient, []
         self.patient_tasks.clear()
+        self.pressing = False
         self.add(messages)
+
+    def has_company(self) -> bool:
+        """Whether the patient messages are to go with the next."""
+        return self.pressing or len(self.patient) >= COMPANY
 
     def address(self, node: bytes, incarnation: int, version: int = GREETING_VERSION) -> None:
         """Say in each message from now on which node it is for, and which life of it, in the version agreed."""
@@ -170,19 +177,23 @@ class Links:
             link.address(ack.node, ack.incarnation, ack.version)
             self._dirty.add(number)
 
-    def send(self, number: int, messages: Sequence[Message], *, patient: bool = False) -> None:
-        """Queue messages for a link; ``flush`` sends them, few ``patient`` ones only when told to."""
+    def send(
+        self, number: int, messages: Sequence[Message], *, patient: bool = False, pressing: bool = False
+    ) -> None:
+        """Queue messages for a link; ``flush`` sends them, few ``patient`` ones only when told to.
+
+        ``pressing`` patient ones go with the next that are not, together with all that wait.
+        """
         link = self._links.get(number)
         if link is None:
             return
         if patient:
             link.patient.extend(messages)
             link.patient_tasks.update(_tasks_of(messages))
+            link.pressing = link.pressing or pressing
             self._patient.add(number)
             return
-        if link.patient and (
-            len(link.patient) >= COMPANY or not link.patient_tasks.isdisjoint(_tasks_of(messages))
-        ):
+        if link.patient and (link.has_company() or not link.patient_tasks.isdisjoint(_tasks_of(messages))):
             link.add_patient()  # first: what is said of one task stays in its order
         link.add(messages)
         self._dirty.add(number)
@@ -194,7 +205,7 @@ class Links:
         while self._dirty:
             number = self._dirty.pop()
             link = self._links[number]
-            if all or len(link.patient) >= COMPANY:
+            if all or link.has_company():
                 link.add_patient()
                 self._patient.discard(number)
             if not link.blocked:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from meshq.client.collecting import BATCH
-from meshq.client.engine import HURRY_BYTES, Engine
+from meshq.client.engine import HURRY_BYTES, PATIENT_BYTES, Engine
 from meshq.core.hints import follow_all
 from meshq.core.membership import Candidate, Welcomed
-from meshq.protocol.messages import Hello, HelloAck, Rack, Result
+from meshq.protocol.messages import Hello, HelloAck, Ping, Rack, Result
 from meshq.transport.context import make_context
 from meshq.transport.loop import Loop
 
@@ -49,6 +49,15 @@ def test_acknowledgements_of_small_results_wait_for_company(engine: Engine, flus
     engine._on_messages(1, [Result(TASK, 1, 0, "raw", b"x"), Result(TASK, 1, 0, "raw", [bytes(20_000)])])
     engine.step()
     assert flushes == [False]
+
+
+@pytest.mark.parametrize("payload", [bytes(PATIENT_BYTES + 1), [bytes(20_000)]])
+def test_those_of_larger_results_go_with_the_next_message(engine: Engine, payload: bytes | list[bytes]) -> None:
+    """A node with little room starts nothing more of a client that takes it up, and the next task would wait."""
+    for result, alone in ((b"x", True), (payload, False), (b"x", True)):
+        engine._on_messages(1, [Result(TASK, 1, 0, "raw", result)])
+        engine._links.send(1, [Ping(1)])
+        assert bool(engine._links._links[1].patient) is alone
 
 
 def test_those_of_large_results_go_at_once(engine: Engine, flushes: list[bool]) -> None:
