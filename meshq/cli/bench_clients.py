@@ -37,6 +37,7 @@ class ClientProcess:
         self._popen = subprocess.Popen(
             [sys.executable, "-m", "meshq.cli.bench_client"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(), text=True, encoding="utf-8",
+            start_new_session=True,  # Ctrl-C in the terminal is for the command; here it would end in a traceback
         )  # fmt: skip
         self._has_result = False
         self._tell({"flags": flags, "name": name, "workers": workers, "job": job, "arguments": arguments})

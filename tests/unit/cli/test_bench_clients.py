@@ -32,6 +32,13 @@ def test_its_end_is_noticed() -> None:
         process.wait_ready()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs process groups")
+def test_ctrl_c_is_not_for_it() -> None:
+    """It would end with a traceback, while whoever has started it ends it anyway."""
+    with ClientProcess(None, "payload", name=POOL, workers=1, small=1, large=1, arrays=1) as process:
+        assert os.getpgid(process._popen.pid) != os.getpgrp()
+
+
 def nothing(*_: Any) -> Any:
     """Never be called: a pool that is measured alone is another one, in another process."""
     raise AssertionError
