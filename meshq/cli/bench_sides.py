@@ -62,7 +62,7 @@ def pools(workers: int) -> Iterator[list[Side]]:
 @contextlib.contextmanager
 def executor_side(workers: int) -> Iterator[Side]:
     """Start a ``ProcessPoolExecutor``, and end it with the block."""
-    executor = ProcessPoolExecutor(workers, initializer=_begin, initargs=(os.getpid(),))
+    executor = ProcessPoolExecutor(workers, initializer=_begin, initargs=(_parent(),))
     try:
         # Its map sends each item on its own.
         side = Side(EXECUTOR, workers, _plain, executor.submit, Future.result, executor.map, one_in=20)
@@ -74,7 +74,7 @@ def executor_side(workers: int) -> Iterator[Side]:
 @contextlib.contextmanager
 def pool_side(workers: int) -> Iterator[Side]:
     """Start a ``multiprocessing.Pool``, and end it with the block."""
-    pool = multiprocessing.Pool(workers, _begin, (os.getpid(),))
+    pool = multiprocessing.Pool(workers, _begin, (_parent(),))
 
     def submit(function: Function, *args: Any) -> Any:
         return pool.apply_async(function, args)
@@ -102,8 +102,14 @@ def _plain(function: Function) -> Function:
     return function
 
 
+def _parent() -> int:
+    """Return the pid of who starts a pool's processes; 0 where that is a server, which ends by itself."""
+    return 0 if multiprocessing.get_start_method() == "forkserver" else os.getpid()
+
+
 def _begin(parent: int) -> None:
     """Begin a pool's process: Ctrl-C is for who started it, which ends it by SIGTERM, or dies itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    die_with(parent)
+    if parent:
+        die_with(parent)

@@ -82,7 +82,8 @@ class Mesh(BaseMesh):
         """Run ``function(*args, **kwargs)`` on a node; return its future.
 
         ``function`` is a task function, any function that the nodes offer, or its name. It never waits for a
-        node, only for room in the outbox. Raises ``EncodingError`` for arguments that cannot travel.
+        node, only for room in the outbox, and in a burst up to 5 ms for earlier tasks to be sent. Raises
+        ``EncodingError`` for arguments that cannot travel.
 
         A function without a name of its own (lambdas, nested ones, partials, methods, those of the prompt) goes as
         a pickle, if a node takes these; whether one does is waited for, for at most 3 s. Else ``EncodingError``.

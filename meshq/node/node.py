@@ -74,7 +74,7 @@ _FAREWELL_S = 0.3
 _GOODBYE_S = 0.1
 """How long peers are given to answer the leave: one that is gone without a word is remembered for an hour."""
 _ASK_S = 0.001
-"""How often all machines are asked at most when they want their ``tick``, which may so be 2 ms late. To ask takes
+"""How often all machines are asked at most when they want their ``tick``, which may so be 3 ms late. To ask takes
 some 10 µs, and a round trip is two turns of the loop."""
 
 
