@@ -37,7 +37,9 @@ class ClientProcess:
         self._popen = subprocess.Popen(
             [sys.executable, "-m", "meshq.cli.bench_client"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(), text=True, encoding="utf-8",
-            start_new_session=True,  # Ctrl-C in the terminal is for the command; here it would end in a traceback
+            # Ctrl-C in the terminal is for the command; here it would end in a traceback. In a session of its own
+            # it would get as much of the cores as the node and all its workers together.
+            process_group=0,
         )  # fmt: skip
         self._has_result = False
         self._tell({"flags": flags, "name": name, "workers": workers, "job": job, "arguments": arguments})
