@@ -118,7 +118,6 @@ class Links:
         self._keeps = keeps
         self._links: dict[int, Link] = {}
         self._dirty: set[int] = set()
-        self._patient: set[int] = set()
 
     def dial(self, number: int, endpoint: str) -> None:
         """Connect a new link; one that cannot be dialled is told of as refused, in the loop's next turn."""
@@ -158,7 +157,6 @@ class Links:
         """Close a link, with all that waits on it."""
         link = self._links.pop(number, None)
         self._dirty.discard(number)
-        self._patient.discard(number)
         if link is not None and link.dealer is not None:
             link.dealer.close()
 
@@ -191,7 +189,6 @@ class Links:
             link.patient.extend(messages)
             link.patient_tasks.update(_tasks_of(messages))
             link.pressing = link.pressing or pressing
-            self._patient.add(number)
             return
         if link.patient and (link.has_company() or not link.patient_tasks.isdisjoint(_tasks_of(messages))):
             link.add_patient()  # first: what is said of one task stays in its order
@@ -201,13 +198,12 @@ class Links:
     def flush(self, *, all: bool = False) -> None:
         """Send what waits, as far as the sockets take it; with ``all`` the patient messages too, however few."""
         if all:
-            self._dirty |= self._patient
+            self._dirty.update(number for number, link in self._links.items() if link.patient)
         while self._dirty:
             number = self._dirty.pop()
             link = self._links[number]
             if all or link.has_company():
                 link.add_patient()
-                self._patient.discard(number)
             if not link.blocked:
                 self._flush(link)
 
