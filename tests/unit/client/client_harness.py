@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
+from meshq.client.engine import Engine
 from meshq.client.future import Future
+from meshq.core.hints import follow_all
 from meshq.core.owned import Ending, Outcome
 from meshq.errors import MeshClosed
 from meshq.ids import new_task_id
+from meshq.protocol.messages import Hello
+from meshq.transport.context import make_context
+from meshq.transport.loop import Loop
 
 DONE = Outcome(Ending.DONE, "msgpack", b"\x2a")
 """The outcome of a task that has returned 42."""
@@ -48,3 +55,16 @@ class Handler:
 def make_future(handler: Handler) -> Future[int]:
     """Return the future of a msgpack task."""
     return Future(handler, new_task_id(), "f", "msgpack")
+
+
+@contextmanager
+def unturned_engine(on_settled: Callable[[Any], None] = lambda _: None) -> Iterator[Engine]:
+    """Make an engine that knows no node, and that nobody turns."""
+    listener: Any = SimpleNamespace(on_nodes_changed=lambda: None, on_settled=on_settled)
+    loop, context = Loop(), make_context()
+    hello = Hello(b"c" * 16, b"s" * 16, "m", "work", "client", 1, 1)
+    made = Engine(loop, context, None, hello, listener, 30.0, follow_all)
+    yield made
+    made.close()
+    loop.close()
+    context.term()

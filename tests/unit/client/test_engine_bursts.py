@@ -7,33 +7,21 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
+from client_harness import unturned_engine
 
 from meshq.client import engine as module
 from meshq.client.engine import BURST, Engine
-from meshq.core.hints import follow_all
 from meshq.core.owned import OwnedTask
-from meshq.protocol.messages import Hello
-from meshq.transport.context import make_context
-from meshq.transport.loop import Loop
-
-HELLO = Hello(b"c" * 16, b"s" * 16, "m", "work", "client", 1, 1)
 
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     """An engine that nobody turns, and for which whoever submits waits for very long."""
     monkeypatch.setattr(module, "BURST_S", 60.0)
-    listener: Any = SimpleNamespace(on_nodes_changed=lambda: None, on_settled=lambda _: None)
-    loop, context = Loop(), make_context()
-    made = Engine(loop, context, None, HELLO, listener, 30.0, follow_all)
-    yield made
-    made.close()
-    loop.close()
-    context.term()
+    with unturned_engine() as made:
+        yield made
 
 
 def submit(engine: Engine, count: int) -> None:

@@ -8,17 +8,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from client_harness import unturned_engine
 
 from meshq.client import engine as module
 from meshq.client.engine import Engine
 from meshq.client.runtime import BROWSED_S, Runtime
-from meshq.core.hints import follow_all
 from meshq.core.membership import Candidate, LinkRefused, Welcomed
-from meshq.protocol.messages import Hello, HelloAck
-from meshq.transport.context import make_context
-from meshq.transport.loop import Loop
+from meshq.protocol.messages import HelloAck
 
-HELLO = Hello(b"c" * 16, b"s" * 16, "m", "work", "client", 1, 1)
 NOWHERE = "tcp://127.0.0.1:9"
 
 
@@ -26,13 +23,8 @@ NOWHERE = "tcp://127.0.0.1:9"
 def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     """An engine that has seen nothing; what it dials is refused, which it does not hear of as nobody turns it."""
     monkeypatch.setattr(module, "ALONE_S", 60.0)
-    listener: Any = SimpleNamespace(on_nodes_changed=lambda: None)
-    loop, context = Loop(), make_context()
-    made = Engine(loop, context, None, HELLO, listener, 30.0, follow_all)
-    yield made
-    made.close()
-    loop.close()
-    context.term()
+    with unturned_engine() as made:
+        yield made
 
 
 def welcome(engine: Engine, name: str, *others: str) -> None:

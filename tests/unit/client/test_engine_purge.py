@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
+from client_harness import unturned_engine
 
 from meshq.client.engine import Engine
-from meshq.core.hints import follow_all
 from meshq.core.membership import Candidate, Welcomed
 from meshq.core.owned import Ending, Outcome, OwnedTask
-from meshq.protocol.messages import Hello, HelloAck, Relay
-from meshq.transport.context import make_context
-from meshq.transport.loop import Loop
+from meshq.protocol.messages import HelloAck, Relay
 
-HELLO = Hello(b"c" * 16, b"s" * 16, "m", "work", "client", 1, 1)
 NODE = b"n" * 16
 NOWHERE = "tcp://127.0.0.1:9"
 
@@ -32,17 +27,14 @@ def settled() -> Settled:
 @pytest.fixture
 def engine(settled: Settled) -> Iterator[Engine]:
     """An engine that nobody turns, as the node has it that no message gets to."""
-    listener: Any = SimpleNamespace(on_nodes_changed=lambda: None, on_settled=settled.extend)
-    loop, context = Loop(), make_context()
-    made = Engine(loop, context, None, HELLO, listener, 30.0, follow_all)
-    made.see(Candidate(NODE.hex(), (NOWHERE,), (), "", "mdns", "n"))
-    made._apply(
-        made.session.notice(Welcomed(1, HelloAck(NODE, 1, 1, "n", "host", 1, {}, ["msgpack"], [], [], False)), 0.0)
-    )
-    yield made
-    made.close()
-    loop.close()
-    context.term()
+    with unturned_engine(settled.extend) as made:
+        made.see(Candidate(NODE.hex(), (NOWHERE,), (), "", "mdns", "n"))
+        made._apply(
+            made.session.notice(
+                Welcomed(1, HelloAck(NODE, 1, 1, "n", "host", 1, {}, ["msgpack"], [], [], False)), 0.0
+            )
+        )
+        yield made
 
 
 def test_a_purge_takes_what_was_submitted_before_it_came(engine: Engine, settled: Settled) -> None:

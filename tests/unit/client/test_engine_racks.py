@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
+from client_harness import unturned_engine
 
 from meshq.client.collecting import BATCH
 from meshq.client.engine import HURRY_BYTES, PATIENT_BYTES, Engine
-from meshq.core.hints import follow_all
 from meshq.core.membership import Candidate, Welcomed
-from meshq.protocol.messages import Hello, HelloAck, Ping, Rack, Result
-from meshq.transport.context import make_context
-from meshq.transport.loop import Loop
+from meshq.protocol.messages import HelloAck, Ping, Rack, Result
 
-HELLO = Hello(b"c" * 16, b"s" * 16, "m", "work", "client", 1, 1)
 NODE = b"n" * 16
 ACK = HelloAck(NODE, 1, 1, "n", "host", 1, {}, ["msgpack"], [], [], False)
 TASK = b"t" * 16
@@ -33,15 +28,10 @@ def flushes(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 @pytest.fixture
 def engine() -> Iterator[Engine]:
     """An engine that knows one node, and that nobody turns."""
-    listener: Any = SimpleNamespace(on_nodes_changed=lambda: None, on_settled=lambda _: None)
-    loop, context = Loop(), make_context()
-    made = Engine(loop, context, None, HELLO, listener, 30.0, follow_all)
-    made.see(Candidate(NODE.hex(), ("tcp://127.0.0.1:9",), (), "", "mdns", "n"))
-    made._apply(made.session.notice(Welcomed(1, ACK), 0.0))
-    yield made
-    made.close()
-    loop.close()
-    context.term()
+    with unturned_engine() as made:
+        made.see(Candidate(NODE.hex(), ("tcp://127.0.0.1:9",), (), "", "mdns", "n"))
+        made._apply(made.session.notice(Welcomed(1, ACK), 0.0))
+        yield made
 
 
 def test_acknowledgements_of_small_results_wait_for_company(engine: Engine, flushes: list[bool]) -> None:
