@@ -8,14 +8,13 @@ again when the seat has been empty for some milliseconds. The seat is a lock: it
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, ParamSpec
-
-P = ParamSpec("P")
+from typing import Any
 
 EMPTY_S = 0.002
 """A seat empty for longer is taken by the loop's own thread: callers in a row come back much sooner."""
@@ -25,7 +24,18 @@ sits there by some 30 µs, and with one every ``EMPTY_S`` that was one round tri
 LONG_S = 0.02
 """Who has waited for this long hands the seat back at once when leaving, as no other call is likely to follow."""
 
-_MAIN = threading.main_thread
+_main: int | None = None
+"""The main thread, by its number."""
+
+
+def _note_main() -> None:
+    global _main
+    _main = threading.main_thread().ident
+
+
+_note_main()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_main)  # there it is the thread that has forked
 _SIGNALS = [
     int(getattr(signal, name))
     for name in (
@@ -70,7 +80,11 @@ class Turning:
             if self._asking.locked():
                 self._stand_by()
             with self._seat:
-                self._one_turn(self._turn, None, False)
+                self._turner = threading.get_ident()
+                try:
+                    self._turn(None, False)
+                finally:
+                    self._turner = 0
         with self._seat:
             pass  # whoever sat there has left, and nobody turns a loop that is stopping
 
@@ -86,6 +100,7 @@ class Turning:
                 try:
                     self._sit(done, timeout, deferral)
                 finally:
+                    self._turner = 0
                     self._left_at = time.monotonic()
                     self._seat.release()
             finally:
@@ -102,22 +117,20 @@ class Turning:
 
     def _sit(self, done: Callable[[], bool], timeout: float | None, deferral: _Deferral) -> None:
         began_at = now = time.monotonic()
+        me = threading.get_ident()
         if not self.stopping:
-            self._one_turn(self._begin)
+            self._turner = me
+            self._begin()
+            self._turner = 0  # where that has raised, ``wait`` does it
         while not done() and not self.stopping and not deferral.came:
             left = None if timeout is None else began_at + timeout - now
             if left is not None and left <= 0:
                 return
-            self._one_turn(self._turn, left, True)
+            self._turner = me
+            self._turn(left, True)
+            self._turner = 0
             now = time.monotonic()
             self._waits_long = now - began_at >= LONG_S
-
-    def _one_turn(self, turn: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-        self._turner = threading.get_ident()
-        try:
-            turn(*args, **kwargs)
-        finally:
-            self._turner = 0
 
     def _stand_by(self) -> None:
         """Wait until the seat has been empty for a while; the longer others use it, the rarer the looks."""
@@ -148,7 +161,7 @@ class _Deferral:
         """What has come, each with its handler."""
 
     def __enter__(self) -> _Deferral:
-        if threading.get_ident() == _MAIN().ident:
+        if threading.get_ident() == _main:
             try:
                 self._replace()
             except BaseException:  # a handler that was not replaced yet
@@ -165,10 +178,9 @@ class _Deferral:
                 handler(number, frame)
 
     def _replace(self) -> None:
-        handler_of, handle, note = _signal.getsignal, _signal.signal, self._note
-        for number in _SIGNALS:
-            handler = handler_of(number)
-            if callable(handler):
+        handle, note = _signal.signal, self._note
+        for number, handler in zip(_SIGNALS, map(_signal.getsignal, _SIGNALS), strict=True):
+            if type(handler) is not int and callable(handler):
                 self._handlers.append((number, handler))
                 handle(number, note)
 

@@ -249,23 +249,18 @@ def weight_of(task: OwnedTask) -> int:
     return payload_size(task.payload) + ASKING_EACH
 
 
+Kind = tuple[str, str, frozenset[str], bool, int]
+"""What tasks must have in common for the choice of a node: function, serializer, tags, detached, priority."""
+
+
 class WaitingQueue:
     """The owner's tasks that wait for a node, alike in all that counts for the choice of one."""
 
-    def __init__(
-        self,
-        function: str,
-        serializer: str,
-        tags: frozenset[str],
-        detached: bool,
-        priority: int,
-        now: float,
-    ) -> None:
-        self.function = function
-        self.serializer = serializer
-        self.tags = tags
-        self.detached = detached
-        self.priority = priority
+    __slots__ = ("detached", "function", "hoped_at", "key", "priority", "serializer", "tags", "tasks")
+
+    def __init__(self, key: Kind, now: float) -> None:
+        self.key = key
+        self.function, self.serializer, self.tags, self.detached, self.priority = key
         self.tasks: deque[OwnedTask] = deque()
         self.hoped_at = now
         """When there was last reason to hope for a node; at first, when the queue was made."""

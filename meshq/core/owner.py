@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import groupby
-from typing import Any, cast
+from typing import Any
 
 from meshq.core.accounts import NodeAccount, NodeJoined
 from meshq.core.answers import Answers, Handler
@@ -97,6 +97,8 @@ class Owner:
         """When tasks of a low priority may have to make room: none is, until the first that has one."""
         self._ended: list[tuple[OwnedTask, Outcome]] = []
         self._effects: list[OwnerEffect] = []
+        self._sends: dict[bytes, list[Message]] = {}
+        """What was given to nodes just now."""
         self._patience = Patience(self._nodes, self._settle, no_nodes_timeout, now)
         self._losses = Losses(self._nodes, self._router, self._patience, self._settle, self._effects)
         self._schedule = Schedule(self._tasks, self._settle)
@@ -180,30 +182,37 @@ class Owner:
         self._router.wait_all(new, now)
 
     def _route(self, now: float) -> None:
-        sends: dict[bytes, list[Message]] = {}
-        for node, run in self._router.assign(self._nodes.values(), now):
-            if len(run) > 1:
-                node.put_run(run)
-            else:
-                node.put(run[0])
-            once = bool(node.once) and run[0].function in node.once
-            node_id = node.node
-            for task in run:
-                if once:
-                    take_over_once(task)
-                task.attempt += 1
-                task.node = node_id
-                task.accepted = False
-                task.sent_at = now
-            sends.setdefault(node_id, []).extend(submissions(run, now))
-        self._effects.extend(Send(node_id, messages) for node_id, messages in sends.items())
+        self._router.assign(self._nodes.values(), now, self._give)
+        for sending in self._sends.items():
+            self._effects.append(_new(Send, sending))
+        self._sends.clear()
+
+    def _give(self, node: NodeAccount, run: list[OwnedTask], now: float) -> None:
+        """Book tasks as sent to a node."""
+        if len(run) > 1:
+            node.put_run(run)
+        else:
+            node.put(run[0])
+        once = bool(node.once) and run[0].function in node.once
+        node_id = node.node
+        for task in run:
+            if once:
+                take_over_once(task)
+            task.attempt += 1
+            task.node = node_id
+            task.accepted = False
+            task.sent_at = now
+        if node_id in self._sends:
+            self._sends[node_id] += submissions(run, now)
+        else:
+            self._sends[node_id] = submissions(run, now)
 
     def _finish(self, now: float) -> list[OwnerEffect]:
         """Route what can go, and hand out the effects gathered."""
         if self._schedule.timers:
             self._schedule.tick(now)
         if self._ended:
-            self._effects.append(Settle(self._ended))
+            self._effects.append(_new(Settle, (self._ended,)))
             self._ended = []
         if self._discarding.answers:
             self._effects += self._discarding.answers
@@ -225,16 +234,16 @@ class Owner:
         racks: list[Message] = []
         for kind, messages in groupby(event.messages, type):
             if kind is Result:
-                self._on_results(node, cast("Iterator[Result]", messages), racks, now)
+                self._on_results(node, messages, racks, now)
             elif (handler := self._messages.get(kind)) is not None:
                 for message in messages:
                     handler(node, message, now)
         if racks:
             node.ended_at = now
             self._means.fold()
-            self._effects.append(Send(event.peer, racks))
+            self._effects.append(_new(Send, (event.peer, racks)))
 
-    def _on_results(self, node: NodeAccount, results: Iterator[Result], racks: list[Message], now: float) -> None:
+    def _on_results(self, node: NodeAccount, results: Iterator[Any], racks: list[Message], now: float) -> None:
         find, settle, node_id = self._tasks.get, self._settle, node.node
         function, busy_s, runs = "", 0.0, 0
         outcome = _NO_OUTCOME

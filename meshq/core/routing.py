@@ -15,9 +15,9 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
-from meshq.core.accounts import NodeAccount, WaitingQueue
+from meshq.core.accounts import Kind, NodeAccount, WaitingQueue
 from meshq.core.owned import OwnedTask
 from meshq.core.pace import Means
 from meshq.core.schedule import is_delayed
@@ -27,8 +27,8 @@ HOP_S = 0.0002
 BLOCKED_S = 0.05
 """A node that has ended nothing for so long may well be held up by long runs; then they are."""
 
-_Key = tuple[str, str, frozenset[str], bool, int]
-_Run = tuple[NodeAccount, list[OwnedTask]]
+Give = Callable[[NodeAccount, list[OwnedTask], float], None]
+"""Takes a node, the tasks that go there, and the time: it books and sends them."""
 
 
 class Router:
@@ -36,10 +36,10 @@ class Router:
 
     def __init__(self, means: Means) -> None:
         self._means = means
-        self._queues: dict[_Key, WaitingQueue] = {}
+        self._queues: dict[Kind, WaitingQueue] = {}
         self._rings: dict[int, deque[WaitingQueue]] = {}
         """The queues that hold tasks in the order in which they are served, by priority, the highest first."""
-        self._delayed: dict[_Key, WaitingQueue] = {}
+        self._delayed: dict[Kind, WaitingQueue] = {}
         """Tasks that may not start yet: they take no credit, and so compete with nobody."""
 
     @property
@@ -94,14 +94,14 @@ class Router:
         """Yield the queues that hold tasks that may start, the highest priority first."""
         return itertools.chain.from_iterable(self._rings.values())
 
-    def assign(self, nodes: Iterable[NodeAccount], now: float) -> Iterator[_Run]:
-        """Yield the tasks that can go now, each run of them with its node; the caller books and sends them.
+    def assign(self, nodes: Iterable[NodeAccount], now: float, give: Give) -> None:
+        """Give the tasks that can go now, each run of them with its node, to who books and sends them.
 
         A run is one task, or several of one function that take credit, all with small arguments.
         """
         usable = [node for node in nodes if node.usable and node.full_until <= now]
         if self._delayed:
-            yield from self._assign_delayed(usable, now)
+            self._assign_delayed(usable, now, give)
         for ring in self._rings.values():
             served: list[WaitingQueue] = []
             for _ in range(len(ring)):
@@ -116,21 +116,21 @@ class Router:
                 ]
                 if candidates:
                     queue.hoped_at = now
-                    yield from self._serve(queue, candidates, now)
-                if queue.head() is None:
-                    del self._queues[_key(queue)]
+                    self._serve(queue, candidates, now, give)
+                if not queue.tasks or queue.head() is None:
+                    del self._queues[queue.key]
                 elif len(queue.tasks) < waiting:
                     served.append(queue)
                 else:
                     ring.append(queue)
             ring.extend(served)
 
-    def _serve(self, queue: WaitingQueue, candidates: list[NodeAccount], now: float) -> Iterator[_Run]:
+    def _serve(self, queue: WaitingQueue, candidates: list[NodeAccount], now: float, give: Give) -> None:
         mean = self._means.get(queue.function)
-        if mean is not None and mean < HOP_S:
+        if len(candidates) > 1 and mean is not None and mean < HOP_S:
             candidates = _at_home(candidates, now)
         if len(candidates) == 1:
-            yield from self._serve_one(queue, candidates[0], mean)
+            self._serve_one(queue, candidates[0], mean, now, give)
             return
         # The heap's order is the order of "who gets to it soonest"; the index breaks ties.
         heap = [(node.load(), index) for index, node in enumerate(candidates)]
@@ -143,31 +143,33 @@ class Router:
                 if queue.detached
                 else node.room(queue.function, mean) > 0 and node.has_room_for(task)
             ):
-                yield node, [queue.tasks.popleft()]
+                give(node, [queue.tasks.popleft()], now)
                 heapq.heapreplace(heap, (node.load() if node.is_home else load + 1.0 / node.slots, index))
             else:
                 heapq.heappop(heap)
 
     @staticmethod
-    def _serve_one(queue: WaitingQueue, node: NodeAccount, mean: float | None) -> Iterator[_Run]:
+    def _serve_one(
+        queue: WaitingQueue, node: NodeAccount, mean: float | None, now: float, give: Give
+    ) -> None:
         if queue.detached:
             while (task := queue.head()) is not None and node.may_ask(task):
-                yield node, [queue.tasks.popleft()]
+                give(node, [queue.tasks.popleft()], now)
             return
         room = node.room(queue.function, mean)
-        while room > 0:
+        while room > 0 and queue.tasks:
             run = queue.take_small(room)
             if run:
                 room -= len(run)
-                yield node, run
+                give(node, run, now)
             elif (task := queue.head()) is not None and node.has_room_for(task):
                 room -= 1
-                yield node, [queue.tasks.popleft()]
+                give(node, [queue.tasks.popleft()], now)
             else:
                 return
 
-    def _assign_delayed(self, nodes: list[NodeAccount], now: float) -> Iterator[_Run]:
-        """Yield the delayed tasks that can go; those whose time has come meanwhile wait with the others."""
+    def _assign_delayed(self, nodes: list[NodeAccount], now: float, give: Give) -> None:
+        """Give the delayed tasks that can go; those whose time has come meanwhile wait with the others."""
         for key, queue in list(self._delayed.items()):
             candidates = [node for node in nodes if node.delayed_until <= now and node.can_run(queue)]
             # They wait as well here as anywhere.
@@ -184,18 +186,18 @@ class Router:
                 else:
                     queue.tasks.popleft()
                     task.parked = True
-                    yield node, [task]
+                    give(node, [task], now)
                     heapq.heapreplace(heap, (heap[0][0] + 1.0 / node.slots, heap[0][1]))
             if queue.head() is None:
                 del self._delayed[key]
 
     def _queue_of(self, task: OwnedTask, now: float) -> WaitingQueue:
         if task.due_at is not None and is_delayed(task, now) and not task.detached:
-            return self._delayed.setdefault(_key(task), WaitingQueue(*_key(task), now))
+            return self._delayed.setdefault(_key(task), WaitingQueue(_key(task), now))
         key = (task.function, task.serializer, task.tags, task.detached, task.priority)
         queue = self._queues.get(key)
         if queue is None:
-            queue = self._queues[key] = WaitingQueue(*key, now)
+            queue = self._queues[key] = WaitingQueue(key, now)
             self._ring_of(task.priority).append(queue)
         return queue
 
@@ -212,5 +214,5 @@ def _at_home(candidates: list[NodeAccount], now: float) -> list[NodeAccount]:
     return [node for node in candidates if node.is_home and now < node.ended_at + BLOCKED_S] or candidates
 
 
-def _key(work: WaitingQueue | OwnedTask) -> _Key:
-    return work.function, work.serializer, work.tags, work.detached, work.priority
+def _key(task: OwnedTask) -> Kind:
+    return task.function, task.serializer, task.tags, task.detached, task.priority

@@ -50,6 +50,7 @@ MAX_BATCH_MESSAGES = 512
 _MANY = 8
 """From so many messages on it is quicker to deal with them together; a round trip has one of each kind."""
 
+_new = tuple.__new__
 Frames = list[Buffer]
 _Key = tuple[type[Any], bytes, int]
 
@@ -198,7 +199,7 @@ class Outbox:
         """
         if not self._small and not self._large and not self._parts:
             return None
-        batch = self._next_small()
+        batch = self._next_small() if len(self._small) >= _MANY else self._as_many_as_fit()
         if self._large and not self._parts:
             self._next_pieces(self._parts, self._pieces)
         frames: Frames = [self._magic, self._header, self._pack(batch, self._parts)]
@@ -209,8 +210,6 @@ class Outbox:
 
     def _next_small(self) -> list[Message]:
         small = self._small
-        if len(small) < _MANY:
-            return self._as_many_as_fit()
         batch = list(islice(small, MAX_BATCH_MESSAGES))
         if _weigh(batch) > _FULL_BATCH_BYTES:
             return self._as_many_as_fit()
@@ -336,26 +335,26 @@ def decode(frames: Sequence[Buffer], joiner: Joiner) -> Incoming:
     for group in _unpack(frames[2], MAX_BATCH_BYTES, list):
         if type(group) is not list or not group or type(group[0]) is not int:
             raise RemoteProtocolError("a batch is not made of groups that begin with a verb")
-        reader = READER_OF_VERB.get(group[0])
+        verb = group.pop(0)
+        reader = READER_OF_VERB.get(verb)
         if reader is None:
-            unknown.append(group[0])
+            unknown.append(verb)
             continue
-        read = reader.read_all(group[1:])
-        del group[1:]  # or the garbage collector would look at what nobody needs any more
-        payload = _PAYLOAD_OF_VERB.get(group[0])
-        if payload is not None and (payload < 0 or int in set(map(type, map(itemgetter(payload), read)))):
+        read = reader.read_all(group)
+        group.clear()  # or the garbage collector would look at what nobody needs any more
+        payload_of = _PAYLOAD_OF_VERB.get(verb)
+        if verb == _PART or (payload_of is not None and int in set(map(type, map(payload_of, read)))):
             _read_payloads(read, pieces, joiner, messages)
         else:
             messages += read
-    return Incoming(header, messages, unknown)
+    return _new(Incoming, (header, messages, unknown))
 
 
+_PART = VERB_OF_MESSAGE[Part]
 _PAYLOAD_OF_VERB = {
-    VERB_OF_MESSAGE[Submit]: Submit._fields.index("payload"),
-    VERB_OF_MESSAGE[Result]: Result._fields.index("payload"),
-    VERB_OF_MESSAGE[Part]: -1,
+    VERB_OF_MESSAGE[kind]: itemgetter(kind._fields.index("payload")) for kind in (Submit, Result)
 }
-"""Where messages have their payload, which may be the number of a transfer; that of a part is a frame."""
+"""The payload of messages that have one, which may be the number of a transfer."""
 
 
 def _read_payloads(

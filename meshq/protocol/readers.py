@@ -10,6 +10,7 @@ import reprlib
 import types
 from collections.abc import Callable, Sequence
 from itertools import repeat
+from types import NoneType
 from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from meshq.errors import RemoteProtocolError
@@ -28,6 +29,8 @@ _MANY = 8
 
 _new = tuple.__new__
 Check = Callable[[Any], bool]
+_Rules = tuple[bool, tuple[int, ...], tuple[int, ...], list[tuple[int, Check]]]
+"""Whether no field is left out; where the ids are, the names, and the containers with what to check of them."""
 
 
 class _Column(NamedTuple):
@@ -84,7 +87,9 @@ class Reader:
         self._ids = tuple(index for index, column in enumerate(self._columns) if column.is_id)
         self._names = tuple(index for index, column in enumerate(self._columns) if column.is_name)
         self._checks = [(i, column.check) for i, column in enumerate(self._columns) if column.check]
-        self._known: set[tuple[type, ...]] = set()
+        self._width = len(self._columns)
+        self._known: dict[tuple[type, ...], _Rules] = {}
+        """The types of items that are good, and what is to be checked of these all the same."""
 
     def read_all(self, items: Sequence[Any]) -> list[Message]:
         """Return the messages of a group; raises ``RemoteProtocolError`` for one of a wrong shape."""
@@ -95,11 +100,11 @@ class Reader:
                 return list(map(self._read, items))
             if len(columns) >= self._required and all(map(_fits, self._columns, columns)):
                 return self._from(items, columns)
-        return [self._read(item) for item in items]
+        return list(map(self._read, items))
 
     def _from(self, items: Sequence[Any], columns: list[tuple[Any, ...]]) -> list[Message]:
         """Make messages of items whose columns are good; what a newer peer has added is left out."""
-        width = len(self._columns)
+        width = self._width
         if len(columns) == width:
             return list(map(_new, repeat(self._cls), items))
         # So many, and not for ever: where all fields are optional there may be no column besides.
@@ -109,29 +114,32 @@ class Reader:
     def _read(self, item: Any) -> Message:
         if type(item) is not list:
             raise self._refuse(item)
-        if len(item) > len(self._columns):
-            item = item[: len(self._columns)]
+        if len(item) > self._width:
+            item = item[: self._width]
         signature = tuple(map(type, item))
-        if signature not in self._known:
-            self._learn(item, signature)
-        for position in self._ids:
+        is_whole, ids, names, checks = self._known.get(signature) or self._learn(item, signature)
+        for position in ids:
             if len(item[position]) != ID_BYTES:
                 raise self._refuse(item)
-        for position in self._names:
-            if position < len(item) and len(item[position]) > LONGEST_NAME:
+        for position in names:
+            if len(item[position]) > LONGEST_NAME:
                 raise self._refuse(item)
-        for position, check in self._checks:
-            if position < len(item) and not check(item[position]):
+        for position, check in checks:
+            if not check(item[position]):
                 raise self._refuse(item)
-        message: Message = self._cls(*item)
+        message: Message = _new(self._cls, item) if is_whole else self._cls(*item)
         return message
 
-    def _learn(self, item: list[Any], signature: tuple[type, ...]) -> None:
-        """Note that items of these types are good."""
+    def _learn(self, item: list[Any], signature: tuple[type, ...]) -> _Rules:
+        """Note that items of these types are good, and return what to check of them each time."""
+        count = len(signature)
         fitting = all(t in column.types for t, column in zip(signature, self._columns, strict=False))
-        if len(item) < self._required or not fitting:
+        if count < self._required or not fitting:
             raise self._refuse(item)
-        self._known.add(signature)
+        names = tuple(position for position in self._names if position < count)
+        checks = [(at, check) for at, check in self._checks if at < count and signature[at] is not NoneType]
+        rules = self._known[signature] = count == len(self._cls._fields), self._ids, names, checks
+        return rules
 
     def _refuse(self, item: object) -> RemoteProtocolError:
         return RemoteProtocolError(f"a {self._cls.__name__} message has the wrong shape: {reprlib.repr(item)}")

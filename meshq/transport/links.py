@@ -76,6 +76,15 @@ class Link:
         """Whether the patient messages are to go with the next."""
         return self.pressing or len(self.patient) >= COMPANY
 
+    def goes_before(self, messages: Sequence[Message]) -> bool:
+        """Whether the patient messages are to go out before these: what is said of one task stays in its order."""
+        if self.pressing or len(self.patient) >= COMPANY:
+            return True
+        for message in messages:
+            if getattr(message, "task", None) in self.patient_tasks:  # those without a task have b"" there
+                return True
+        return False
+
     def address(self, node: bytes, incarnation: int, version: int = GREETING_VERSION) -> None:
         """Say in each message from now on which node it is for, and which life of it, in the version agreed."""
         header = Header(self._source, node, incarnation)
@@ -187,11 +196,12 @@ class Links:
             return
         if patient:
             link.patient.extend(messages)
-            link.patient_tasks.update(_tasks_of(messages))
+            for message in messages:
+                link.patient_tasks.add(getattr(message, "task", b""))
             link.pressing = link.pressing or pressing
             return
-        if link.patient and (link.has_company() or not link.patient_tasks.isdisjoint(_tasks_of(messages))):
-            link.add_patient()  # first: what is said of one task stays in its order
+        if link.patient and link.goes_before(messages):
+            link.add_patient()
         link.add(messages)
         self._dirty.add(number)
 
@@ -211,7 +221,11 @@ class Links:
         dealer = link.dealer
         if dealer is None:  # it could not be dialled
             return
-        while (frames := link.unsent or take(link.outbox, link.endpoint)) is not None:
+        outbox = link.outbox
+        while link.unsent or outbox:
+            frames = link.unsent or take(outbox, link.endpoint)
+            if frames is None:
+                return  # what waited could not be sent at all
             if not dealer.send(frames):
                 link.unsent, link.blocked = frames, True
                 dealer.want_write(lambda _: self._unblock(link))
@@ -252,7 +266,3 @@ class Links:
         """Close all links."""
         for number in list(self._links):
             self.hang_up(number)
-
-
-def _tasks_of(messages: Sequence[Message]) -> list[bytes]:
-    return [task for message in messages if (task := getattr(message, "task", None)) is not None]

@@ -140,10 +140,11 @@ def send_frames(socket: Socket, frames: Sequence[Frame]) -> None:
 
     Buffers of ``COPY_BELOW`` bytes and more are not copied: nobody may change them afterwards.
     """
-    last = len(frames) - 1
-    for index, frame in enumerate(frames):
-        size = frame.nbytes if isinstance(frame, memoryview) else len(frame)
-        _send(socket, frame, _NOBLOCK if index == last else _MORE, size < COPY_BELOW)
+    left = len(frames)
+    for frame in frames:
+        left -= 1
+        size = len(frame) if type(frame) is bytes else memoryview(frame).nbytes
+        _send(socket, frame, _MORE if left else _NOBLOCK, size < COPY_BELOW)
 
 
 def drain(socket: Socket) -> Iterator[list[Any]]:
@@ -157,15 +158,11 @@ def drain(socket: Socket) -> Iterator[list[Any]]:
             frame = socket.recv(_NOBLOCK, copy=False)
         except zmq.Again:
             return
-        frames = [_content(frame)]
+        frames = [frame.bytes if len(frame) < COPY_BELOW else frame.buffer]
         while frame.more:
             frame = socket.recv(_NOBLOCK, copy=False)
-            frames.append(_content(frame))
+            frames.append(frame.bytes if len(frame) < COPY_BELOW else frame.buffer)
         yield frames
         # Looking costs less than the exception that would say "nothing there".
         if socket.closed or not int(socket.getsockopt(zmq.EVENTS)) & _POLLIN:
             return
-
-
-def _content(frame: zmq.Frame) -> bytes | memoryview:
-    return frame.bytes if len(frame) < COPY_BELOW else frame.buffer

@@ -22,7 +22,7 @@ def queue(
     function: str = "f", serializer: str = "msgpack", tags: frozenset[str] = frozenset(), *, detached: bool = False
 ) -> WaitingQueue:
     """Return a queue made at time 0."""
-    return WaitingQueue(function, serializer, tags, detached, 5, 0.0)
+    return WaitingQueue((function, serializer, tags, detached, 5), 0.0)
 
 
 def test_a_new_node_may_get_two_attempts_a_slot() -> None:

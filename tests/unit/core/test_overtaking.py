@@ -26,7 +26,7 @@ def busy(*priorities: int, node: bytes = A, first: int = 1) -> tuple[NodeAccount
 
 def waiting(priority: int, count: int = 1, *, function: str = "f", detached: bool = False) -> WaitingQueue:
     """Return a queue of waiting tasks."""
-    queue = WaitingQueue(function, "msgpack", frozenset(), detached, priority, 0.0)
+    queue = WaitingQueue((function, "msgpack", frozenset(), detached, priority), 0.0)
     queue.tasks.extend(make_task(100 * priority + n, function) for n in range(count))
     return queue
 

@@ -41,11 +41,14 @@ def wait(router: Router, *tasks: OwnedTask, now: float = 0.0) -> None:
 def assign(router: Router, *nodes: NodeAccount, now: float = 0.0) -> list[tuple[bytes, OwnedTask]]:
     """Assign what can go and book it, as the owner does."""
     went = []
-    for account, run in router.assign(nodes, now):
+
+    def give(account: NodeAccount, run: list[OwnedTask], _: float) -> None:
         for task in run:
             task.node = account.node
             account.put(task)
             went.append((account.node, task))
+
+    router.assign(nodes, now, give)
     return went
 
 
