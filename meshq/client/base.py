@@ -43,6 +43,8 @@ class BaseMesh:
         self._books = Books()
         self._sources = Sources()
         self._changed = threading.Condition()
+        self._has_waiters = False
+        """Whether anybody may wait for it: each result is a change, and mostly nobody does."""
         self._closing = threading.RLock()
         self._goodbyes = 0
         self._purges: dict[bytes, Callable[[int], None]] = {}
@@ -124,10 +126,14 @@ class BaseMesh:
             left = None if end_at is None else end_at - time.monotonic()
             if left is not None and left <= 0:
                 return False
-            with self._changed:
-                # The change may have come before the wait began; hence not for long.
-                self._changed.wait(0.05 if left is None else min(left, 0.05))
+            self._wait_for_change(0.05 if left is None else min(left, 0.05))
         return True
+
+    def _wait_for_change(self, seconds: float) -> None:
+        """Wait for the next change, and not for long: it may have come before the wait began."""
+        with self._changed:
+            self._has_waiters = True
+            self._changed.wait(seconds)
 
     # ------------------------------------------------------------------ what futures and results ask
 
@@ -162,7 +168,14 @@ class BaseMesh:
         return self._runtime.in_loop()
 
     def turn_until(self, done: Callable[[], bool], timeout: float | None) -> None:
-        """Turn the mesh's loop in the caller's thread until ``done()``; for futures. It may return early."""
+        """Turn the mesh's loop in the caller's thread until ``done()``; for futures. It may return early.
+
+        Raises ``MeshqError`` in the loop's own thread, and ``MeshClosed`` in a process forked from the mesh's own.
+        """
+        if self._runtime.in_loop():
+            raise MeshqError(
+                "a callback of a future must not wait for another one: it runs in the thread that would settle it"
+            )
         self._runtime.wait(done, timeout)
 
     def future_of(self, task_id: bytes) -> Future[Any] | None:
@@ -205,8 +218,10 @@ class BaseMesh:
         self._notify()
 
     def _notify(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
+        if self._has_waiters:
+            with self._changed:
+                self._has_waiters = False
+                self._changed.notify_all()
 
     def _explain(self, task: OwnedTask, outcome: Outcome) -> str:
         engine = self._runtime.engine
@@ -278,10 +293,6 @@ class BaseMesh:
     def closed(self) -> bool:
         """Whether the mesh can no longer be used from here."""
         return not self._runtime.is_usable
-
-    def check_process(self) -> None:
-        """Raise ``MeshClosed`` in a process that was forked from the mesh's own. For futures."""
-        self._runtime.check_process()
 
     def wait_accepted(self, timeout: float) -> int:
         """Wait until nodes have accepted the detached tasks; return how many they have not."""

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, cast
 
-from meshq.client.future import Ended, Future, settle_all
+from meshq.client.future import Future, settle_all
 from meshq.client.outcomes import error_of
 from meshq.core.owned import Ending, Outcome, OwnedTask
 from meshq.errors import ConfigError
@@ -112,10 +112,12 @@ class Books:
 
     def settle(self, ended: list[tuple[OwnedTask, Outcome]], explain: Callable[[OwnedTask, Outcome], str]) -> None:
         """Settle the futures of tasks that have ended; ``explain`` says more of why some were given up."""
-        freed = sum([size_of(task) for task, _ in ended])
+        freed = 0
+        for task, _ in ended:
+            freed += size_of(task)
         with self._lock:
             self.bytes -= freed  # first: whoever wakes up may want the room
-        done: list[tuple[OwnedTask, Outcome]] = []
+        done: list[tuple[Any, Outcome]] = []
         close = self._attached.pop
         for entry in ended:
             task, outcome = entry
@@ -125,10 +127,10 @@ class Books:
                     done.append(entry)
             else:
                 if done:
-                    settle_all(cast("Ended", done))
+                    settle_all(done)
                     done.clear()
                 self._settle(task, outcome, explain)
-        settle_all(cast("Ended", done))
+        settle_all(done)
 
     def _settle(self, task: OwnedTask, outcome: Outcome, explain: Callable[[OwnedTask, Outcome], str]) -> None:
         if _is_keyed(task):

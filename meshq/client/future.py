@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 from meshq.client.outcomes import decode
 from meshq.core.owned import Outcome, OwnedTask, TaskState
-from meshq.errors import MeshClosed, MeshqError
+from meshq.errors import MeshClosed
 from meshq.ids import format_id
 from meshq.protocol.payload import Payload, payload_size
 
@@ -46,7 +46,6 @@ class TaskHandler(Protocol):
     def withdraw(self, task_id: bytes, timeout: float) -> bool: ...
     def revoke_tasks(self, task_ids: list[bytes], *, terminate: bool, signal: str) -> Any: ...
     def in_loop(self) -> bool: ...
-    def check_process(self) -> None: ...
     def turn_until(self, done: Callable[[], bool], timeout: float | None) -> None: ...
 
 
@@ -215,11 +214,14 @@ class Future(_Lazy[T], OwnedTask):
 
     def _wait(self, timeout: float | None) -> float | None:
         """Help to bring the result about; return what is left of the timeout."""
-        if self._is_settled():
+        if self._state in _SETTLED:
             return timeout
+        if timeout is None:
+            self._handler.turn_until(self._is_settled, None)
+            return None
         began_at = time.monotonic()
-        turn_for(self._handler, self._is_settled, timeout)
-        return None if timeout is None else max(0.0, timeout - (time.monotonic() - began_at))
+        self._handler.turn_until(self._is_settled, timeout)
+        return max(0.0, timeout - (time.monotonic() - began_at))
 
     def _is_settled(self) -> bool:
         return self._state in _SETTLED
@@ -251,13 +253,3 @@ def settle_all(ended: Ended) -> None:
             fatal = fatal or error
     if fatal is not None:
         raise fatal
-
-
-def turn_for(handler: TaskHandler, done: Callable[[], bool], timeout: float | None) -> None:
-    """Have the caller's thread help until ``done()``; it may return early. ``MeshqError`` where it must not."""
-    if handler.in_loop():
-        raise MeshqError(
-            "a callback of a future must not wait for another one: it runs in the thread that would settle it"
-        )
-    handler.check_process()
-    handler.turn_until(done, timeout)

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from meshq.client.future import Future, TaskHandler, turn_for
+from meshq.client.future import Future, TaskHandler
 from meshq.client.portions import Calls, Ended, Portion, portions
 from meshq.core.chunking import Chunking
 from meshq.core.pace import MAX_CREDIT
@@ -152,7 +152,7 @@ class Mapping:
         looks_again = self._mean_bytes is None and (left is None or left > _LOOK_AGAIN_S)
         timeout = _LOOK_AGAIN_S if looks_again else left
         if self._done.empty():
-            turn_for(self._handler, lambda: not self._done.empty(), timeout)
+            self._handler.turn_until(lambda: not self._done.empty(), timeout)
         try:
             future = self._done.get(timeout=timeout)
         except queue.Empty:

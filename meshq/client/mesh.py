@@ -280,8 +280,7 @@ class Mesh(BaseMesh):
         if self._runtime.in_loop():
             raise QueueFull("the outbox is full, and a callback must not wait for it")
         while self._books.bytes and self._books.bytes + size > self._settings.outbox_bytes:
-            with self._changed:
-                self._changed.wait(0.05)
+            self._wait_for_change(0.05)
             self._runtime.check_usable()
 
     # ------------------------------------------------------------------ the mesh as a whole

@@ -126,7 +126,9 @@ class Runtime:
 
     def wait(self, done: Callable[[], bool], timeout: float | None) -> None:
         """Turn the loop in the caller's thread until ``done()``; it may return early, so check."""
-        if self.is_usable:
+        if Forks.count != self._forks:
+            self.check_process()
+        if not self.stopping:
             self._turning.wait(done, timeout)
 
     def ask(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

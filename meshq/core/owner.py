@@ -202,10 +202,11 @@ class Owner:
             task.node = node_id
             task.accepted = False
             task.sent_at = now
+        messages: list[Any] = submissions(run, now)
         if node_id in self._sends:
-            self._sends[node_id] += submissions(run, now)
+            self._sends[node_id] += messages
         else:
-            self._sends[node_id] = submissions(run, now)
+            self._sends[node_id] = messages
 
     def _finish(self, now: float) -> list[OwnerEffect]:
         """Route what can go, and hand out the effects gathered."""

@@ -149,9 +149,7 @@ class Router:
                 heapq.heappop(heap)
 
     @staticmethod
-    def _serve_one(
-        queue: WaitingQueue, node: NodeAccount, mean: float | None, now: float, give: Give
-    ) -> None:
+    def _serve_one(queue: WaitingQueue, node: NodeAccount, mean: float | None, now: float, give: Give) -> None:
         if queue.detached:
             while (task := queue.head()) is not None and node.may_ask(task):
                 give(node, [queue.tasks.popleft()], now)

@@ -46,6 +46,7 @@ from meshq.core.owning import HandedOver
 from meshq.core.timers import earliest
 from meshq.protocol.messages import ByeAck, Draining, HelloAck, Message, Ping, Pong, Refused
 
+_new = tuple.__new__
 HEARD_S = 0.1
 """How often a link's traffic is told to membership as a sign of life: often enough for its verdicts."""
 
@@ -151,7 +152,7 @@ class Session:
                     work.append(message)  # which the owner must know as well
         node = self._node_of_link.get(link)
         if work and node is not None:
-            effects += self._send(self.owner.handle(Received(node, work), now))
+            effects += self._send(self.owner.handle(_new(Received, (node, work)), now))
         return effects
 
     def handle(self, event: OwnerEvent, now: float) -> list[SessionEffect]:
@@ -231,7 +232,7 @@ class Session:
             if not isinstance(effect, Send):
                 out.append(effect)
             elif (link := self._link_of_node.get(effect.peer)) is not None:
-                out.append(SendLink(link, effect.messages))
+                out.append(_new(SendLink, (link, effect.messages)))
         return out
 
 

@@ -351,9 +351,7 @@ def decode(frames: Sequence[Buffer], joiner: Joiner) -> Incoming:
 
 
 _PART = VERB_OF_MESSAGE[Part]
-_PAYLOAD_OF_VERB = {
-    VERB_OF_MESSAGE[kind]: itemgetter(kind._fields.index("payload")) for kind in (Submit, Result)
-}
+_PAYLOAD_OF_VERB = {VERB_OF_MESSAGE[kind]: itemgetter(kind._fields.index("payload")) for kind in (Submit, Result)}
 """The payload of messages that have one, which may be the number of a transfer."""
 
 

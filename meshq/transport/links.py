@@ -80,10 +80,8 @@ class Link:
         """Whether the patient messages are to go out before these: what is said of one task stays in its order."""
         if self.pressing or len(self.patient) >= COMPANY:
             return True
-        for message in messages:
-            if getattr(message, "task", None) in self.patient_tasks:  # those without a task have b"" there
-                return True
-        return False
+        tasks = self.patient_tasks  # of those without one, b""
+        return any(getattr(message, "task", None) in tasks for message in messages)
 
     def address(self, node: bytes, incarnation: int, version: int = GREETING_VERSION) -> None:
         """Say in each message from now on which node it is for, and which life of it, in the version agreed."""

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
 import zmq
+from zmq.backend import zmq_poll  # what the poller calls, after some steps that each look would take
 
 from meshq.transport import looking
 
@@ -119,13 +120,14 @@ class Loop:
                 self._call(self._readers, source)
             if events & ~_IN:
                 self._call(self._writers, source)
-        self.run_posted()
+        if self._posted:
+            self.run_posted()
 
     def _look(self, end_at: float) -> list[tuple[_Key, int]]:
         """Poll again and again until ``end_at``; return what is ready."""
-        poll = self._poller.poll
+        sources = self._poller.sockets
         ready: list[tuple[_Key, int]] = []
-        while not self._posted and not (ready := poll(0)):
+        while not self._posted and not (ready := zmq_poll(sources, 0)):
             _let_others_run()
             if time.perf_counter() >= end_at:
                 break
@@ -133,7 +135,8 @@ class Loop:
 
     def _sleep(self, timeout_s: float | None) -> list[tuple[_Key, int]]:
         self._asleep = True
-        ready: list[tuple[_Key, int]] = self._poller.poll(0 if self._posted else _milliseconds(timeout_s))
+        milliseconds = 0 if self._posted else _milliseconds(timeout_s)
+        ready: list[tuple[_Key, int]] = zmq_poll(self._poller.sockets, milliseconds)
         self._asleep = False
         return ready
 
@@ -188,8 +191,8 @@ def _key(source: Source) -> _Key:
     return source if isinstance(source, (zmq.Socket, int)) else source.fileno()
 
 
-def _milliseconds(timeout_s: float | None) -> int | None:
-    """Round up, so that a deadline in 0.2 ms is slept through, and not spun towards."""
+def _milliseconds(timeout_s: float | None) -> int:
+    """Round up, so that a deadline in 0.2 ms is slept through, and not spun towards; -1 stands for ever."""
     if timeout_s is None:
-        return None
+        return -1
     return math.ceil(min(max(timeout_s, 0.0), LONGEST_POLL_S) * 1000)

@@ -11,7 +11,7 @@ from meshq.client.engine import Engine
 from meshq.client.future import Future
 from meshq.core.hints import follow_all
 from meshq.core.owned import Ending, Outcome
-from meshq.errors import MeshClosed
+from meshq.errors import MeshClosed, MeshqError
 from meshq.ids import new_task_id
 from meshq.protocol.messages import Hello
 from meshq.transport.context import make_context
@@ -44,12 +44,11 @@ class Handler:
     def in_loop(self) -> bool:
         return self.turns_here
 
-    def check_process(self) -> None:
+    def turn_until(self, done: Callable[[], bool], timeout: float | None) -> None:
+        if self.turns_here:
+            raise MeshqError("in a callback")
         if self.forked:
             raise MeshClosed("forked")
-
-    def turn_until(self, done: Callable[[], bool], timeout: float | None) -> None:
-        pass
 
 
 def make_future(handler: Handler) -> Future[int]:
