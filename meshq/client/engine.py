@@ -55,6 +55,7 @@ from meshq.transport.loop import Loop
 from meshq.workers.memory import expect_large_blocks
 
 log = logging.getLogger("meshq.client")
+_new = tuple.__new__
 
 PATIENCE_S = 0.05
 """How long acknowledgements wait until many can go with something else: a tenth of what nodes wait for them.
@@ -259,7 +260,7 @@ class Engine:
         inbox = self.inbox
         tasks = [inbox.popleft() for _ in range(len(inbox))]  # one that comes meanwhile posts this anew
         if tasks:
-            self._apply(self.session.handle(Submitted(tasks), time.monotonic()))
+            self._apply(self.session.handle(_new(Submitted, (tasks,)), time.monotonic()))
 
     def _on_messages(self, link: int, messages: list[Message]) -> None:
         kinds = set(map(type, messages))

@@ -36,16 +36,17 @@ class Router:
 
     def __init__(self, means: Means) -> None:
         self._means = means
-        self._queues: dict[Kind, WaitingQueue] = {}
+        self.queues: dict[Kind, WaitingQueue] = {}
+        """Tasks that may start."""
         self._rings: dict[int, deque[WaitingQueue]] = {}
         """The queues that hold tasks in the order in which they are served, by priority, the highest first."""
-        self._delayed: dict[Kind, WaitingQueue] = {}
+        self.delayed: dict[Kind, WaitingQueue] = {}
         """Tasks that may not start yet: they take no credit, and so compete with nobody."""
 
     @property
     def is_empty(self) -> bool:
         """Whether no task waits."""
-        return not (self._queues or self._delayed)
+        return not (self.queues or self.delayed)
 
     def wait(self, task: OwnedTask, now: float) -> None:
         """Queue a task behind the others."""
@@ -88,7 +89,7 @@ class Router:
 
     def waiting(self) -> Iterator[WaitingQueue]:
         """Yield the queues that hold tasks."""
-        return iter([*itertools.chain.from_iterable(self._rings.values()), *self._delayed.values()])
+        return iter([*itertools.chain.from_iterable(self._rings.values()), *self.delayed.values()])
 
     def by_priority(self) -> Iterator[WaitingQueue]:
         """Yield the queues that hold tasks that may start, the highest priority first."""
@@ -100,7 +101,7 @@ class Router:
         A run is one task, or several of one function that take credit, all with small arguments.
         """
         usable = [node for node in nodes if node.usable and node.full_until <= now]
-        if self._delayed:
+        if self.delayed:
             self._assign_delayed(usable, now, give)
         for ring in self._rings.values():
             served: list[WaitingQueue] = []
@@ -118,7 +119,7 @@ class Router:
                     queue.hoped_at = now
                     self._serve(queue, candidates, now, give)
                 if not queue.tasks or queue.head() is None:
-                    del self._queues[queue.key]
+                    del self.queues[queue.key]
                 elif len(queue.tasks) < waiting:
                     served.append(queue)
                 else:
@@ -168,7 +169,7 @@ class Router:
 
     def _assign_delayed(self, nodes: list[NodeAccount], now: float, give: Give) -> None:
         """Give the delayed tasks that can go; those whose time has come meanwhile wait with the others."""
-        for key, queue in list(self._delayed.items()):
+        for key, queue in list(self.delayed.items()):
             candidates = [node for node in nodes if node.delayed_until <= now and node.can_run(queue)]
             # They wait as well here as anywhere.
             candidates = [node for node in candidates if node.is_home] or candidates
@@ -187,15 +188,15 @@ class Router:
                     give(node, [task], now)
                     heapq.heapreplace(heap, (heap[0][0] + 1.0 / node.slots, heap[0][1]))
             if queue.head() is None:
-                del self._delayed[key]
+                del self.delayed[key]
 
     def _queue_of(self, task: OwnedTask, now: float) -> WaitingQueue:
         if task.due_at is not None and is_delayed(task, now) and not task.detached:
-            return self._delayed.setdefault(_key(task), WaitingQueue(_key(task), now))
+            return self.delayed.setdefault(_key(task), WaitingQueue(_key(task), now))
         key = (task.function, task.serializer, task.tags, task.detached, task.priority)
-        queue = self._queues.get(key)
+        queue = self.queues.get(key)
         if queue is None:
-            queue = self._queues[key] = WaitingQueue(key, now)
+            queue = self.queues[key] = WaitingQueue(key, now)
             self._ring_of(task.priority).append(queue)
         return queue
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import reprlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby, islice
 from math import inf
 from operator import itemgetter
@@ -50,6 +50,7 @@ MAX_BATCH_MESSAGES = 512
 _MANY = 8
 """From so many messages on it is quicker to deal with them together; a round trip has one of each kind."""
 
+_unpackb: Callable[[Buffer], Any] = msgpack.unpackb  # which refuses keys of maps that are no text or bytes
 _new = tuple.__new__
 Frames = list[Buffer]
 _Key = tuple[type[Any], bytes, int]
@@ -331,7 +332,7 @@ def decode(frames: Sequence[Buffer], joiner: Joiner) -> Incoming:
         header = _read_header(bytes(frames[1]))
     messages: list[Message] = []
     unknown: list[int] = []
-    pieces = iter(frames[3:])
+    pieces: Iterator[Buffer] | None = None
     for group in _unpack(frames[2], MAX_BATCH_BYTES, list):
         if type(group) is not list or not group or type(group[0]) is not int:
             raise RemoteProtocolError("a batch is not made of groups that begin with a verb")
@@ -344,6 +345,7 @@ def decode(frames: Sequence[Buffer], joiner: Joiner) -> Incoming:
         group.clear()  # or the garbage collector would look at what nobody needs any more
         payload_of = _PAYLOAD_OF_VERB.get(verb)
         if verb == _PART or (payload_of is not None and int in set(map(type, map(payload_of, read)))):
+            pieces = iter(frames[3:]) if pieces is None else pieces
             _read_payloads(read, pieces, joiner, messages)
         else:
             messages += read
@@ -402,7 +404,7 @@ def _unpack(packed: Buffer, limit: int, kind: type[Any]) -> Any:
     if len(packed) > limit:
         raise RemoteProtocolError(f"a frame of {len(packed)} bytes is over its limit of {limit}")
     try:
-        value = msgpack.unpackb(packed, strict_map_key=True)
+        value = _unpackb(packed)
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
         raise RemoteProtocolError(f"a frame is not msgpack: {error}") from error
     if type(value) is not kind:

@@ -59,6 +59,8 @@ class Loop:
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
         self.wakeups = 0
+        self.saw_it_come = False
+        """Whether the turn has looked in vain, before something came: so it is one message, as a rule."""
         self.register(self._wake_in, self._drain_wakeups)
 
     def register(self, source: Source, callback: Callback) -> None:
@@ -106,12 +108,14 @@ class Loop:
         """
         may_look = eager and (timeout_s is None or timeout_s >= looking.SPIN_S)
         looks = may_look and self._looking.wanted()
+        self.saw_it_come = False
         began_at = time.perf_counter()
         ready = self._look(began_at + looking.SPIN_S) if looks else []
         in_vain = looks and not ready and not self._posted
         if in_vain and timeout_s is not None:
             timeout_s = max(0.0, timeout_s - (time.perf_counter() - began_at))
         if not ready:
+            self.saw_it_come = False  # while it slept, many may have come
             ready = self._sleep(timeout_s)
         if may_look:
             self._looking.waited(time.perf_counter() - began_at, looks, in_vain)
@@ -128,6 +132,7 @@ class Loop:
         sources = self._poller.sockets
         ready: list[tuple[_Key, int]] = []
         while not self._posted and not (ready := zmq_poll(sources, 0)):
+            self.saw_it_come = True
             _let_others_run()
             if time.perf_counter() >= end_at:
                 break
