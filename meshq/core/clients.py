@@ -14,7 +14,6 @@ from meshq.core.held import NODE, SILENT_S, ClientAccount, HeldState, is_silent,
 from meshq.core.holding import ClientForgotten, ClientGreeted, ClientUnreachable, HolderEffect
 from meshq.core.parking import Parking
 from meshq.core.reporting import Reports
-from meshq.core.timers import earliest
 from meshq.protocol.messages import Draining, Nack, Refused
 
 GRANT_ALL_S = 0.010
@@ -57,24 +56,22 @@ class Clients:
         self._budget = reports.budget
         self._effects = effects
         self._why_dropped = _LAPSED
-        self._refresh_at: float | None = None
+        self.refresh_at: float | None = None
+        """When credit is shared out anew, by ``tick``."""
+        self.lease_at: float | None = None
+        """When it looks for leases that are over."""
         self._granted_at = -inf
-        self._lease_at: float | None = None
-
-    def next_deadline(self) -> float | None:
-        """Return when ``tick`` is due."""
-        return earliest(self._refresh_at, self._lease_at)
 
     def tick(self, now: float) -> None:
         """Share out credit anew and end leases, where that is due."""
-        if self._refresh_at is not None and self._refresh_at <= now:
-            self._refresh_at = None
+        if self.refresh_at is not None and self.refresh_at <= now:
+            self.refresh_at = None
             self._credits.survey(self.accounts.values())
             for client in self.accounts.values():
                 self.grant(client)
-        if self._lease_at is not None and self._lease_at <= now:
+        if self.lease_at is not None and self.lease_at <= now:
             self._end_leases(now)
-            self._lease_at = now + _LEASE_CHECK_S if self.accounts else None
+            self.lease_at = now + _LEASE_CHECK_S if self.accounts else None
 
     def present(self) -> int:
         """Return how many clients are within reach, but for this node's own owner and its peers."""
@@ -94,8 +91,8 @@ class Clients:
                 self._effects += [Send(event.client, [refused]), ClientForgotten(event.client)]
                 return
             client = self.accounts[event.client] = ClientAccount(event.client, now)
-            if self._lease_at is None:
-                self._lease_at = now + _LEASE_CHECK_S
+            if self.lease_at is None:
+                self.lease_at = now + _LEASE_CHECK_S
         client.leaving = False
         self._budget.regain(client)
         client.role, client.label = event.role, event.label
@@ -169,8 +166,8 @@ class Clients:
 
     def refresh_soon(self, now: float) -> None:
         """Share out credit anew before long."""
-        if self._refresh_at is None:
-            self._refresh_at = now + REFRESH_S
+        if self.refresh_at is None:
+            self.refresh_at = now + REFRESH_S
 
     # ------------------------------------------------------------------ what is handed back
 

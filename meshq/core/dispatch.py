@@ -315,14 +315,15 @@ class Dispatch:
 
     def next_deadline(self) -> float | None:
         """Return when a run will have become long. From then on nothing is put behind it, so once is enough."""
-        long = self.slots.long
-        since = [
-            slot.head_since
-            for slot in self.slots
-            if (head := slot.head()) and not (head.reported and slot.number in long)
-        ]
-        due = min([slot.recall_at() for slot in self.slots], default=inf)
-        due = min(due, min(since) + LONG_RUN_S) if since else due
+        long, due = self.slots.long, inf
+        for slot in self.slots.all.values():
+            if not slot.runs:
+                continue
+            at = slot.head_since + LONG_RUN_S
+            if slot.number in long and (head := slot.head()) is not None and head.reported:
+                at = slot.recall_at()
+            if at < due:
+                due = at
         return None if due == inf else due
 
 

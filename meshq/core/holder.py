@@ -56,7 +56,7 @@ from meshq.core.relaying import Relaying
 from meshq.core.reporting import Reports
 from meshq.core.resizing import Resizing
 from meshq.core.survey import Survey
-from meshq.core.timers import earliest
+from meshq.core.timers import Timers, earliest
 from meshq.core.withdrawals import Withdrawals
 from meshq.core.work import WorkerDone, WorkerGone, WorkerReady, WorkerRecalled
 from meshq.protocol.messages import (
@@ -122,6 +122,9 @@ class Holder:
             self._endings, self._entrusting, self.asked, self._effects,
         )  # fmt: skip
         self._drained = False
+        self._timers: tuple[Timers[Any], ...] = (
+            *self._parking.timers, self._limits.timers, self._purging.timers, self._recalls.timers
+        )  # fmt: skip
         self._admission = Admission(
             own_client, self.budget, self._dispatch, self._reports, self._endings, self._parking, self._limits,
             self._entrusting, self._withdrawals, self.survey, self._drain,
@@ -197,11 +200,14 @@ class Holder:
 
     def next_deadline(self) -> float | None:
         """Return when ``tick`` is due, or None while there is nothing to wait for."""
-        return earliest(
-            self._reports.next_deadline(), self._dispatch.next_deadline(), self._clients.next_deadline(),
-            self._parking.next_deadline(), self._limits.next_deadline(), self._purging.next_deadline(),
-            self._recalls.next_deadline(), self._drain.due,
+        due = earliest(
+            self._reports.next_deadline(), self._dispatch.next_deadline(), self._clients.refresh_at,
+            self._clients.lease_at, self._drain.due,
         )  # fmt: skip
+        for timers in self._timers:
+            if timers.live:
+                due = earliest(due, timers.next_deadline())
+        return due
 
     def counts(self) -> dict[str, int]:
         """Return how many attempts are queued, parked, running and kept, and how many clients there are."""

@@ -45,7 +45,7 @@ class Limits:
         self._heads: dict[int, int] = {}
         """Slot → the run at its head, when that was last looked at."""
         self._clocks: dict[int, _Clock] = {}
-        self._timers: Timers[int] = Timers()
+        self.timers: Timers[int] = Timers()
 
     # ------------------------------------------------------------------ which limits there are
 
@@ -104,7 +104,7 @@ class Limits:
         if first_s < inf:
             since = slot.head_since
             self._clocks[slot.number] = _Clock(head.run, since + soft_s, since + hard_s, hard_s)
-            self._timers.set(slot.number, since + first_s)
+            self.timers.set(slot.number, since + first_s)
 
     def _limits_for(self, held: Held) -> tuple[float, float]:
         soft, hard = self.limits_of(held.function)
@@ -117,7 +117,7 @@ class Limits:
         """Stop the clock of a slot, whose run has ended, or whose worker is gone."""
         self._heads.pop(slot, None)
         if self._clocks.pop(slot, None) is not None:
-            self._timers.cancel(slot)
+            self.timers.cancel(slot)
 
     def story(self, held: Held) -> str:
         """Say what became of a run whose worker was killed for it."""
@@ -126,20 +126,16 @@ class Limits:
 
     # ------------------------------------------------------------------ when time is over
 
-    def next_deadline(self) -> float | None:
-        """Return when ``tick`` is due."""
-        return self._timers.next_deadline() if self._clocks else None
-
     def tick(self, now: float) -> None:
         """End, or warn, the runs whose time is over."""
-        for slot in self._timers.pop_due(now):
+        for slot in self.timers.pop_due(now):
             clock = self._clocks[slot]
             if clock.hard_at <= now:
                 self._kill(self._dispatch.slots.all[slot], clock.run)
                 continue
             self._effects.append(SoftLimit(slot, clock.run))
             if clock.hard_at < inf:
-                self._timers.set(slot, clock.hard_at)
+                self.timers.set(slot, clock.hard_at)
 
     def _kill(self, slot: Slot, run: int) -> None:
         slot.runs[run].intent = Intent.TIME_LIMIT

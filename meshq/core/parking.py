@@ -22,7 +22,6 @@ from meshq.core.holding import HolderEffect, RateLimitSet
 from meshq.core.rates import Bucket, Rates
 from meshq.core.reporting import Reports
 from meshq.core.terms import Terms
-from meshq.core.timers import earliest
 from meshq.protocol.messages import Nack, Parked, Status
 from meshq.protocol.payload import payload_size
 
@@ -61,6 +60,7 @@ class Parking:
         self._endings = endings
         self._effects = effects
         self._rates = Rates()
+        self.timers = self._alarms, self._rates.due
         self._declared: dict[str, Terms] = {}
         self._special: set[str] = set()
         """The functions that have, or had, a limit or terms of their own. The others' plain calls pass by."""
@@ -272,10 +272,6 @@ class Parking:
             self._queue(held)
 
     # ------------------------------------------------------------------ time
-
-    def next_deadline(self) -> float | None:
-        """Return when ``tick`` is due."""
-        return earliest(self._alarms.next_deadline(), self._rates.due.next_deadline())
 
     def tick(self, now: float) -> None:
         """Queue what may start now, and end what has expired."""

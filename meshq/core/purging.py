@@ -60,7 +60,7 @@ class Purging:
         self._effects = effects
         self._purges: dict[bytes, _Purge] = {}
         """By command, the oldest first."""
-        self._due: Timers[bytes] = Timers()
+        self.timers: Timers[bytes] = Timers()
 
     def on_asked(self, event: PurgeAsked, now: float) -> None:
         """Tell the clients; a command that came before is answered together with the first."""
@@ -70,7 +70,7 @@ class Purging:
                 self._answer(next(iter(self._purges)), now)
             self._purges[command] = _Purge(self._relaying.purge(command))
             # In this order, seconds that are no number mean the longest time.
-            self._due.set(command, now + max(0.0, min(_LONGEST_S, _SHARE * event.seconds)))
+            self.timers.set(command, now + max(0.0, min(_LONGEST_S, _SHARE * event.seconds)))
         self._purges[command].tokens.append(event.token)
         self._answer_if_complete(command, now)
 
@@ -81,13 +81,9 @@ class Purging:
             purge.discarded[client.client] = max(0, message.discarded)
             self._answer_if_complete(message.command, now)
 
-    def next_deadline(self) -> float | None:
-        """Return when ``tick`` is due."""
-        return self._due.next_deadline()
-
     def tick(self, now: float) -> None:
         """Answer for the clients that are silent."""
-        for command in self._due.pop_due(now):
+        for command in self.timers.pop_due(now):
             self._answer(command, now)
 
     def _answer_if_complete(self, command: bytes, now: float) -> None:
@@ -96,7 +92,7 @@ class Purging:
 
     def _answer(self, command: bytes, now: float) -> None:
         """Discard what waits here for owners that have not, and say what became of it all."""
-        self._due.cancel(command)
+        self.timers.cancel(command)
         purge = self._purges.pop(command)
         own = sum(
             self._discard(client, now)

@@ -54,7 +54,7 @@ class Recalls:
 
     def __init__(self) -> None:
         self._revokes: list[Revoke] = []
-        self._due: Timers[Revoke] = Timers()
+        self.timers: Timers[Revoke] = Timers()
 
     def add(self, revoke: Revoke) -> None:
         """Take note of a revoke that waits; where too many do, the oldest is answered as things stand."""
@@ -62,15 +62,11 @@ class Recalls:
         if len(self._revokes) > MAX_WAITING:
             self._revokes[0].give_up()
         if revoke.waiting and revoke.due is not None:
-            self._due.set(revoke, revoke.due)
-
-    def next_deadline(self) -> float | None:
-        """Return when ``tick`` is due."""
-        return self._due.next_deadline()
+            self.timers.set(revoke, revoke.due)
 
     def tick(self, now: float) -> None:
         """Let those be answered whose time is over."""
-        for revoke in self._due.pop_due(now):
+        for revoke in self.timers.pop_due(now):
             revoke.give_up()
 
     def started(self, run: int) -> int:
@@ -101,5 +97,5 @@ class Recalls:
         if complete:
             self._revokes = [revoke for revoke in self._revokes if revoke.waiting]
         for revoke in complete:
-            self._due.cancel(revoke)
+            self.timers.cancel(revoke)
         return [RevokeAnswered(revoke.token, revoke.outcome) for revoke in complete]

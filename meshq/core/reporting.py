@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from meshq.core.budget import SMALL_BYTES, Budget, large_size
 from meshq.core.events import Send
 from meshq.core.held import ClientAccount, Held, HeldState, is_silent
-from meshq.core.timers import earliest
 from meshq.protocol.messages import Accepted, Message, Result, Started
 from meshq.protocol.payload import Payload
 
@@ -32,8 +31,10 @@ class Reports:
     def __init__(self, budget: Budget | None = None) -> None:
         self.budget = budget or Budget()
         self._out: dict[bytes, list[Message]] = {}
-        self._fresh: dict[float, deque[tuple[float, list[Held]]]] = {REPORT_S: deque(), BURST_REPORT_S: deque()}
-        """By how long they may take: when that is over, and attempts that were taken at once, of one client."""
+        self._fresh: deque[tuple[float, list[Held]]] = deque()
+        """When they have taken long, and attempts that were taken at once, of one client."""
+        self._fresh_in_burst: deque[tuple[float, list[Held]]] = deque()
+        self._lines = self._fresh, self._fresh_in_burst
         self._resend_at: float | None = None
 
     def say(self, client: ClientAccount, message: Message) -> None:
@@ -57,8 +58,10 @@ class Reports:
     def taken(self, helds: list[Held], now: float) -> None:
         """Take note of a client's attempts just accepted: if they take long, their client is told."""
         mean_s = helds[0].client.mean_s
-        report_s = REPORT_S if mean_s is None or mean_s >= _SHORT_RUN_S else BURST_REPORT_S
-        fresh = self._fresh[report_s]
+        if mean_s is None or mean_s >= _SHORT_RUN_S:
+            fresh, report_s = self._fresh, REPORT_S
+        else:
+            fresh, report_s = self._fresh_in_burst, BURST_REPORT_S
         while fresh and fresh[0][1][-1].state is _DONE:
             fresh.popleft()  # or each quick task would wake the node once more, to find that it has ended
         fresh.append((now + report_s, helds))
@@ -106,7 +109,7 @@ class Reports:
 
     def tick(self, clients: Iterable[ClientAccount], now: float) -> None:
         """Say what has become due."""
-        for fresh in self._fresh.values():
+        for fresh in self._lines:
             while fresh and fresh[0][0] <= now:
                 self._accept(fresh.popleft()[1])
         if self._resend_at is not None and self._resend_at <= now:
@@ -131,4 +134,8 @@ class Reports:
 
     def next_deadline(self) -> float | None:
         """Return when ``tick`` is due."""
-        return earliest(*[fresh[0][0] for fresh in self._fresh.values() if fresh], self._resend_at)
+        due = self._resend_at
+        for fresh in self._lines:
+            if fresh and (due is None or fresh[0][0] < due):
+                due = fresh[0][0]
+        return due

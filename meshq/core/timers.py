@@ -24,38 +24,41 @@ class Timers(Generic[K]):
     def __init__(self) -> None:
         # The number breaks ties in the order of setting, and keeps keys from being compared.
         self._heap: list[tuple[float, int, K]] = []
-        self._live: dict[K, tuple[float, int, K]] = {}
+        self.live: dict[K, tuple[float, int, K]] = {}
+        """What is set; for others to see, without a call, whether anything is."""
         self._numbers = itertools.count()
 
     def __len__(self) -> int:
-        return len(self._live)
+        return len(self.live)
 
     def get(self, key: K) -> float | None:
         """Return the key's deadline, or None where it has none."""
-        entry = self._live.get(key)
+        entry = self.live.get(key)
         return None if entry is None else entry[0]
 
     def items(self) -> Iterator[tuple[K, float]]:
         """Yield each key with its deadline, in no particular order."""
-        return ((key, entry[0]) for key, entry in self._live.items())
+        return ((key, entry[0]) for key, entry in self.live.items())
 
     def set(self, key: K, at: float) -> None:
         """Give the key this deadline, in place of any earlier one."""
         entry = (at, next(self._numbers), key)
-        self._live[key] = entry
+        self.live[key] = entry
         heapq.heappush(self._heap, entry)
         self._tidy()
 
     def cancel(self, key: K) -> None:
         """Take the key's deadline away, if it has one."""
-        if self._live.pop(key, None) is not None:
+        if self.live.pop(key, None) is not None:
             self._tidy()
 
     def next_deadline(self) -> float | None:
         """Return the earliest deadline, or None where none is set."""
-        while self._heap and self._is_stale(self._heap[0]):
+        if not self.live:
+            return None
+        while self._is_stale(self._heap[0]):
             heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        return self._heap[0][0]
 
     def pop_due(self, now: float) -> list[K]:
         """Take out the keys whose deadline has come, earliest first; ties in the order of setting."""
@@ -63,16 +66,16 @@ class Timers(Generic[K]):
         while self._heap and self._heap[0][0] <= now:
             entry = heapq.heappop(self._heap)
             if not self._is_stale(entry):
-                del self._live[entry[2]]
+                del self.live[entry[2]]
                 due.append(entry[2])
         return due
 
     def _is_stale(self, entry: tuple[float, int, K]) -> bool:
-        return self._live.get(entry[2]) is not entry
+        return self.live.get(entry[2]) is not entry
 
     def _tidy(self) -> None:
-        if len(self._heap) > max(_SMALL, 2 * len(self._live)):
-            self._heap = list(self._live.values())
+        if len(self._heap) > max(_SMALL, 2 * len(self.live)):
+            self._heap = list(self.live.values())
             heapq.heapify(self._heap)
 
 

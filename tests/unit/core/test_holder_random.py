@@ -521,10 +521,10 @@ def _check_empty(world: World) -> None:
         assert (client.parked, client.lower) == (0, {})
     assert holder._entrusting.bytes == 0
     assert len(holder._dispatch.alarms) == 0
-    assert holder._parking.next_deadline() is None
+    assert not any(timers.live for timers in holder._parking.timers)
     assert all((slot.load_s, slot.runs) == (0.0, {}) for slot in holder._dispatch.slots)
     assert (holder._recalls._revokes, holder._reports._out) == ([], {})
-    assert not any(holder._reports._fresh.values())
+    assert not any(holder._reports._lines)
 
 
 TestRandomHolder = RandomHolder.TestCase

@@ -81,7 +81,7 @@ def test_each_client_says_how_many_it_has_discarded() -> None:
     talk.say(B, Relayed(COMMAND, 0), answer(0, {A: 7, B: 0}))
     assert talk.holder.counts()["queued"] == 2
     talk.say(B, Relayed(COMMAND, 1))
-    assert talk.holder._purging.next_deadline() is None
+    assert talk.holder._purging.timers.next_deadline() is None
 
 
 def test_what_waits_for_an_absent_client_is_discarded() -> None:

@@ -99,18 +99,18 @@ def test_too_many_that_wait_are_answered_as_things_stand(monkeypatch: pytest.Mon
 def test_a_revoke_is_answered_when_its_time_is_over() -> None:
     """Those that survive their signal are named, and so is what is known of the others."""
     recalls = Recalls()
-    assert recalls.next_deadline() is None
+    assert recalls.timers.next_deadline() is None
     made = revoke("token", 15, {1: T, 2: U}, due=5.0)
     made.note(V, "dropped")
     recalls.add(made)
     recalls.add(revoke("patient", 15, {1: T}))
     assert recalls.started(1) == 15
-    assert recalls.next_deadline() == 5.0
+    assert recalls.timers.next_deadline() == 5.0
     recalls.tick(4.9)
     assert answers(recalls) == []
     recalls.tick(5.0)
     assert answers(recalls) == [RevokeAnswered("token", {T: STILL_RUNS, U: "running", V: "dropped"})]
-    assert recalls.next_deadline() is None
+    assert recalls.timers.next_deadline() is None
     assert recalls.waits_for(1)
 
 
@@ -120,4 +120,4 @@ def test_a_revoke_that_was_answered_has_no_deadline_any_more() -> None:
     recalls.add(revoke("token", 15, {1: T}, due=5.0))
     recalls.resolve(1, "terminated")
     assert answers(recalls) == [RevokeAnswered("token", {T: "terminated"})]
-    assert recalls.next_deadline() is None
+    assert recalls.timers.next_deadline() is None
