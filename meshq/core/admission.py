@@ -103,7 +103,8 @@ class Admission:
             return
         held_of = client.held
         over, long_over = self._tombs.of(client.client)
-        suspects = self._suspects(client, messages, now)
+        is_any = self._revocations.live or self._refused.newer
+        suspects: set[bytes] = self._suspects(client, messages, now) if is_any else set()
         ordinary: list[Held] = []
         last_name = last_encoding = ""
         function = serializer = None
@@ -117,18 +118,20 @@ class Admission:
                 or task in held_of or task in over or task in long_over or task in suspects
                 or type(payload) is not bytes or len(payload) > SMALL_BYTES
             ):  # fmt: skip
-                self._queue(client, ordinary, taken)
-                ordinary = []
+                if ordinary:
+                    self._queue(client, ordinary, taken)
+                    ordinary = []
                 self.on_submit(client, message, now, taken)
                 suspects.add(task)  # it may have been buried just now, and a copy come later in the batch
             else:
                 held = held_of[task] = Held(client, task, attempt, function, serializer, payload, False, None)
                 ordinary.append(held)
-        self._queue(client, ordinary, taken)
+        if ordinary:
+            self._queue(client, ordinary, taken)
 
     def _suspects(self, client: ClientAccount, messages: Sequence[Submit], now: float) -> set[bytes]:
         """Return those of the tasks that are revoked, or were not taken before."""
-        if not self._revocations and not any(self._refused.of(client.client)):
+        if not self._revocations.live and not any(self._refused.of(client.client)):
             return set()
         return {
             message.task
@@ -138,9 +141,8 @@ class Admission:
         }
 
     def _queue(self, client: ClientAccount, helds: list[Held], taken: list[Held]) -> None:
-        if helds:
-            self._dispatch.queue_all(client, helds)
-            taken += helds
+        self._dispatch.queue_all(client, helds)
+        taken += helds
 
     def on_submit(self, client: ClientAccount, message: Submit, now: float, taken: list[Held]) -> None:
         """Take an attempt in, or say why not; what waits for a slot is added to ``taken``."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice, repeat
+from itertools import repeat
 from math import inf
 from typing import Any
 
@@ -51,18 +51,23 @@ class Dispatch:
         client = held.client
         queue = client.queue
         if not queue:
-            if client.stalled:
-                pass
-            elif len(self._ring) == 1 and self._goes_before(client, self._ring[0]):
-                self._ring.appendleft(client)
-            else:
-                if self._ring:
-                    client.turn_s = 0.0
-                self._ring.append(client)
-            client.priority = held.priority
+            self._join(client, held.priority)
         elif held.priority != client.priority:
             queue = client.line(held.priority)
         queue.append(held)
+
+    def _join(self, client: ClientAccount, priority: int) -> None:
+        """Let a client that had nothing queued take turns, unless it is stalled."""
+        client.priority = priority
+        ring = self._ring
+        if client.stalled:
+            return
+        if len(ring) == 1 and self._goes_before(client, ring[0]):
+            ring.appendleft(client)
+            return
+        if ring:
+            client.turn_s = 0.0
+        ring.append(client)
 
     def _goes_before(self, client: ClientAccount, other: ClientAccount) -> bool:
         """Whether one that had nothing queued is next: who was alone has had a turn, or it has not had its own.
@@ -77,8 +82,12 @@ class Dispatch:
 
     def queue_all(self, client: ClientAccount, helds: list[Held]) -> None:
         """Put new attempts of one client, all of the default priority, at the end of its queue, in their order."""
-        self.queue(helds[0])
-        client.line(DEFAULT_PRIORITY).extend(islice(helds, 1, None))
+        queue = client.queue
+        if not queue:
+            self._join(client, DEFAULT_PRIORITY)
+        elif client.priority != DEFAULT_PRIORITY:
+            queue = client.line(DEFAULT_PRIORITY)
+        queue.extend(helds)
 
     def queue_ahead(self, held: Held) -> None:
         """Put an attempt that was queued before at the front of its priority; its client waits for its turn."""
@@ -173,12 +182,12 @@ class Dispatch:
         """
         starts: list[StartRuns | RecallRuns] = []
         if self._ring:
-            starts += self._start_queued(now)
+            starts = self._start_queued(now)
         if self.slots.at_hand and not self._ring:
             starts += self._recall_at_hand()
         return starts
 
-    def _start_queued(self, now: float) -> list[StartRuns]:
+    def _start_queued(self, now: float) -> list[StartRuns | RecallRuns]:
         ring = self._ring
         heap, place, mean_of = self.slots.heap(now), self.slots.place, self.means.get
         batches: dict[int, list[Any]] = {}
@@ -204,7 +213,9 @@ class Dispatch:
             blocked = 0
             queue.popleft()
             client.turn_s += TURN_S if mean_s is None else max(mean_s, LEAST_S)
-            if not queue or (client.turn_s >= TURN_S and len(ring) > 1):
+            if not (queue or client.lower):
+                ring.popleft()
+            elif not queue or (client.turn_s >= TURN_S and len(ring) > 1):
                 self._take_turn(client)
             self._last = client
             if terms is not None:
@@ -216,7 +227,10 @@ class Dispatch:
             batch.append(
                 (held.run, held.task, held.attempt, function, held.serializer, held.payload, held.options)
             )
-        return [StartRuns(number, list(map(_new, repeat(Run), rows))) for number, rows in batches.items()]
+        starts: list[StartRuns | RecallRuns] = []
+        for number, rows in batches.items():
+            starts.append(_new(StartRuns, (number, list(map(_new, repeat(Run), rows)))))
+        return starts
 
     def _start(self, held: Held, terms: Terms, now: float) -> None:
         """What has started does not expire, has spent its token, and is told of where it must not run twice."""
@@ -228,11 +242,8 @@ class Dispatch:
             self.begun.append(held)
 
     def _take_turn(self, client: ClientAccount) -> None:
-        if not client.queue:
-            client.close_ranks()
-        if not client.queue:
-            self._ring.popleft()
-        elif client.turn_s >= TURN_S:
+        client.close_ranks()
+        if client.turn_s >= TURN_S:
             client.turn_s = 0.0
             self._ring.rotate(-1)
 

@@ -241,14 +241,20 @@ class Holder:
         return self._kept.forget(task)
 
     def _finish(self, now: float) -> list[HolderEffect]:
-        if self._dispatch.alarms:
+        dispatch, reports = self._dispatch, self._reports  # mostly few of them have anything to do: see, then call
+        if dispatch.alarms.live:
             self._parking.tick(now)  # what has expired while the node was late must not start any more
-        starts = self._dispatch.fill(now)
-        if self._dispatch.begun:
-            self._reports.begun(self._dispatch.begun)
-        self._limits.watch(now)
-        effects = [*self._effects, *starts, *self._reports.flush(), *self._recalls.answered()]
+        starts = dispatch.fill(now)
+        if dispatch.begun:
+            reports.begun(dispatch.begun)
+        if self._limits.is_in_use:
+            self._limits.watch(now)
+        effects = [*self._effects, *starts]
         self._effects.clear()
+        if reports.out:
+            effects += reports.flush()
+        if self._recalls.has_any:
+            effects += self._recalls.answered()
         if self._drain.has_begun and not self._drained and self._drain.is_over(now):
             self._drained = True
             effects.append(Drained())
@@ -272,7 +278,8 @@ class Holder:
                     handler(client, message, now)
         if taken:
             self._reports.taken(taken, now)
-            self._clients.refresh_soon(now)
+            if self._clients.refresh_at is None:
+                self._clients.refresh_soon(now)
         elif not event.messages and now >= client.answered_at + ANSWER_S:
             client.answered_at = now
             self._reports.say(client, Pong(0))  # a piece has come; the client's PINGs may be far behind it

@@ -41,7 +41,8 @@ class Limits:
         """Set by command; the shell lets only functions through that the node offers."""
         self._has_calls = False
         """Whether a call has ever brought limits of its own."""
-        self._is_in_use = False
+        self.is_in_use = False
+        """Whether there is anything to watch for."""
         self._heads: dict[int, int] = {}
         """Slot → the run at its head, when that was last looked at."""
         self._clocks: dict[int, _Clock] = {}
@@ -74,8 +75,8 @@ class Limits:
 
     def _use(self) -> None:
         """Begin to watch, if there is anything to watch for; what runs already has no limit."""
-        if not self._is_in_use and self._is_wanted():
-            self._is_in_use = True
+        if not self.is_in_use and self._is_wanted():
+            self.is_in_use = True
             self._heads = {slot.number: head.run for slot in self._dispatch.slots if (head := slot.head())}
 
     def _is_wanted(self) -> bool:
@@ -85,14 +86,12 @@ class Limits:
 
     def watch(self, now: float) -> None:
         """Set the clock for the runs that have come to the head of their slots; forget those that ended."""
-        if not self._is_in_use:
-            return
         heads = self._heads
         for slot in self._dispatch.slots:
             head = slot.head()
             if heads.get(slot.number, 0) != (0 if head is None else head.run):
                 self._follow(slot, head)
-        self._is_in_use = self._is_wanted()
+        self.is_in_use = self._is_wanted()
 
     def _follow(self, slot: Slot, head: Held | None) -> None:
         self.forget(slot.number)

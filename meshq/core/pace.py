@@ -7,6 +7,8 @@ makespan within 3% of ideal at once, where a fixed count gave only one of the tw
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 NODE_AHEAD_S = 0.010
 WORKER_AHEAD_S = 0.002
 AT_HAND_S = 0.020
@@ -26,6 +28,8 @@ class Means:
 
     def __init__(self) -> None:
         self._means: dict[str, float] = {}
+        self.get: Callable[[str], float | None] = self._means.get
+        """The mean in seconds, or None where no run has been seen; without a step of our own."""
         self._totals: dict[str, list[float]] = {}
         self.runs: dict[str, int] = {}
         """How many runs of each function there were; of those that are forgotten, it begins anew."""
@@ -61,10 +65,6 @@ class Means:
     def _forget(self, function: str) -> None:
         del self._means[function], self.runs[function]
         self.failed.pop(function, None)
-
-    def get(self, function: str) -> float | None:
-        """Return the mean in seconds, or None where no run has been seen."""
-        return self._means.get(function)
 
 
 def window(slots: int, mean_s: float | None, long: int = 0) -> int:

@@ -53,12 +53,15 @@ class Recalls:
     """All revokes that wait for workers."""
 
     def __init__(self) -> None:
+        self.has_any = False
+        """Whether any is under way; for others to see without a call."""
         self._revokes: list[Revoke] = []
         self.timers: Timers[Revoke] = Timers()
 
     def add(self, revoke: Revoke) -> None:
         """Take note of a revoke that waits; where too many do, the oldest is answered as things stand."""
         self._revokes.append(revoke)
+        self.has_any = True
         if len(self._revokes) > MAX_WAITING:
             self._revokes[0].give_up()
         if revoke.waiting and revoke.due is not None:
@@ -91,11 +94,10 @@ class Recalls:
 
     def answered(self) -> list[RevokeAnswered]:
         """Return the answers that are complete."""
-        if not self._revokes:
-            return []
         complete = [revoke for revoke in self._revokes if not revoke.waiting]
         if complete:
             self._revokes = [revoke for revoke in self._revokes if revoke.waiting]
+            self.has_any = bool(self._revokes)
         for revoke in complete:
             self.timers.cancel(revoke)
         return [RevokeAnswered(revoke.token, revoke.outcome) for revoke in complete]

@@ -36,11 +36,9 @@ class Revocations:
         self._limit = limit
         self._ttl_s = ttl_s
         self._expiry: Timers[bytes] = Timers()
+        self.live = self._expiry.live
+        """What is remembered; for others to see, without a call, whether anything is."""
         self._sum = 0
-
-    def __bool__(self) -> bool:
-        """Whether any id is remembered."""
-        return len(self._expiry) > 0
 
     def add(self, tasks: Iterable[bytes], now: float) -> Added:
         """Remember these ids from now on; a known one is kept for longer."""

@@ -105,9 +105,10 @@ class Slots:
 
     def heap(self, now: float) -> list[Candidate]:
         """Return the slots that may have room, the least loaded first, for ``place`` to keep in order."""
-        heap = [
-            (slot.load_s, slot.number, slot) for slot in self.all.values() if slot.ready and not slot.is_long(now)
-        ]
+        heap: list[Candidate] = []
+        for number, slot in self.all.items():
+            if slot.ready and not (slot.runs and now >= slot.head_since + LONG_RUN_S):  # as is_long has it
+                heap.append((slot.load_s, number, slot))
         heapify(heap)
         return heap
 

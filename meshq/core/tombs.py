@@ -28,13 +28,14 @@ class Tombs:
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
-        self._newer: _Graves = {}
+        self.newer: _Graves = {}
+        """Empty as long as nothing was buried."""
         self._older: _Graves = {}
         self._count = 0
         """How many tasks the newer generation has."""
 
     def __len__(self) -> int:
-        return sum(len(tasks) for graves in (self._newer, self._older) for tasks in graves.values())
+        return sum(len(tasks) for graves in (self.newer, self._older) for tasks in graves.values())
 
     def bury(self, client: bytes, task: bytes, attempt: int) -> None:
         """Remember that this attempt, and any earlier one, is over."""
@@ -44,8 +45,8 @@ class Tombs:
     def bury_all(self, client: bytes, attempts: Sequence[tuple[bytes, int]]) -> None:
         """Remember these as (task, attempt); each was held here, so none was over before."""
         if self._count + len(attempts) > self._limit:
-            self._older, self._newer, self._count = self._newer, {}, 0
-        tasks = self._newer.setdefault(client, {})
+            self._older, self.newer, self._count = self.newer, {}, 0
+        tasks = self.newer.setdefault(client, {})
         before = len(tasks)
         for task, attempt in attempts:
             tasks[task] = attempt
@@ -57,4 +58,4 @@ class Tombs:
 
     def of(self, client: bytes) -> tuple[dict[bytes, int], dict[bytes, int]]:
         """Return what is remembered of a client, by task, in two parts, to be read at once, and not changed."""
-        return self._newer.get(client, _NONE), self._older.get(client, _NONE)
+        return self.newer.get(client, _NONE), self._older.get(client, _NONE)

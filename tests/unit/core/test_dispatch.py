@@ -71,6 +71,20 @@ def test_many_are_queued_as_each_would_be_alone() -> None:
     assert shop.names("A") == ["A9", "A1", "A2", "A3", "A4", "A0"]
 
 
+def test_many_of_who_has_nothing_queued_give_it_one_turn() -> None:
+    """As the first of them alone would; those that come then are behind them."""
+    shop = Shop()
+    client = shop.clients["A"]
+    shop.queue("B1")
+    for names in ((b"A1", b"A2"), (b"A3",)):
+        new = [Held(client, *Submit(name * 8, 1, "f", "msgpack", b"x")) for name in names]
+        shop.dispatch.queue_all(client, new)
+    assert shop.names("A") == ["A1", "A2", "A3"]
+    assert shop.fill() == {0: ["B1"]}
+    shop.end(1)
+    assert shop.fill() == {0: ["A1"]}
+
+
 def test_runs_that_have_ended_are_taken_off_their_slot() -> None:
     """Those that it does not have are nothing."""
     shop = Shop(slots=2)

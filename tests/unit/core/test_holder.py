@@ -25,6 +25,7 @@ from meshq.protocol.messages import (
     Accepted,
     Credit,
     Dead,
+    Nack,
     Ping,
     Pong,
     Result,
@@ -52,6 +53,16 @@ def test_what_finds_no_slot_waits_in_order() -> None:
     talk.hear(done(2, slot=1), start(run(3, 3), slot=1), to(A, result(2)))
     talk.hear(done(1), start(run(4, 4)), to(A, result(1)))
     talk.hear(done(3, slot=1), to(A, result(3)))
+
+
+def test_whoever_was_silent_for_long_hears_what_was_dropped_with_the_first_word() -> None:
+    """Before anything else, and once."""
+    talk = Conversation()
+    talk.say(A, [submit(1), submit(2)], start(run(1, 1)))
+    talk.pass_time(910.0)
+    dropped = Nack(task(2), 1, "full", "dropped, since nothing was heard of the client for 900 s")
+    talk.say(A, Ping(1), to(A, dropped, Pong(1)))
+    talk.say(A, Ping(2), to(A, Pong(2)))
 
 
 def test_nothing_runs_before_a_worker_is_ready() -> None:

@@ -523,7 +523,7 @@ def _check_empty(world: World) -> None:
     assert len(holder._dispatch.alarms) == 0
     assert not any(timers.live for timers in holder._parking.timers)
     assert all((slot.load_s, slot.runs) == (0.0, {}) for slot in holder._dispatch.slots)
-    assert (holder._recalls._revokes, holder._reports._out) == ([], {})
+    assert (holder._recalls._revokes, holder._reports.out) == ([], {})
     assert not any(holder._reports._lines)
 
 

@@ -197,10 +197,10 @@ def test_lifted_limits_are_forgotten() -> None:
     talk.do(TimeLimitSet("f", 1.0, None))
     talk.say(A, submit(1), start(run(1, 1)))
     talk.do(TimeLimitSet("f", None, None))
-    assert limits._is_in_use
+    assert limits.is_in_use
     assert acts(talk.pass_time(1.1)) == [SoftLimit(0, 1)]
     talk.do(done(1))
-    assert not limits._is_in_use
+    assert not limits.is_in_use
     assert not limits.timers.live
     talk.do(TimeLimitSet("g", None, 1.0))
     talk.say(A, [rack(1), submit(2, function="g")], start(run(2, 2, function="g")))
@@ -211,7 +211,7 @@ def test_a_call_brings_the_first_limit() -> None:
     """What the same client calls without one has none; one that lifts none changes nothing."""
     talk = Conversation(slots=2)
     talk.say(A, submit(1, priority=3), start(run(1, 1, priority=3)))
-    assert not talk.holder._limits._is_in_use
+    assert not talk.holder._limits.is_in_use
     talk.say(A, submit(2, soft_time_limit=1.0), start(run(2, 2, soft_time_limit=1.0), slot=1))
     assert acts(talk.pass_time(5.0)) == [SoftLimit(1, 2)]
     talk.do(done(1))

@@ -10,9 +10,9 @@ A, B, C = (bytes([n]) * 16 for n in (1, 2, 3))
 def test_a_revoked_id_is_refused_until_it_expires() -> None:
     """An id is refused from the moment of adding until its time is over, not at it."""
     revoked = Revocations(ttl_s=10.0)
-    assert not revoked
+    assert not revoked.live
     assert revoked.add([A, B], now=100.0) == Added(new=[A, B], refused=[])
-    assert revoked
+    assert revoked.live
     assert revoked.contains(A, now=109.9)
     assert not revoked.contains(A, now=110.0)
     assert not revoked.contains(C, now=100.0)
