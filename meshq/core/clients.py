@@ -143,7 +143,8 @@ class Clients:
         """Tell the client its credit where that has changed, or in any case."""
         if client.connected and not client.leaving:
             # Nothing of one that has no work here waits behind a long run, and there may be thousands of those.
-            long = self._dispatch.slots.at_long_runs() if client.unfinished else 0
+            slots = self._dispatch.slots
+            long = slots.at_long_runs() if slots.long and client.unfinished else 0
             credit = self._credits.update(client, long=long, force=force)
             if credit is not None:
                 self._reports.say(client, credit)

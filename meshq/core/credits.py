@@ -27,6 +27,7 @@ class Credits:
         self._budget = budget or Budget()
         self._slots = slots
         self._active = 1
+        self._cap_bytes = self._budget.leave(1)
         self._to_run = 0
 
     def resize(self, slots: int) -> None:
@@ -41,20 +42,25 @@ class Credits:
             active += client.surveyed > 0
             total += client.surveyed
         self._active, self._to_run = max(1, active), total
+        self._cap_bytes = self._budget.leave(self._active)
 
     def update(self, client: ClientAccount, *, long: int = 0, force: bool = False) -> Credit | None:
         """Return the message that brings the client up to date, or None where it hardly changed.
 
         So many of the slots are at ``long`` runs.
         """
-        cap = max(self._slots + 1, window(self._slots, client.mean_s, long) // self._active)
+        slots, cap_bytes = self._slots, self._cap_bytes
+        cap = window(slots, client.mean_s, long) // self._active
+        if cap <= slots:
+            cap = slots + 1
         # Both of the same moment: what the client has done since says nothing about the others.
         others = self._to_run - client.surveyed
-        cap_bytes = self._budget.leave(self._active)
-        is_known = _close(cap, client.cap) and _close(others + self._slots, client.others + self._slots)
-        if client.role == NODE and (others < self._slots) != (client.others < self._slots):
-            is_known = False  # nodes send each other work only where it finds a slot idle
-        if not force and is_known and _close(cap_bytes, client.cap_bytes):
+        is_known = 0.75 * client.cap <= cap <= 1.25 * client.cap
+        if is_known and (others != client.others or cap_bytes != client.cap_bytes):  # as a rule they are the same
+            is_known = _close(others + slots, client.others + slots) and _close(cap_bytes, client.cap_bytes)
+            if client.role == NODE and (others < slots) != (client.others < slots):
+                is_known = False  # nodes send each other work only where it finds a slot idle
+        if is_known and not force:
             return None
         client.cap, client.cap_bytes, client.others = cap, cap_bytes, others
         client.sequence += 1

@@ -7,7 +7,7 @@ come as often as those of others, whatever priorities it uses.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import repeat
 from math import inf
 from typing import Any
@@ -18,7 +18,7 @@ from meshq.core.pace import Means
 from meshq.core.slots import LONG_RUN_S, Slot, Slots, at_hand
 from meshq.core.terms import DEFAULT_PRIORITY, Terms
 from meshq.core.timers import Timers
-from meshq.core.work import Done, Run, WorkerGone
+from meshq.core.work import Run, WorkerGone
 
 _RUNNING = HeldState.RUNNING  # looked up once: a member of an enum takes 60 ns to find
 _new = tuple.__new__  # what Run(…) calls, which takes 100 ns more
@@ -260,17 +260,15 @@ class Dispatch:
         """Take a run off its slot, given back; None where it is not known."""
         held = self.find(run)
         if held is not None:
-            self._release(self.slots.all[held.slot], [run], now)
+            self.release_all(held.slot, [run], now)
         return held
 
-    def release_all(self, slot_number: int, dones: Sequence[Done], now: float) -> list[Held | None]:
-        """Take finished runs off a slot; None in the place of each that it does not have."""
-        return self._release(self.slots.all[slot_number], [done.run for done in dones], now)
-
-    def _release(self, slot: Slot, runs: list[int], now: float) -> list[Held | None]:
+    def release_all(self, slot_number: int, runs: Iterable[int], now: float) -> list[Held | None]:
+        """Take runs off a slot; None in the place of each that it does not have."""
+        slot = self.slots.all[slot_number]
         helds = slot.release(runs, now)
-        if not slot.is_long(now):
-            self.slots.long.discard(slot.number)
+        if slot_number in self.slots.long and not slot.is_long(now):
+            self.slots.long.discard(slot_number)
         return helds
 
     def vacate(self, slot_number: int) -> list[Held]:

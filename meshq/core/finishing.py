@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 from meshq.core.clients import Clients
 from meshq.core.dispatch import Dispatch, is_to_blame
 from meshq.core.draining import Draining
@@ -16,6 +18,7 @@ from meshq.protocol.messages import Result, Status
 # For what each task passes: a member of an enum takes 60 ns to find, and Result(…) 100 ns more than what it calls.
 _NO_INTENT = Intent.NONE
 _new = tuple.__new__
+_run_of = itemgetter(0)
 
 
 class Finishing:
@@ -47,19 +50,23 @@ class Finishing:
 
     def on_done(self, event: WorkerDone, now: float) -> None:
         """End runs, and learn from how long they took."""
-        dispatch, means = self._dispatch, self._dispatch.means
-        share_s, observe = dispatch.share_s(event.slot, len(event.dones), now), means.observe
+        dispatch, means, dones = self._dispatch, self._dispatch.means, event.dones
+        share_s = dispatch.share_s(event.slot, len(dones), now)
         ended: dict[ClientAccount, list[Held]] = {}
-        for held, done in zip(dispatch.release_all(event.slot, event.dones, now), event.dones, strict=True):
+        function, tally = "", [0.0, 0]
+        for held, done in zip(dispatch.release_all(event.slot, map(_run_of, dones), now), dones, strict=True):
             if held is None:
                 continue
             _, status, serializer, payload, seconds = done
             client, mean_s = held.client, held.client.mean_s
             busy_s = seconds if seconds > share_s else share_s
             client.mean_s = busy_s if mean_s is None else mean_s + 0.1 * (busy_s - mean_s)
-            observe(held.function, busy_s)
+            if held.function != function:  # as a rule it is the same one again
+                function, tally = held.function, means.tally(held.function)
+            tally[0] += busy_s
+            tally[1] += 1
             if status:
-                means.observe_failure(held.function)
+                means.observe_failure(function)
             if held.intent is not _NO_INTENT:
                 self._end(ended, now)  # what is told of this one comes behind them
                 self._withdrawals.settle(held, "finished")
@@ -69,11 +76,12 @@ class Finishing:
                 ended[client] = [held]
             else:
                 helds.append(held)
-        self._end(ended, now)
         means.fold()
-        for client in ended:
+        for client, helds in ended.items():
+            self._endings.end_all(client, helds, now)
             self._clients.grant(client)
-        self._clients.refresh_soon(now)
+        if self._clients.refresh_at is None:
+            self._clients.refresh_soon(now)
 
     def _end(self, ended: dict[ClientAccount, list[Held]], now: float) -> None:
         """End attempts that have their results, and empty the lists."""

@@ -38,12 +38,16 @@ class Means:
 
     def observe(self, function: str, seconds: float, runs: int = 1) -> None:
         """Take note of a run, or of several together; they count from the next ``fold`` on."""
-        entry = self._totals.get(function)
-        if entry is None:
-            self._totals[function] = [seconds, runs]
-        else:
-            entry[0] += seconds
-            entry[1] += runs
+        tally = self.tally(function)
+        tally[0] += seconds
+        tally[1] += runs
+
+    def tally(self, function: str) -> list[float]:
+        """Return the seconds and the runs that the next ``fold`` counts, for who has many to add to them."""
+        tally = self._totals.get(function)
+        if tally is None:
+            tally = self._totals[function] = [0.0, 0]
+        return tally
 
     def observe_failure(self, function: str) -> None:
         """Take note that a run that was observed has failed."""
@@ -52,10 +56,12 @@ class Means:
     def fold(self) -> None:
         """Fold what was observed into the means."""
         for function, (total, count) in self._totals.items():
-            mean = self._means.get(function)
-            fresh = min(max(0.0, total / count), 1e6)  # in this order, what is not a number becomes 0
+            mean, fresh = self._means.get(function), total / count
+            if not 0.0 < fresh <= 1e6:
+                fresh = 1e6 if fresh > 0.0 else 0.0  # in this order, what is not a number becomes 0
             if mean is not None:
-                fresh = mean + (fresh - mean) * min(1.0, _WEIGHT * count)
+                weight = _WEIGHT * count
+                fresh = mean + (fresh - mean) * weight if weight < 1.0 else fresh
             elif len(self._means) >= _MAX_FUNCTIONS:
                 self._forget(next(iter(self._means)))
             self._means[function] = fresh
@@ -74,8 +80,9 @@ def window(slots: int, mean_s: float | None, long: int = 0) -> int:
     """
     if mean_s is None:
         return min(2 * slots, MAX_CREDIT)
-    each = NODE_AHEAD_S / max(mean_s, 1e-6)
-    if mean_s <= AT_HAND_S:
-        each = max(each, 1.0)  # what is at hand at a worker, so that one is queued when that has begun
-    ahead = int(each * max(0, slots - long) + min(each, 1.0) * long) + 1
-    return min(slots + ahead, MAX_CREDIT)
+    each = NODE_AHEAD_S / (1e-6 if mean_s < 1e-6 else mean_s)
+    if each < 1.0 and mean_s <= AT_HAND_S:
+        each = 1.0  # what is at hand at a worker, so that one is queued when that has begun
+    ahead = each * max(0, slots - long) + min(each, 1.0) * long if long else each * slots
+    cap = slots + int(ahead) + 1
+    return cap if cap < MAX_CREDIT else MAX_CREDIT

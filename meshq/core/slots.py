@@ -8,8 +8,9 @@ behind each, until a slot is free; but not one that has terms of its own, a rate
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from heapq import heapify, heapreplace
+from itertools import repeat
 from math import inf
 from typing import TypeAlias
 
@@ -56,17 +57,19 @@ class Slot:
             return inf
         return self.head_since + max(LONG_RUN_S, PATIENCE * head.expected_s)
 
-    def release(self, numbers: Sequence[int], now: float) -> list[Held | None]:
+    def release(self, numbers: Iterable[int], now: float) -> list[Held | None]:
         """Take runs off; return the attempt of each, None for one that is not here."""
-        runs, head = self.runs, self.head()
-        helds = [runs.pop(number, None) for number in numbers]
-        if head is not None and head.run not in runs:
+        runs = self.runs
+        head = next(iter(runs), 0)
+        helds = list(map(runs.pop, numbers, repeat(None)))
+        if head and head not in runs:
             self.head_since = now
-        load_s = self.load_s
+        if not runs:
+            self.load_s = 0.0
+            return helds
         for held in helds:
             if held is not None:
-                load_s -= held.expected_s
-        self.load_s = load_s if runs else 0.0
+                self.load_s -= held.expected_s
         return helds
 
 

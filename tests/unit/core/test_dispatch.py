@@ -10,7 +10,7 @@ from meshq.core.holding import RecallRuns, StartRuns
 from meshq.core.rates import Bucket
 from meshq.core.slots import LONG_RUN_S
 from meshq.core.timers import Timers
-from meshq.core.work import Done, Run, WorkerGone
+from meshq.core.work import Run, WorkerGone
 from meshq.protocol.messages import Submit
 
 SHORT_S = 0.0005
@@ -90,10 +90,10 @@ def test_runs_that_have_ended_are_taken_off_their_slot() -> None:
     shop = Shop(slots=2)
     first, second = shop.queue("A1", "A2")
     shop.fill()
-    dones = [Done(run, 0, "msgpack", b"", 0.1) for run in (first.run, second.run, 99)]
-    assert shop.dispatch.release_all(0, dones, BEGIN) == [first, None, None]
+    runs = [first.run, second.run, 99]
+    assert shop.dispatch.release_all(0, runs, BEGIN) == [first, None, None]
     assert shop.dispatch.running() == 1
-    assert shop.dispatch.release_all(1, dones, BEGIN) == [None, second, None]
+    assert shop.dispatch.release_all(1, runs, BEGIN) == [None, second, None]
 
 
 def test_a_worker_gets_all_that_it_needs_of_an_attempt() -> None:
@@ -343,7 +343,7 @@ def test_slots_at_long_runs_are_known() -> None:
     assert shop.dispatch.slots.long == {1, 2}
     shop.dispatch.vacate(1)
     assert shop.dispatch.slots.long == {2}
-    shop.dispatch.release_all(2, [Done(a3.run, 0, "msgpack", b"", 0.1)], due)
+    shop.dispatch.release_all(2, [a3.run], due)
     assert shop.dispatch.slots.long == set()
 
 

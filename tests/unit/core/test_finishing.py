@@ -25,6 +25,7 @@ from holder_conversation import (
     withdraw,
 )
 
+from meshq.core.events import Send
 from meshq.core.holding import (
     DrainAsked,
     Drained,
@@ -38,6 +39,16 @@ from meshq.core.holding import (
 )
 from meshq.core.work import WorkerReady
 from meshq.protocol.messages import Credit, Nack, Started, Status, Withdrawn
+
+
+def test_the_others_hear_before_long_that_there_is_less_to_do() -> None:
+    """Also where nothing has come that would have them told."""
+    talk = Conversation(clients=(A, B))
+    talk.do_quietly(A, submit(1), submit(2))
+    talk.pass_time(1.0)
+    talk.do(done(1))
+    told = [effect for effect in talk.pass_time(0.06) if isinstance(effect, Send) and effect.peer == B]
+    assert told == [to(B, Credit(3, 2, 1))]
 
 
 def test_words_of_workers_on_unknown_runs_are_ignored() -> None:
