@@ -11,7 +11,6 @@ twice never goes again once a worker has started it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import groupby
 from typing import Any
 
 from meshq.core.admission import Admission
@@ -268,19 +267,24 @@ class Holder:
             return
         self._clients.heard(client, now)
         taken: list[Held] = []
-        for kind, messages in groupby(event.messages, type):
+        messages, start, count = event.messages, 0, len(event.messages)
+        while start < count:
+            kind, end = type(messages[start]), start + 1
+            while end < count and type(messages[end]) is kind:
+                end += 1
+            alike, start = messages[start:end], end
             if kind is Submit:
-                self._admission.on_submits(client, list(messages), now, taken)  # type: ignore[arg-type]
+                self._admission.on_submits(client, alike, now, taken)  # type: ignore[arg-type]
             elif kind is Rack:
-                self._on_racks(client, list(messages), now)  # type: ignore[arg-type]
+                self._on_racks(client, alike, now)  # type: ignore[arg-type]
             elif (handler := self._messages.get(kind)) is not None:
-                for message in messages:
+                for message in alike:
                     handler(client, message, now)
         if taken:
             self._reports.taken(taken, now)
             if self._clients.refresh_at is None:
                 self._clients.refresh_soon(now)
-        elif not event.messages and now >= client.answered_at + ANSWER_S:
+        elif not count and now >= client.answered_at + ANSWER_S:
             client.answered_at = now
             self._reports.say(client, Pong(0))  # a piece has come; the client's PINGs may be far behind it
 
