@@ -53,7 +53,8 @@ class Finishing:
         dispatch, means, dones = self._dispatch, self._dispatch.means, event.dones
         share_s = dispatch.share_s(event.slot, len(dones), now)
         ended: dict[ClientAccount, list[Held]] = {}
-        function, tally = "", [0.0, 0]
+        function: str | None = None
+        tally: list[float] = []
         for held, done in zip(dispatch.release_all(event.slot, map(_run_of, dones), now), dones, strict=True):
             if held is None:
                 continue
@@ -66,7 +67,7 @@ class Finishing:
             tally[0] += busy_s
             tally[1] += 1
             if status:
-                means.observe_failure(function)
+                means.observe_failure(held.function)
             if held.intent is not _NO_INTENT:
                 self._end(ended, now)  # what is told of this one comes behind them
                 self._withdrawals.settle(held, "finished")

@@ -38,16 +38,16 @@ class Means:
 
     def observe(self, function: str, seconds: float, runs: int = 1) -> None:
         """Take note of a run, or of several together; they count from the next ``fold`` on."""
-        tally = self.tally(function)
-        tally[0] += seconds
-        tally[1] += runs
+        entry = self._totals.get(function)
+        if entry is None:
+            self._totals[function] = [seconds, runs]
+        else:
+            entry[0] += seconds
+            entry[1] += runs
 
     def tally(self, function: str) -> list[float]:
-        """Return the seconds and the runs that the next ``fold`` counts, for who has many to add to them."""
-        tally = self._totals.get(function)
-        if tally is None:
-            tally = self._totals[function] = [0.0, 0]
-        return tally
+        """Return the seconds and the runs that the next ``fold`` counts, for whoever has many to add to them."""
+        return self._totals.setdefault(function, [0.0, 0])
 
     def observe_failure(self, function: str) -> None:
         """Take note that a run that was observed has failed."""

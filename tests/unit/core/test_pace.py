@@ -140,3 +140,19 @@ def test_the_counts_of_a_function_go_with_its_mean(monkeypatch: pytest.MonkeyPat
         means.observe_failure(function)
         means.fold()
     assert set(means.runs) == set(means.failed) == {"g", "h"}
+
+
+def test_runs_may_be_added_to_the_tally_of_their_function() -> None:
+    """As if each were observed, whichever comes first; the next fold begins a new one."""
+    means = Means()
+    for way in range(2):
+        if way:
+            means.observe("f", 1.0)
+        tally = means.tally("f")
+        tally[0] += 3.0
+        tally[1] += 1
+        if not way:
+            means.observe("f", 1.0)
+        means.fold()
+        assert (means.get("f"), means.runs) == (2.0, {"f": 2 + 2 * way})
+    assert means.tally("f") == [0.0, 0]
