@@ -16,6 +16,7 @@ from meshq.core.pace import MAX_CREDIT
 from meshq.core.parking import Parking
 from meshq.core.reporting import Reports
 from meshq.core.survey import Survey
+from meshq.core.tombs import NO_GRAVES
 from meshq.core.withdrawals import Withdrawals
 from meshq.errors import ChunkRefused
 from meshq.protocol.failures import FAILURE_SERIALIZER, dump_failure
@@ -102,7 +103,8 @@ class Admission:
                 self.on_submit(client, message, now, taken)
             return
         held_of = client.held
-        over, long_over = self._tombs.of(client.client)
+        peer, tombs = client.client, self._tombs
+        over, long_over = tombs.newer.get(peer, NO_GRAVES), tombs.older.get(peer, NO_GRAVES)
         is_any = self._revocations.live or self._refused.newer
         suspects: set[bytes] = self._suspects(client, messages, now) if is_any else set()
         ordinary: list[Held] = []

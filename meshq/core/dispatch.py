@@ -212,7 +212,8 @@ class Dispatch:
                 continue
             blocked = 0
             queue.popleft()
-            client.turn_s += TURN_S if mean_s is None else max(mean_s, LEAST_S)
+            turn_s = TURN_S if mean_s is None else mean_s
+            client.turn_s += turn_s if turn_s > LEAST_S else LEAST_S
             if not (queue or client.lower):
                 ring.popleft()
             elif not queue or (client.turn_s >= TURN_S and len(ring) > 1):
@@ -254,7 +255,10 @@ class Dispatch:
         would queue up here for many times the 10 ms that it is meant to last.
         """
         slot = self.slots.all[slot_number]
-        return min((now - slot.head_since) / count, WAY_S) if slot.runs and count else 0.0
+        if not (slot.runs and count):
+            return 0.0
+        share_s = (now - slot.head_since) / count
+        return share_s if share_s < WAY_S else WAY_S
 
     def release(self, run: int, now: float) -> Held | None:
         """Take a run off its slot, given back; None where it is not known."""

@@ -95,7 +95,11 @@ class Reports:
                 held.sent_at = now
                 held.tries += 1
         if connected:
-            self.out.setdefault(client.client, []).extend(results)
+            out = self.out.get(client.client)
+            if out is None:
+                self.out[client.client] = results
+            else:
+                out += results
             if self._resend_at is None:
                 self._resend_at = now + RESEND_S
 

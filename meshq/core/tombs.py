@@ -16,7 +16,7 @@ LIMIT = 100_000
 
 _Graves: TypeAlias = dict[bytes, dict[bytes, int]]
 """Client → task → attempt."""
-_NONE: dict[bytes, int] = {}
+NO_GRAVES: dict[bytes, int] = {}
 
 
 class Tombs:
@@ -30,12 +30,13 @@ class Tombs:
         self._limit = limit
         self.newer: _Graves = {}
         """Empty as long as nothing was buried."""
-        self._older: _Graves = {}
+        self.older: _Graves = {}
+        """Both to be read by whoever would have to call ``of`` for each task that comes."""
         self._count = 0
         """How many tasks the newer generation has."""
 
     def __len__(self) -> int:
-        return sum(len(tasks) for graves in (self.newer, self._older) for tasks in graves.values())
+        return sum(len(tasks) for graves in (self.newer, self.older) for tasks in graves.values())
 
     def bury(self, client: bytes, task: bytes, attempt: int) -> None:
         """Remember that this attempt, and any earlier one, is over."""
@@ -45,7 +46,7 @@ class Tombs:
     def bury_all(self, client: bytes, attempts: Sequence[tuple[bytes, int]]) -> None:
         """Remember these as (task, attempt); each was held here, so none was over before."""
         if self._count + len(attempts) > self._limit:
-            self._older, self.newer, self._count = self.newer, {}, 0
+            self.older, self.newer, self._count = self.newer, {}, 0
         tasks = self.newer.setdefault(client, {})
         before = len(tasks)
         for task, attempt in attempts:
@@ -58,4 +59,4 @@ class Tombs:
 
     def of(self, client: bytes) -> tuple[dict[bytes, int], dict[bytes, int]]:
         """Return what is remembered of a client, by task, in two parts, to be read at once, and not changed."""
-        return self.newer.get(client, _NONE), self._older.get(client, _NONE)
+        return self.newer.get(client, NO_GRAVES), self.older.get(client, NO_GRAVES)
