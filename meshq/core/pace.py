@@ -61,7 +61,7 @@ class Means:
                 fresh = 1e6 if fresh > 0.0 else 0.0  # in this order, what is not a number becomes 0
             if mean is not None:
                 weight = _WEIGHT * count
-                fresh = mean + (fresh - mean) * weight if weight < 1.0 else fresh
+                fresh = mean + (fresh - mean) * (weight if weight < 1.0 else 1.0)
             elif len(self._means) >= _MAX_FUNCTIONS:
                 self._forget(next(iter(self._means)))
             self._means[function] = fresh

@@ -37,6 +37,7 @@ class Reports:
         self._fresh: deque[tuple[float, list[Held]]] = deque()
         """When they have taken long, and attempts that were taken at once, of one client."""
         self._fresh_in_burst: deque[tuple[float, list[Held]]] = deque()
+        """Those of a client whose runs are so short that they may take longer."""
         self._lines = self._fresh, self._fresh_in_burst
         self._resend_at: float | None = None
 

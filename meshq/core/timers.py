@@ -54,11 +54,9 @@ class Timers(Generic[K]):
 
     def next_deadline(self) -> float | None:
         """Return the earliest deadline, or None where none is set."""
-        if not self.live:
-            return None
-        while self._is_stale(self._heap[0]):
+        while self._heap and self._is_stale(self._heap[0]):
             heapq.heappop(self._heap)
-        return self._heap[0][0]
+        return self._heap[0][0] if self._heap else None
 
     def pop_due(self, now: float) -> list[K]:
         """Take out the keys whose deadline has come, earliest first; ties in the order of setting."""
@@ -68,13 +66,16 @@ class Timers(Generic[K]):
             if not self._is_stale(entry):
                 del self.live[entry[2]]
                 due.append(entry[2])
+        self._tidy()
         return due
 
     def _is_stale(self, entry: tuple[float, int, K]) -> bool:
         return self.live.get(entry[2]) is not entry
 
     def _tidy(self) -> None:
-        if len(self._heap) > max(_SMALL, 2 * len(self.live)):
+        if not self.live:
+            self._heap.clear()  # nobody asks for the next deadline then, and a stale entry keeps its key alive
+        elif len(self._heap) > max(_SMALL, 2 * len(self.live)):
             self._heap = list(self.live.values())
             heapq.heapify(self._heap)
 

@@ -75,6 +75,19 @@ def test_memory_stays_bounded_when_keys_are_moved_without_end() -> None:
     assert len(timers._heap) <= 16
 
 
+def test_where_nothing_is_set_no_key_is_kept() -> None:
+    """Neither when the last is cancelled nor when it is due: what a key stands for may be large."""
+    timers: Timers[str] = Timers()
+    timers.set("a", 1.0)
+    timers.cancel("a")
+    assert timers._heap == []
+    timers.set("a", 1.0)
+    timers.set("late", 100.0)
+    timers.cancel("late")
+    assert timers.pop_due(1.0) == ["a"]
+    assert (timers._heap, timers.live) == ([], {})
+
+
 @given(st.lists(st.tuples(st.sampled_from(["set", "cancel", "pop"]), st.integers(0, 5), st.integers(0, 20))))
 def test_timers_agree_with_a_plain_dict(steps: list[tuple[str, int, int]]) -> None:
     """Whatever the order of calls, timers behave like a dict searched from end to end."""
