@@ -32,34 +32,31 @@ def _padding(size: int) -> bytes:
 class Attachments:
     """Collects the buffers of one payload."""
 
-    __slots__ = ("_buffers", "_size")
+    __slots__ = ("_size", "buffers")
 
     def __init__(self) -> None:
-        self._buffers: list[Buffer] = []
+        self.buffers: list[Buffer] = []
         self._size = 0
-
-    def __bool__(self) -> bool:
-        return bool(self._buffers)
 
     def add(self, buffer: memoryview) -> int:
         """Attach a buffer of single bytes, without a copy, and return its offset in the area."""
         padding = _padding(self._size)
         if padding:
-            self._buffers.append(padding)
+            self.buffers.append(padding)
         offset = self._size + len(padding)
-        self._buffers.append(buffer)
+        self.buffers.append(buffer)
         self._size = offset + len(buffer)
         return offset
 
     def take(self, head: bytes) -> Payload:
         """Return the payload, and forget its buffers; without any, the head alone is the payload."""
-        if not self._buffers:
+        if not self.buffers:
             return head
         if len(head) >= 1 << 32:
             raise ValueError("the data beside the arrays is over 4 GiB")
         prefix = MARK + len(head).to_bytes(4, "big")
-        payload: list[Buffer] = [b"".join((prefix, head, _padding(len(prefix) + len(head)))), *self._buffers]
-        self._buffers, self._size = [], 0
+        payload: list[Buffer] = [b"".join((prefix, head, _padding(len(prefix) + len(head)))), *self.buffers]
+        self.buffers, self._size = [], 0
         return payload
 
 

@@ -101,19 +101,18 @@ class RawSerializer(Serializer):
         return (self.loads(payload),), {}
 
 
-_SERIALIZERS: dict[str, Serializer] = {
-    each.name: each for each in (MsgpackSerializer(), JsonSerializer(), RawSerializer(), PickleSerializer())
-}
-SERIALIZER_NAMES = tuple(_SERIALIZERS)
+class _Serializers(dict[str, Serializer]):
+    def __missing__(self, name: str) -> NoReturn:
+        raise ConfigError(f"there is no serializer {name!r}: choose one of {', '.join(self)}")
 
 
-def serializer(name: str) -> Serializer:
-    """Return the serializer of a name. Raises ConfigError, which names the known ones."""
-    try:
-        return _SERIALIZERS[name]
-    except KeyError:
-        known = ", ".join(_SERIALIZERS)
-        raise ConfigError(f"there is no serializer {name!r}: choose one of {known}") from None
+_serializers = _Serializers(
+    {each.name: each for each in (MsgpackSerializer(), JsonSerializer(), RawSerializer(), PickleSerializer())}
+)
+SERIALIZER_NAMES = tuple(_serializers)
+
+serializer: Callable[[str], Serializer] = _serializers.__getitem__
+"""Returns the serializer of a name. Raises ConfigError, which names the known ones."""
 
 
 def dumps_call(serializer: Serializer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:

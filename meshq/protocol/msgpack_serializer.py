@@ -84,7 +84,7 @@ class MsgpackSerializer(Serializer):
             encoder = _Encoder()
         try:
             head = encoder.pack(value)
-            payload = encoder.attachments.take(head) if encoder.attachments else head
+            payload = encoder.attachments.take(head) if encoder.attachments.buffers else head
         except BaseException:
             del encoder.pack
             raise
@@ -108,7 +108,8 @@ class MsgpackSerializer(Serializer):
         """Return the payload's value. Raises as any serializer."""
         if type(payload) is bytes:
             try:
-                return _unpack(payload)  # at half the cost of the full way
+                # At half the cost of the full way.
+                return msgpack.unpackb(payload, strict_map_key=False, ext_hook=_decode_plain)
             except Exception:  # which tells what it is
                 pass
         return Serializer.loads(self, payload)

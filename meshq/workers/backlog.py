@@ -19,7 +19,8 @@ class Backlog:
 
     def __init__(self) -> None:
         self._rows: dict[int, Row] = {}
-        self._order: deque[int] = deque()
+        self.order: deque[int] = deque()
+        """The numbers of the runs, and of some that were recalled."""
         # Between reading a batch and answering a recall: what is on its way here is refused when it comes.
         self._arrival = threading.Lock()
         self._last = 0
@@ -35,9 +36,9 @@ class Backlog:
                 self._last = rows[-1][0]
             if self._refused:
                 rows = [row for row in rows if not self._was_refused(row[0])]
-            runs = [row[0] for row in rows]
-            self._rows.update(zip(runs, rows, strict=True))
-            self._order.extend(runs)  # last: what is found here is in the table, unless it was recalled
+            for row in rows:
+                self._rows[row[0]] = row
+                self.order.append(row[0])  # last: what is found here is in the table, unless it was recalled
 
     def _was_refused(self, run: int) -> bool:
         """Say whether a run was recalled before it was read, which settles that."""
@@ -48,7 +49,7 @@ class Backlog:
 
     def take(self) -> Row | None:
         """Return the run to start now, None where there is none. For the main thread."""
-        order = self._order
+        order = self.order
         while order:
             row = self._rows.pop(order.popleft(), None)
             if row is not None:
@@ -69,5 +70,5 @@ class Backlog:
 
     def clear(self) -> None:
         """Forget everything: a task has forked, and this is the copy."""
-        self._order.clear()
+        self.order.clear()
         self._rows.clear()

@@ -57,7 +57,8 @@ class BlockingChannel(_Sender):
 
     def receive(self, wait: bool = True) -> list[Message] | None:
         """Return the messages that come next (without ``wait``: that are there already); None at the end."""
-        reader, messages = self._reader, list[Message]()
+        reader = self._reader
+        messages: list[Message] = []
         while not messages:
             if reader.awaited and not wait:
                 break  # bytes come whole only to who waits for them

@@ -29,6 +29,7 @@ INLINE_BYTES = 16 * 1024
 MAX_MESSAGE_BYTES = 4 * 2**30 + 2**26
 _READ_BYTES = 64 * 1024
 _PIECE_BYTES = 2**30
+_new = tuple.__new__  # what Message(…) calls, as a function of its own
 
 
 class Message(NamedTuple):
@@ -48,18 +49,16 @@ class Packer:
         """Return the message as buffers; ``field`` is the index of the payload within each item, if any."""
         bulk: list[Buffer] = []
         places: list[tuple[int, int, int, int]] = []
-        if field is not None and not _are_small([item[field] for item in items]):
-            items = [_outline(item, index, field, places, bulk) for index, item in enumerate(items)]
+        if field is not None:
+            for item in items:
+                if type(item[field]) is not bytes or len(item[field]) > INLINE_BYTES:
+                    items = [_outline(each, index, field, places, bulk) for index, each in enumerate(items)]
+                    break
         head = self._pack((kind, items, places))
         size = sum(place[2] for place in places) if places else 0
         if HEADER.size + len(head) + size > MAX_MESSAGE_BYTES:
             raise LocalProtocolError(f"a message of {size} bytes is above {MAX_MESSAGE_BYTES}: send less at once")
         return [HEADER.pack(len(head), size) + head, *bulk]
-
-
-def _are_small(payloads: list[Payload]) -> bool:
-    """Whether all payloads can stay where they are."""
-    return not payloads or (set(map(type, payloads)) == {bytes} and max(map(len, payloads)) <= INLINE_BYTES)
 
 
 def _outline(
@@ -122,11 +121,25 @@ class Reader:
 
     def received(self, count: int) -> list[Message]:
         """Take note of ``count`` new bytes; return the messages that they completed."""
-        if not self._parts:
-            self._end += count
-            return self._parse()
-        self._fill(count)
-        return self._completed()
+        if self._parts:
+            self._fill(count)
+            return self._completed()
+        self._end += count
+        messages: list[Message] = []
+        need = HEADER.size
+        while self._end - self._start >= need:
+            head, bulk = HEADER.unpack_from(self._view, self._start)
+            if HEADER.size + head + bulk > MAX_MESSAGE_BYTES:
+                raise RemoteProtocolError(f"a message of {head + bulk} bytes is above {MAX_MESSAGE_BYTES}")
+            if self._end - self._start < HEADER.size + head:
+                need = HEADER.size + head
+                break
+            messages += self._open(self._start + HEADER.size, head, bulk)
+        if self._start == self._end and len(self._view) == _READ_BYTES:  # as a rule
+            self._start, self._end, self._need = 0, 0, need
+        else:
+            self._make_room(need)
+        return messages
 
     def take(self, content: bytes) -> list[Message]:
         """Take what was awaited, or the beginning of it; return the message if that is complete."""
@@ -180,30 +193,14 @@ class Reader:
         self._message = None
         return [message]
 
-    def _parse(self) -> list[Message]:
-        messages: list[Message] = []
-        need = HEADER.size
-        while self._end - self._start >= need:
-            head, bulk = HEADER.unpack_from(self._view, self._start)
-            if HEADER.size + head + bulk > MAX_MESSAGE_BYTES:
-                raise RemoteProtocolError(f"a message of {head + bulk} bytes is above {MAX_MESSAGE_BYTES}")
-            if self._end - self._start < HEADER.size + head:
-                need = HEADER.size + head
-                break
-            self._open(self._start + HEADER.size, head, bulk)
-            messages += self._completed()
-        self._make_room(need)
-        return messages
-
-    def _open(self, start: int, head: int, bulk: int) -> None:
-        """Unpack the head at ``start``, and take what has come of the bulk behind it."""
+    def _open(self, start: int, head: int, bulk: int) -> list[Message]:
+        """Unpack the head at ``start``, and take what has come of the bulk behind it; return what is complete."""
         self._start = start + head
         try:
             kind, items, places = msgpack.unpackb(self._view[start : self._start], strict_map_key=False)
             self._in_gulps = not self._takes_bytes or not bulk
             if places == [] and not bulk:  # as a rule; the rest would take twice as long as this
-                self._message = Message(kind, items)
-                return
+                return [_new(Message, (kind, items))]
             if sum(place[2] for place in places) != bulk:
                 raise ValueError("its bulk is not as long as its head says")
             parts: list[memoryview | _Area] = []
@@ -219,13 +216,11 @@ class Reader:
             room[:count] = self._view[self._start : self._start + count]
             self._start += count
             self._fill(count)
+        return self._completed()
 
     def _make_room(self, need: int) -> None:
         """Move what is unread to the front of a buffer that holds ``need`` bytes."""
         self._need = need
-        if self._start == self._end and len(self._view) == _READ_BYTES >= need:
-            self._start = self._end = 0
-            return
         unread = self._view[self._start : self._end]
         if len(self._view) < need or (len(self._view) > _READ_BYTES >= need):
             self._view = memoryview(bytearray(max(need, _READ_BYTES)))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
-from time import perf_counter
 from typing import TypeAlias
 
 from meshq.protocol.payload import Payload
@@ -20,19 +18,18 @@ class Results:
 
     def __init__(self, channel: BlockingChannel) -> None:
         self._channel = channel
-        self.pending: deque[DoneRow] = deque()
-        """What has collected."""
+        self.pending: list[DoneRow] = []
+        """What has collected. Adding to it, copying it and cutting off its beginning are safe between threads."""
         self._bytes = 0
         self._due_at = 0.0
+        """When what has collected is to leave: ``LONG_S`` after the first run of it has begun."""
         self._lock = threading.Lock()  # keeps the order of results where both threads flush
-
-    def begin(self) -> None:
-        """Start the clock: a batch of runs has arrived."""
-        self._due_at = perf_counter() + LONG_S
 
     def add(self, done: DoneRow, now: float) -> bool:
         """Add a finished run; return whether to send what has collected. ``now`` is a ``perf_counter`` reading."""
         pending, payload = self.pending, done[3]
+        if not pending:
+            self._due_at = now - done[4] + LONG_S
         pending.append(done)
         if type(payload) is bytes:
             self._bytes += len(payload)
@@ -43,9 +40,8 @@ class Results:
     def flush(self) -> None:
         """Send what has collected."""
         with self._lock:
-            take = self.pending.popleft
-            rows = [take() for _ in range(len(self.pending))]
+            rows = self.pending[:]
             self._bytes = 0
-            self._due_at = perf_counter() + LONG_S
             if rows:
+                del self.pending[: len(rows)]
                 self._channel.send(DONES, rows, DONE_PAYLOAD)

@@ -60,14 +60,12 @@ class WorkerLoop:
 
     def turn(self) -> None:
         """Work until the end, and say so."""
-        take, run = self._backlog.take, self._run
+        order, take, run = self._backlog.order, self._backlog.take, self._run
         while self._left and not self._ended:
-            row = take()
-            if row is None:
+            if not order:
                 self._results.flush()
                 self._read(wait=True)
-                self._results.begin()
-            else:
+            elif (row := take()) is not None:
                 run(row)
                 self._left -= 1
         self._results.flush()
