@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from meshq.core.work import Done, Run
@@ -78,12 +78,18 @@ def spec_items(spec: WorkerSpec, slot: int) -> list[Any]:
     return [list(spec), slot]
 
 
-def batches(runs: Sequence[Run]) -> Iterator[Sequence[Run]]:
+def batches(runs: Sequence[Run]) -> Iterable[Sequence[Run]]:
     """Cut runs into batches, so that the first can start while the last is on its way."""
-    payloads = [run.payload for run in runs]
-    if set(map(type, payloads)) == {bytes} and sum(map(len, payloads)) < BATCH_BYTES:
-        yield runs  # as a rule; to weigh them one by one takes 0.15 µs each
-        return
+    size = 0
+    for run in runs:
+        if type(run.payload) is not bytes:
+            return _batches(runs)
+        size += len(run.payload)
+    return (runs,) if size < BATCH_BYTES else _batches(runs)  # as a rule the former
+
+
+def _batches(runs: Sequence[Run]) -> Iterator[Sequence[Run]]:
+    """Yield the batches of runs that have to be weighed."""
     batch: list[Run] = []
     size = 0
     for run in runs:

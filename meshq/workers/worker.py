@@ -22,12 +22,10 @@ from meshq.errors import RemoteProtocolError
 from meshq.ids import format_id
 from meshq.workers import link
 from meshq.workers.channel import PeerChannel
-from meshq.workers.framing import Message
 from meshq.workers.link import WorkerSpec
 from meshq.workers.pipes import OutputPipe
 from meshq.workers.spawn import spawn
 
-_WIDTHS_OF_DONE = {len(Done._fields)}
 _RUN_TYPES, _SECONDS_TYPES = {int}, {float, int}
 _new = tuple.__new__  # what Done(…) calls, which takes 100 ns more
 # The ends that a worker which was asked to go may come to without its run being to blame.
@@ -180,7 +178,8 @@ class Worker:
     def _flush(self, channel: PeerChannel) -> None:
         """Write what the socket takes, and the rest when it takes more."""
         if channel.flush():
-            self._stop_writing(channel)
+            if self._writing:
+                self._stop_writing(channel)
         elif channel not in self._writing:
             self._writing.add(channel)
             self._loop.register_write(channel, lambda: self._flush(channel))
@@ -214,22 +213,19 @@ class Worker:
         if self._closed:
             return
         try:
-            for message in channel.feed():
-                self._take(message)
+            for kind, items in channel.feed():
+                try:
+                    event = self._read_message[kind](items)
+                except (TypeError, ValueError, LookupError) as error:
+                    raise RemoteProtocolError(f"a worker's message cannot be read: {error}") from error
+                if event is not None:
+                    self._keeper.on_event(event)
         except RemoteProtocolError:
             channel.eof = channel.dry = True
             self._unwatch(channel)
             self.kill()
         if channel.eof and channel is self._control:
             self._unwatch(channel)
-
-    def _take(self, message: Message) -> None:
-        try:
-            event = self._read_message[message.kind](message.items)
-        except (TypeError, ValueError, LookupError) as error:
-            raise RemoteProtocolError(f"a worker has sent a message that cannot be read: {error}") from error
-        if event is not None:
-            self._keeper.on_event(event)
 
     def _ready(self, items: list[Any]) -> WorkerReady:
         self.ready = True
@@ -239,18 +235,17 @@ class Worker:
         self.failure = str(items[0])
 
     def _dones(self, items: list[Any]) -> WorkerDone:
-        if not set(map(len, items)) <= _WIDTHS_OF_DONE:
+        runs, _, _, _, seconds = zip(*items, strict=True)  # which finds rows that are no Done, too
+        if not (_RUN_TYPES.issuperset(map(type, runs)) and _SECONDS_TYPES.issuperset(map(type, seconds))):
             raise ValueError("a row is not a Done")
-        runs = [row[0] for row in items]
-        if not (set(map(type, runs)) <= _RUN_TYPES and {type(row[4]) for row in items} <= _SECONDS_TYPES):
-            raise ValueError("a row is not a Done")
-        last = max(runs, default=0)
+        last = max(runs)
         if last > self._last_given:
             raise ValueError(f"run {last} was not handed out")
-        self._last_done = max(self._last_done, last)
+        if last > self._last_done:
+            self._last_done = last
         while self._batches and self._batches[0][-1].run <= self._last_done:
             self._batches.popleft()
-        return WorkerDone(self.slot, list(map(_new, repeat(Done), items)))
+        return _new(WorkerDone, (self.slot, list(map(_new, repeat(Done), items))))
 
     def _recalled(self, items: list[Any]) -> WorkerRecalled:
         given_back = set(items[1])
