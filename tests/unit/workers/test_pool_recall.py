@@ -100,5 +100,5 @@ def test_each_run_is_done_or_given_back(node: Node) -> None:
     node.until(lambda: len(node.dones()) + len(back) >= len(sent))
     assert node.call("echo", 1) == 1  # whatever else was under way would be here by now
     sent.append(max(node.dones()))
-    assert node.recalled()[0] == asked
+    assert sorted(node.recalled()[0]) == asked  # that the one in progress stays is answered at once
     assert sorted([*node.dones(), *back]) == sent
