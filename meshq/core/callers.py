@@ -7,6 +7,7 @@ keeps one connection, which need not be the last that it greeted over: it is ans
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from meshq.protocol.messages import Hello, Refused
@@ -21,6 +22,9 @@ greet on the control lane alone. A client stays as long as the node has its acco
 
 ROUTES_EACH = 16
 """How many connections of one lane are known at a time: more than a client tries at once, and no end of them."""
+
+
+_new = tuple.__new__  # what Caller(…) calls
 
 
 class Caller(NamedTuple):
@@ -40,6 +44,10 @@ class Callers:
         self._held: set[bytes] = set()
         """The clients that have greeted on the work lane: the node has an account of each, until it forgets it."""
         self._callers: dict[bytes, Caller] = {}
+        self.who: Callable[[bytes], Caller | None] = self._callers.get
+        """Returns who greeted over a route."""
+        self.is_known: Callable[[bytes], bool] = self._callers.__contains__
+        """Tells whether somebody has greeted over a route."""
         self._greetings: dict[bytes, int] = {}
         """The number of the latest greeting over each route."""
         self._routes: dict[Caller, list[bytes]] = {}
@@ -74,17 +82,13 @@ class Callers:
         self._current[caller] = route
         return True
 
-    def who(self, route: bytes) -> Caller | None:
-        """Return who greeted over this route."""
-        return self._callers.get(route)
-
     def answered(self, lane: str) -> list[tuple[bytes, int]]:
         """Return the routes over which the callers of a lane are answered, each with its latest greeting."""
         return [(route, self._greetings[route]) for caller, route in self._current.items() if caller.lane == lane]
 
     def route(self, client: bytes, lane: str) -> bytes | None:
         """Return the route to a client's lane."""
-        return self._current.get(Caller(client, lane))
+        return self._current.get(_new(Caller, (client, lane)))
 
     def drop(self, route: bytes) -> Caller | None:
         """Forget a route that leads nowhere; return who was answered there."""

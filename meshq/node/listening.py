@@ -82,7 +82,7 @@ class Listening:
         self._routes = Routes(
             Header(identity.node, b"", identity.incarnation),
             self._on_gone,
-            lambda route: self._callers.who(route) is not None,
+            self._callers.is_known,
             settings.hold_bytes // 4,
         )
         self._early: dict[bytes, tuple[str, Hello]] = {}
@@ -193,7 +193,7 @@ class Listening:
     def flush(self) -> bool:
         """Send what waits; return whether something still does."""
         self._routes.flush(self._sockets)
-        return self.retry_at is not None
+        return self._routes.retry_at is not None
 
     @property
     def retry_at(self) -> float | None:
@@ -217,26 +217,25 @@ class Listening:
         incoming = self._routes.decode(route, frames)
         if incoming is None:
             return
-        first = incoming.messages[0] if incoming.messages else None
+        header, messages, _ = incoming
+        first = messages[0] if messages else None
         if type(first) is Hello:
             self._greet(route, user, first)
             return
         caller = self._callers.who(route)
-        if caller is None or not self._is_for_us(incoming.header):
+        ack = self.ack
+        if caller is None or header.destination != ack.node or header.incarnation != ack.incarnation:
             if self._ready:
                 self._routes.send(route, [Refused("stale", "greet this node first: it is not the one you knew")])
             return
         moved = self._callers.use(route)
         if caller.lane == "control":
-            self._on_control(caller, incoming.messages)
+            self._on_control(caller, messages)
             return
         if moved:
             # What was said over the other connection may be lost.
             self._on_greeted(caller.client, *self._labels[caller.client])
-        self._on_work(caller.client, incoming.messages)
-
-    def _is_for_us(self, header: Header) -> bool:
-        return header.destination == self.ack.node and header.incarnation == self.ack.incarnation
+        self._on_work(caller.client, messages)
 
     def _greet(self, route: bytes, user: str, hello: Hello) -> None:
         if not self._ready:

@@ -78,6 +78,9 @@ _ASK_S = 0.001
 some 10 µs, and a round trip is two turns of the loop."""
 
 
+_new = tuple.__new__  # what Received(…) calls
+
+
 class Node:
     """One node: binds, starts its workers, and serves until it is stopped.
 
@@ -237,7 +240,8 @@ class Node:
 
     def _step(self) -> float | None:
         """Deal with all that has come, send what is to be sent; return how long the next turn may last."""
-        self._run_inbox()
+        if self._inbox:
+            self._run_inbox()
         if self._due is not None and self._due <= time.monotonic():
             self._tick(time.monotonic())
             self._asked_at = -math.inf
@@ -292,7 +296,7 @@ class Node:
     # ------------------------------------------------------------------ clients
 
     def _on_work(self, client: bytes, messages: list[Message]) -> None:
-        self._inbox.append(Received(client, messages))
+        self._inbox.append(_new(Received, (client, messages)))
         if Bye in set(map(type, messages)):
             self._run_inbox()  # the answer still finds the client
             self._listening.flush()

@@ -32,9 +32,12 @@ _WEIGH_BYTES = 16 * 1024**2
 
 
 class _Route:
-    __slots__ = ("added", "joiner", "outbox", "pause_s", "result_bytes", "strange", "told", "unsent", "version")
+    __slots__ = (
+        "added", "joiner", "name", "outbox", "pause_s", "result_bytes", "strange", "told", "unsent", "version"
+    )  # fmt: skip
 
-    def __init__(self, header: Header) -> None:
+    def __init__(self, header: Header, name: str) -> None:
+        self.name = name
         self.outbox = Outbox(header)
         self.joiner = Joiner()
         self.unsent: Frames | None = None
@@ -86,6 +89,8 @@ class Routes:
         self._dirty: set[bytes] = set()
         self._blocked: Timers[bytes] = Timers()
         """When each route is tried again that the socket took no more for. None of them is dirty."""
+        self.retry_at: float | None = None
+        """When ``flush`` is due for routes that are blocked, None where none is."""
 
     def decode(self, route: bytes, frames: Sequence[Buffer]) -> Incoming | None:
         """Return what came over a route, or None for what is malformed, which is logged.
@@ -93,7 +98,9 @@ class Routes:
         What is of a version or of verbs that are not known here is answered with REFUSED.
         """
         try:
-            incoming = decode(frames, self._joiner(route))
+            known = self._routes.get(route)
+            joiner = known.joiner if known is not None and self._has_caller(route) else self._joiner(route)
+            incoming = decode(frames, joiner)
             if incoming.unknown:
                 self._refuse(route, incoming.unknown)
             return incoming
@@ -123,7 +130,7 @@ class Routes:
 
     def send(self, route: bytes, messages: Sequence[Message]) -> None:
         """Queue messages for a route; ``flush`` sends them. They are dropped where there is no room for it."""
-        known = self._route(route)
+        known = self._routes.get(route) or self._route(route)
         if known is None:
             return
         if known.unsent is None:
@@ -158,8 +165,9 @@ class Routes:
 
     def flush(self, sockets: NodeSockets) -> None:
         """Send what waits, as far as the socket takes it; blocked routes are tried when it is their time."""
-        if self._blocked:
+        if self.retry_at is not None:
             self._dirty.update(self._blocked.pop_due(time.monotonic()))
+            self.retry_at = self._blocked.next_deadline()
         if not self._dirty:
             return
         dirty, self._dirty = self._dirty, set()
@@ -173,18 +181,15 @@ class Routes:
             elif verdict == "sent" and not self._has_caller(number):
                 self.drop(number)
 
-    @property
-    def retry_at(self) -> float | None:
-        """When ``flush`` is due for routes that are blocked, None where none is."""
-        return self._blocked.next_deadline()
-
     def drop(self, number: bytes) -> None:
         """Forget a route, with all that waits on it."""
         route = self._routes.pop(number, None)
         if route is not None:
             self._count(route, 0)
         self._dirty.discard(number)
-        self._blocked.cancel(number)
+        if self.retry_at is not None:
+            self._blocked.cancel(number)
+            self.retry_at = self._blocked.next_deadline()
 
     def _lose(self, number: bytes) -> None:
         self.drop(number)
@@ -210,12 +215,13 @@ class Routes:
     def _route(self, number: bytes) -> _Route | None:
         route = self._routes.get(number)
         if route is None and self.has_room(number):
-            route = self._routes[number] = _Route(self._header)
+            route = self._routes[number] = _Route(self._header, number.hex())
         return route
 
     def _flush(self, route: _Route, number: bytes, sockets: NodeSockets) -> str:
         """Send what waits on a route; return "sent" for all of it, "full" or "gone"."""
-        while (frames := route.unsent or take(route.outbox, number.hex())) is not None:
+        frames = route.unsent or take(route.outbox, route.name)
+        while frames is not None:
             verdict = sockets.send(number, frames)
             if verdict == "full":
                 route.unsent = frames
@@ -223,6 +229,7 @@ class Routes:
             if verdict != "sent":
                 return verdict
             route.unsent, route.pause_s = None, RETRY_S
+            frames = take(route.outbox, route.name) if route.outbox else None
         if route.told:
             route.told.clear()
             self._count(route, 0)
@@ -231,6 +238,7 @@ class Routes:
     def _wait(self, route: _Route, number: bytes) -> None:
         """Have a blocked route tried again; each time in vain the pause is doubled."""
         self._blocked.set(number, time.monotonic() + route.pause_s)
+        self.retry_at = self._blocked.next_deadline()
         if route.pause_s == RETRY_S and self._has_enough(route):  # some was sent just now
             self._count(route, route.outbox.waiting().payloads)
         route.pause_s = min(2 * route.pause_s, RETRY_MOST_S)
