@@ -192,8 +192,10 @@ class Listening:
 
     def flush(self) -> bool:
         """Send what waits; return whether something still does."""
-        self._routes.flush(self._sockets)
-        return self._routes.retry_at is not None
+        routes = self._routes
+        if routes.dirty or routes.retry_at is not None:
+            routes.flush(self._sockets)
+        return routes.retry_at is not None
 
     @property
     def retry_at(self) -> float | None:

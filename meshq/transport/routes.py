@@ -86,7 +86,8 @@ class Routes:
         self._on_gone = on_gone
         self._has_caller = has_caller
         self._routes: dict[bytes, _Route] = {}
-        self._dirty: set[bytes] = set()
+        self.dirty: set[bytes] = set()
+        """Those on which something waits; but for them and those that are blocked, ``flush`` has nothing to do."""
         self._blocked: Timers[bytes] = Timers()
         """When each route is tried again that the socket took no more for. None of them is dirty."""
         self.retry_at: float | None = None
@@ -134,7 +135,7 @@ class Routes:
         if known is None:
             return
         if known.unsent is None:
-            self._dirty.add(route)
+            self.dirty.add(route)
         else:
             messages = self._admit(known, messages)
             if known.weigh(messages):
@@ -166,11 +167,9 @@ class Routes:
     def flush(self, sockets: NodeSockets) -> None:
         """Send what waits, as far as the socket takes it; blocked routes are tried when it is their time."""
         if self.retry_at is not None:
-            self._dirty.update(self._blocked.pop_due(time.monotonic()))
+            self.dirty.update(self._blocked.pop_due(time.monotonic()))
             self.retry_at = self._blocked.next_deadline()
-        if not self._dirty:
-            return
-        dirty, self._dirty = self._dirty, set()
+        dirty, self.dirty = self.dirty, set()
         for number in dirty:
             route = self._routes.get(number)
             if route is None:
@@ -186,7 +185,7 @@ class Routes:
         route = self._routes.pop(number, None)
         if route is not None:
             self._count(route, 0)
-        self._dirty.discard(number)
+        self.dirty.discard(number)
         if self.retry_at is not None:
             self._blocked.cancel(number)
             self.retry_at = self._blocked.next_deadline()
@@ -197,7 +196,7 @@ class Routes:
 
     def leave(self, number: bytes) -> None:
         """Drop a route whose caller has left, as soon as what waits on it has been sent."""
-        if number not in self._dirty and self._blocked.get(number) is None:
+        if number not in self.dirty and self._blocked.get(number) is None:
             self.drop(number)
 
     def has_room(self, number: bytes) -> bool:
