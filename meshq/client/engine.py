@@ -258,8 +258,9 @@ class Engine:
         self._inbox_posted = False
         self.wait_from = BURST
         inbox = self.inbox
-        tasks = [inbox.popleft() for _ in range(len(inbox))]  # one that comes meanwhile posts this anew
-        if tasks:
+        count = len(inbox)  # one that comes meanwhile posts this anew
+        if count:
+            tasks = [inbox.popleft()] if count == 1 else [inbox.popleft() for _ in range(count)]
             self._apply(self.session.handle(_new(Submitted, (tasks,)), time.monotonic()))
 
     def _on_messages(self, link: int, messages: list[Message]) -> None:

@@ -149,7 +149,7 @@ class Owner:
     def next_deadline(self) -> float | None:
         """Return when ``tick`` is due, or None while there is nothing to wait for."""
         expiries, purges, retries = self._schedule.timers, self._discarding.timers, self._retries.timers
-        if not (expiries or purges or retries or self._overtake_at):
+        if not (expiries.live or purges.live or retries.live or self._overtake_at):
             return self._next_tick  # as mostly, and this is asked for at each turn of a loop
         return earliest(
             self._next_tick, self._overtake_at, expiries.next_deadline(), purges.next_deadline(),
@@ -210,7 +210,7 @@ class Owner:
 
     def _finish(self, now: float) -> list[OwnerEffect]:
         """Route what can go, and hand out the effects gathered."""
-        if self._schedule.timers:
+        if self._schedule.timers.live:
             self._schedule.tick(now)
         if self._ended:
             self._effects.append(_new(Settle, (self._ended,)))

@@ -200,7 +200,7 @@ class Outbox:
         """
         if not self._small and not self._large and not self._parts:
             return None
-        batch = self._next_small() if len(self._small) >= _MANY else self._as_many_as_fit()
+        batch = [self._small.popleft()] if len(self._small) == 1 else self._next_small()
         if self._large and not self._parts:
             self._next_pieces(self._parts, self._pieces)
         frames: Frames = [self._magic, self._header, self._pack(batch, self._parts)]
@@ -211,6 +211,8 @@ class Outbox:
 
     def _next_small(self) -> list[Message]:
         small = self._small
+        if len(small) < _MANY:
+            return self._as_many_as_fit()
         batch = list(islice(small, MAX_BATCH_MESSAGES))
         if _weigh(batch) > _FULL_BATCH_BYTES:
             return self._as_many_as_fit()
@@ -312,6 +314,8 @@ def _weigh(batch: Sequence[Message]) -> int:
 
 def _groups(batch: Sequence[Message]) -> list[list[Any]]:
     """Return ``[verb, item, …]`` for each stretch of messages of one kind."""
+    if len(batch) == 1 and type(batch[0]) is not Part:
+        return [[VERB_OF_MESSAGE[type(batch[0])], batch[0]]]
     return [
         [VERB_OF_MESSAGE[kind], *(messages if kind is not Part else [message[:-1] for message in messages])]
         for kind, messages in groupby(batch, type)

@@ -53,8 +53,8 @@ class Link:
         """What has time to wait for others like it."""
         self.patient_tasks: set[bytes] = set()
         """The tasks that it is about."""
-        self.pressing = False
-        """Whether it goes along with others, however little it is."""
+        self.has_company = False
+        """Whether they go along with the next that are not patient."""
         self._early: list[Message] | None = []
         """What is to go out once HELLO is answered: before that, the node takes it for a stranger's."""
 
@@ -69,19 +69,18 @@ class Link:
         """Queue the patient messages too."""
         messages, self.patient = self.patient, []
         self.patient_tasks.clear()
-        self.pressing = False
+        self.has_company = False
         self.add(messages)
 
-    def has_company(self) -> bool:
-        """Whether the patient messages are to go with the next."""
-        return self.pressing or len(self.patient) >= COMPANY
-
-    def goes_before(self, messages: Sequence[Message]) -> bool:
-        """Whether the patient messages are to go out before these: what is said of one task stays in its order."""
-        if self.pressing or len(self.patient) >= COMPANY:
-            return True
+    def is_of_the_same(self, messages: Sequence[Message]) -> bool:
+        """Whether any of these is about a task that the patient ones are about."""
         tasks = self.patient_tasks  # of those without one, b""
-        return any(getattr(message, "task", None) in tasks for message in messages)
+        for message in messages:  # a generator would take longer than all the rest
+            if getattr(message, "task", None) in tasks:
+                break
+        else:
+            return False
+        return True
 
     def address(self, node: bytes, incarnation: int, version: int = GREETING_VERSION) -> None:
         """Say in each message from now on which node it is for, and which life of it, in the version agreed."""
@@ -193,13 +192,13 @@ class Links:
         if link is None:
             return
         if patient:
-            link.patient.extend(messages)
+            link.patient += messages
             for message in messages:
                 link.patient_tasks.add(getattr(message, "task", b""))
-            link.pressing = link.pressing or pressing
+            link.has_company = link.has_company or pressing or len(link.patient) >= COMPANY
             return
-        if link.patient and link.goes_before(messages):
-            link.add_patient()
+        if link.patient and (link.has_company or link.is_of_the_same(messages)):
+            link.add_patient()  # first: what is said of one task stays in its order
         link.add(messages)
         self._dirty.add(number)
 
@@ -210,7 +209,7 @@ class Links:
         while self._dirty:
             number = self._dirty.pop()
             link = self._links[number]
-            if all or link.has_company():
+            if all or link.has_company:
                 link.add_patient()
             if not link.blocked:
                 self._flush(link)
@@ -219,16 +218,14 @@ class Links:
         dealer = link.dealer
         if dealer is None:  # it could not be dialled
             return
-        outbox = link.outbox
-        while link.unsent or outbox:
-            frames = link.unsent or take(outbox, link.endpoint)
-            if frames is None:
-                return  # what waited could not be sent at all
+        while (frames := link.unsent or take(link.outbox, link.endpoint)) is not None:
             if not dealer.send(frames):
                 link.unsent, link.blocked = frames, True
                 dealer.want_write(lambda _: self._unblock(link))
                 return
             link.unsent = None
+            if not link.outbox:
+                return
 
     def _unblock(self, link: Link) -> None:
         link.blocked = False
