@@ -179,8 +179,9 @@ class _Deferral:
 
     def _replace(self) -> None:
         handle, note = _signal.signal, self._note
-        for number, handler in zip(_SIGNALS, map(_signal.getsignal, _SIGNALS), strict=True):
+        for index, handler in enumerate(map(_signal.getsignal, _SIGNALS)):
             if type(handler) is not int and callable(handler):
+                number = _SIGNALS[index]
                 self._handlers.append((number, handler))
                 handle(number, note)
 

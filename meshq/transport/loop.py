@@ -55,6 +55,8 @@ class Loop:
         self._posted: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._asleep = False
         self._looking = looking.Looking()
+        self._last_wait: tuple[float, bool, bool] | None = None
+        """What to take note of before the next wait: what the last one was for has no time for that."""
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
@@ -107,7 +109,7 @@ class Loop:
         An ``eager`` turn looks for a moment before it sleeps, as long as waits turn out to be shorter by that.
         """
         may_look = eager and (timeout_s is None or timeout_s >= looking.SPIN_S)
-        looks = may_look and self._looking.wanted()
+        looks = may_look and self._wants_to_look()
         self.saw_it_come = False
         began_at = time.perf_counter()
         ready = self._look(began_at + looking.SPIN_S) if looks else []
@@ -118,7 +120,7 @@ class Loop:
             self.saw_it_come = False  # while it slept, many may have come
             ready = self._sleep(timeout_s)
         if may_look:
-            self._looking.waited(time.perf_counter() - began_at, looks, in_vain)
+            self._last_wait = time.perf_counter() - began_at, looks, in_vain
         for source, events in ready:
             if events & ~_OUT:  # an error, too: to be found by reading
                 self._call(self._readers, source)
@@ -126,6 +128,12 @@ class Loop:
                 self._call(self._writers, source)
         if self._posted:
             self.run_posted()
+
+    def _wants_to_look(self) -> bool:
+        if self._last_wait is not None:
+            self._looking.waited(*self._last_wait)
+            self._last_wait = None
+        return self._looking.wanted()
 
     def _look(self, end_at: float) -> list[tuple[_Key, int]]:
         """Poll again and again until ``end_at``; return what is ready."""
