@@ -170,12 +170,8 @@ class BaseMesh:
     def turn_until(self, done: Callable[[], bool], timeout: float | None) -> None:
         """Turn the mesh's loop in the caller's thread until ``done()``; for futures. It may return early.
 
-        Raises ``MeshqError`` in the loop's own thread, and ``MeshClosed`` in a process forked from the mesh's own.
+        Raises ``MeshqError`` in a callback, and ``MeshClosed`` in a process forked from the mesh's own.
         """
-        if self._runtime.in_loop():
-            raise MeshqError(
-                "a callback of a future must not wait for another one: it runs in the thread that would settle it"
-            )
         self._runtime.wait(done, timeout)
 
     def future_of(self, task_id: bytes) -> Future[Any] | None:
@@ -202,7 +198,8 @@ class BaseMesh:
     def on_settled(self, ended: list[tuple[OwnedTask, Outcome]]) -> None:
         """Settle the futures of tasks that have ended."""
         self._books.settle(ended, self._explain)
-        self._notify()
+        if self._has_waiters:
+            self._notify()
 
     def on_stopped(self) -> None:
         """Settle what nobody will hear of any more."""

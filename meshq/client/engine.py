@@ -185,7 +185,8 @@ class Engine:
         if self._due is not None and self._due <= (now := time.monotonic()):
             self._apply(self.session.tick(now))
             all_links = all_links or (self._flush_at is not None and self._flush_at <= now)
-        self._links.flush(all=all_links)
+        if all_links or self._links.dirty:
+            self._links.flush(all=all_links)
         if all_links:
             self._flush_at = None
         if self._awaiting:

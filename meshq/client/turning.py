@@ -16,6 +16,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from meshq.errors import MeshqError
+
 EMPTY_S = 0.002
 """A seat empty for longer is taken by the loop's own thread: callers in a row come back much sooner."""
 LOOK_S = 0.005
@@ -89,7 +91,14 @@ class Turning:
             pass  # whoever sat there has left, and nobody turns a loop that is stopping
 
     def wait(self, done: Callable[[], bool], timeout: float | None) -> None:
-        """Turn the loop until ``done()``, or for ``timeout`` seconds; return at once where others do it."""
+        """Turn the loop until ``done()``, or for ``timeout`` seconds; return at once where others do it.
+
+        Raises ``MeshqError`` in the midst of a turn, which would have to wait for itself.
+        """
+        if self._turner == threading.get_ident():
+            raise MeshqError(
+                "a callback of a future must not wait for another one: it runs in the thread that would settle it"
+            )
         with _Deferral(self._wake) as deferral:
             if not self._asking.acquire(blocking=False):
                 return
@@ -162,8 +171,12 @@ class _Deferral:
 
     def __enter__(self) -> _Deferral:
         if threading.get_ident() == _main:
+            handle, note = _signal.signal, self._note
             try:
-                self._replace()
+                for index, handler in enumerate(map(_signal.getsignal, _SIGNALS)):
+                    if type(handler) is not int and callable(handler):
+                        self._handlers.append((_SIGNALS[index], handler))
+                        handle(_SIGNALS[index], note)
             except BaseException:  # a handler that was not replaced yet
                 self._restore()
                 raise
@@ -176,14 +189,6 @@ class _Deferral:
             while self.came:
                 number, frame, handler = self.came.pop(0)
                 handler(number, frame)
-
-    def _replace(self) -> None:
-        handle, note = _signal.signal, self._note
-        for index, handler in enumerate(map(_signal.getsignal, _SIGNALS)):
-            if type(handler) is not int and callable(handler):
-                number = _SIGNALS[index]
-                self._handlers.append((number, handler))
-                handle(number, note)
 
     def _restore(self) -> None:
         """Put the handlers back, all of them, whatever one that is back already raises meanwhile."""

@@ -117,7 +117,10 @@ class Router:
                 ]
                 if candidates:
                     queue.hoped_at = now
-                    self._serve(queue, candidates, now, give)
+                    if len(candidates) == 1:
+                        self._serve_one(queue, candidates[0], now, give)
+                    else:
+                        self._serve(queue, candidates, now, give)
                 if not queue.tasks or queue.head() is None:
                     del self.queues[queue.key]
                 elif len(queue.tasks) < waiting:
@@ -128,11 +131,11 @@ class Router:
 
     def _serve(self, queue: WaitingQueue, candidates: list[NodeAccount], now: float, give: Give) -> None:
         mean = self._means.get(queue.function)
-        if len(candidates) > 1 and mean is not None and mean < HOP_S:
+        if mean is not None and mean < HOP_S:
             candidates = _at_home(candidates, now)
-        if len(candidates) == 1:
-            self._serve_one(queue, candidates[0], mean, now, give)
-            return
+            if len(candidates) == 1:
+                self._serve_one(queue, candidates[0], now, give)
+                return
         # The heap's order is the order of "who gets to it soonest"; the index breaks ties.
         heap = [(node.load(), index) for index, node in enumerate(candidates)]
         heapq.heapify(heap)
@@ -149,13 +152,12 @@ class Router:
             else:
                 heapq.heappop(heap)
 
-    @staticmethod
-    def _serve_one(queue: WaitingQueue, node: NodeAccount, mean: float | None, now: float, give: Give) -> None:
+    def _serve_one(self, queue: WaitingQueue, node: NodeAccount, now: float, give: Give) -> None:
         if queue.detached:
             while (task := queue.head()) is not None and node.may_ask(task):
                 give(node, [queue.tasks.popleft()], now)
             return
-        room = node.room(queue.function, mean)
+        room = node.room(queue.function, self._means.get(queue.function))
         while room > 0 and queue.tasks:
             run = queue.take_small(room)
             if run:

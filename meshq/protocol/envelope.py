@@ -145,22 +145,22 @@ class Outbox:
 
     def add(self, message: Message) -> None:
         """Queue a message."""
-        if type(message) is Submit or type(message) is Result:
-            payload = message.payload
-            if isinstance(payload, list) or (type(payload) is bytes and len(payload) > INLINE_BYTES):
-                outlined = self._outline(message, payload)
-                if outlined is None:
-                    return
-                message = outlined
-        self._small.append(message)
+        self.extend((message,))
 
     def extend(self, messages: Sequence[Message]) -> None:
         """Queue messages; many together in a third of the time where none of them has a large payload."""
-        if len(messages) < _MANY or _has_large(messages):
-            for message in messages:
-                self.add(message)
-        else:
+        if len(messages) >= _MANY and not _has_large(messages):
             self._small.extend(messages)
+            return
+        for message in messages:
+            if type(message) is Submit or type(message) is Result:
+                payload = message.payload
+                if isinstance(payload, list) or (type(payload) is bytes and len(payload) > INLINE_BYTES):
+                    outlined = self._outline(message, payload)
+                    if outlined is None:
+                        continue
+                    message = outlined
+            self._small.append(message)
 
     def _outline(self, message: Submit | Result, payload: Payload) -> Message | None:
         """Return the message with its payload inline, or None where it will follow in pieces."""

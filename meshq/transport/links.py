@@ -123,7 +123,8 @@ class Links:
         self._gathers = gathers
         self._keeps = keeps
         self._links: dict[int, Link] = {}
-        self._dirty: set[int] = set()
+        self.dirty: set[int] = set()
+        """Those on which something waits that is not patient."""
 
     def dial(self, number: int, endpoint: str) -> None:
         """Connect a new link; one that cannot be dialled is told of as refused, in the loop's next turn."""
@@ -162,7 +163,7 @@ class Links:
     def hang_up(self, number: int) -> None:
         """Close a link, with all that waits on it."""
         link = self._links.pop(number, None)
-        self._dirty.discard(number)
+        self.dirty.discard(number)
         if link is not None and link.dealer is not None:
             link.dealer.close()
 
@@ -172,14 +173,14 @@ class Links:
         if link is not None:
             link.greet()
             link.outbox.add(self._hello._replace(greeting=link.greeting))
-            self._dirty.add(number)
+            self.dirty.add(number)
 
     def address(self, number: int, ack: HelloAck) -> None:
         """Address what is sent over the link from now on to who has answered, in the version that it names."""
         link = self._links.get(number)
         if link is not None:
             link.address(ack.node, ack.incarnation, ack.version)
-            self._dirty.add(number)
+            self.dirty.add(number)
 
     def send(
         self, number: int, messages: Sequence[Message], *, patient: bool = False, pressing: bool = False
@@ -200,14 +201,14 @@ class Links:
         if link.patient and (link.has_company or link.is_of_the_same(messages)):
             link.add_patient()  # first: what is said of one task stays in its order
         link.add(messages)
-        self._dirty.add(number)
+        self.dirty.add(number)
 
     def flush(self, *, all: bool = False) -> None:
         """Send what waits, as far as the sockets take it; with ``all`` the patient messages too, however few."""
         if all:
-            self._dirty.update(number for number, link in self._links.items() if link.patient)
-        while self._dirty:
-            number = self._dirty.pop()
+            self.dirty.update(number for number, link in self._links.items() if link.patient)
+        while self.dirty:
+            number = self.dirty.pop()
             link = self._links[number]
             if all or link.has_company:
                 link.add_patient()
@@ -229,7 +230,7 @@ class Links:
 
     def _unblock(self, link: Link) -> None:
         link.blocked = False
-        self._dirty.add(link.number)
+        self.dirty.add(link.number)
 
     def _take_in(self, link: Link, frames: Sequence[Buffer]) -> None:
         count = self._receive(link, frames)

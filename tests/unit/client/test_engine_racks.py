@@ -38,7 +38,7 @@ def test_acknowledgements_of_small_results_wait_for_company(engine: Engine, flus
     """They are not worth waking the node for."""
     engine._on_messages(1, [Result(TASK, 1, 0, "raw", b"x"), Result(TASK, 1, 0, "raw", [bytes(20_000)])])
     engine.step()
-    assert flushes == [False]
+    assert flushes == []
 
 
 @pytest.mark.parametrize("payload", [bytes(PATIENT_BYTES + 1), [bytes(20_000)]])
@@ -56,7 +56,7 @@ def test_those_of_large_results_go_at_once(engine: Engine, flushes: list[bool]) 
     assert Rack(TASK, 1) in engine._links._links[1].patient
     engine.step()
     engine.step()
-    assert flushes == [True, False]
+    assert flushes == [True]
 
 
 def test_those_of_very_many_results_go_at_once(engine: Engine, flushes: list[bool]) -> None:
