@@ -125,9 +125,11 @@ class Runtime:
         return self._turning.is_here()
 
     def wait(self, done: Callable[[], bool], timeout: float | None) -> None:
-        """Turn the loop in the caller's thread until ``done()``; it may return early, so check."""
-        if Forks.count != self._forks:
-            self.check_process()
+        """Turn the loop in the caller's thread until ``done()``; it may return early, so check.
+
+        Raises ``MeshqError`` in a callback, and ``MeshClosed`` in a process forked from the mesh's own.
+        """
+        self.check_process()
         if not self.stopping:
             self._turning.wait(done, timeout)
 

@@ -243,6 +243,7 @@ class Dispatch:
             self.begun.append(held)
 
     def _take_turn(self, client: ClientAccount) -> None:
+        """Go on with what else a client has queued, or let the next client have its turn."""
         client.close_ranks()
         if client.turn_s >= TURN_S:
             client.turn_s = 0.0

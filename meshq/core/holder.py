@@ -124,6 +124,7 @@ class Holder:
         self._timers: tuple[Timers[Any], ...] = (
             *self._parking.timers, self._limits.timers, self._purging.timers, self._recalls.timers
         )  # fmt: skip
+        """Those of the parts, mostly with nothing set."""
         self._admission = Admission(
             own_client, self.budget, self._dispatch, self._reports, self._endings, self._parking, self._limits,
             self._entrusting, self._withdrawals, self.survey, self._drain,

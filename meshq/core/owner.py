@@ -218,7 +218,7 @@ class Owner:
         if self._discarding.answers:
             self._effects += self._discarding.answers
             self._discarding.answers.clear()
-        if self._router.queues or self._router.delayed:
+        if self._router.queues or self._router.delayed:  # it is not empty; this is asked for each message
             self._route(now)
         if self._next_tick is None and self._tasks:
             self._next_tick = now + _TICK_S

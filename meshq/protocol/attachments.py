@@ -36,6 +36,7 @@ class Attachments:
 
     def __init__(self) -> None:
         self.buffers: list[Buffer] = []
+        """Those collected, with padding between them."""
         self._size = 0
 
     def add(self, buffer: memoryview) -> int:

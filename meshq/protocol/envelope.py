@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import reprlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import groupby, islice
 from math import inf
 from operator import itemgetter
@@ -50,7 +51,7 @@ MAX_BATCH_MESSAGES = 512
 _MANY = 8
 """From so many messages on it is quicker to deal with them together; a round trip has one of each kind."""
 
-_unpackb: Callable[[Buffer], Any] = msgpack.unpackb  # which refuses keys of maps that are no text or bytes
+_unpackb = partial(msgpack.unpackb, strict_map_key=True)
 _new = tuple.__new__
 Frames = list[Buffer]
 _Key = tuple[type[Any], bytes, int]

@@ -96,9 +96,9 @@ class Dealer:
         """Call ``callback(dealer)`` once, as soon as a message can be sent; a later call replaces an earlier."""
         self._loop.register_write(self._socket, partial(self._writable, callback))
 
-    def take_in(self, *, all: bool = False) -> None:
-        """Deliver what has arrived: ``all`` of it, or as much as is likely to be there."""
-        for frames in drain(self._socket, is_alone=self._loop.saw_it_come and not all):
+    def take_in(self) -> None:
+        """Deliver what has arrived, all of it: what is left unread is lost when the connection breaks."""
+        for frames in drain(self._socket):
             self._on_frames(self, frames)
 
     @property

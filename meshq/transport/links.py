@@ -158,7 +158,7 @@ class Links:
         """Pass on what has come over a link by now, without waiting for the loop to find it."""
         link = self._links.get(number)
         if link is not None and link.dealer is not None:
-            link.dealer.take_in(all=True)
+            link.dealer.take_in()
 
     def hang_up(self, number: int) -> None:
         """Close a link, with all that waits on it."""

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
 import zmq
-from zmq.backend import zmq_poll  # what the poller calls, after some steps that each look would take
+from zmq import zmq_poll  # what the poller calls, after some steps that each look would take
 
 from meshq.transport import looking
 
@@ -144,6 +144,8 @@ class Loop:
             _let_others_run()
             if time.perf_counter() >= end_at:
                 break
+        if self.saw_it_come and time.perf_counter() >= end_at:
+            self.saw_it_come = False  # as when it was stopped meanwhile, and many have come
         return ready
 
     def _sleep(self, timeout_s: float | None) -> list[tuple[_Key, int]]:

@@ -38,6 +38,7 @@ class _Route:
 
     def __init__(self, header: Header, name: str) -> None:
         self.name = name
+        """What it is called in the log."""
         self.outbox = Outbox(header)
         self.joiner = Joiner()
         self.unsent: Frames | None = None

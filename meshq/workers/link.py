@@ -79,7 +79,7 @@ def spec_items(spec: WorkerSpec, slot: int) -> list[Any]:
 
 
 def batches(runs: Sequence[Run]) -> Iterable[Sequence[Run]]:
-    """Cut runs into batches, so that the first can start while the last is on its way."""
+    """Return runs, of which there must be one, in batches: so the first can start while the last is on its way."""
     size = 0
     for run in runs:
         if type(run.payload) is not bytes:

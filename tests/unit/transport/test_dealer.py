@@ -109,6 +109,24 @@ def test_what_has_come_over_a_connection_that_broke_is_kept(net: Net) -> None:
     assert [client.got for client in clients] == [[[b"x"]]] * 2
 
 
+def test_all_that_has_come_is_read_at_once(net: Net) -> None:
+    """Though the loop has seen it come: the next turn may be far, and what is unread goes with the connection."""
+    node = net.node()
+    client = net.client(node.endpoint)
+    net.until(lambda: client.words)
+    net.loop.unregister(client.dealer._socket)
+
+    def takes_several() -> bool:
+        client.dealer.send([b"x"])  # echoed while the loop is turned
+        client.got.clear()
+        net.loop.saw_it_come = True
+        if len(node.got) % 10 == 0:
+            client.dealer.take_in()
+        return len(client.got) > 1
+
+    net.until(takes_several)
+
+
 def test_a_stream_of_messages_keeps_its_order(net: Net) -> None:
     """Sending again whatever was not taken at first loses nothing and doubles nothing."""
     client = net.client(net.node().endpoint)

@@ -276,21 +276,23 @@ class Looks:
 
     def __init__(self, loop: Loop, pair: tuple[socket.socket, socket.socket]) -> None:
         self._loop = loop
-        left, self._right = pair
+        self.left, self.right = left, _ = pair
         self.count = 0
         self.answers = True
+        self.sleeps_s = 0.0
         loop.register(left, lambda: left.recv(10))
 
     def look(self) -> None:
         """Be what the loop lets run."""
         self.count += 1
         if self.answers:
-            self._right.send(b"x")
+            self.right.send(b"x")
+        time.sleep(self.sleeps_s)
 
     def wait_shortly(self, times: int) -> None:
         """Have something ready for each of so many waits."""
         for _ in range(times):
-            self._right.send(b"x")
+            self.right.send(b"x")
             self._loop.turn(5.0, eager=True)
 
     def wait(self, seconds: float, eager: bool = True) -> int:
@@ -318,6 +320,20 @@ def test_after_short_waits_it_looks_before_it_sleeps(looks: Looks) -> None:
     looks.answers = False
     assert looks.wait(LONG_S) >= 1
     assert looks.wait(LONG_S) == 0  # as the one before has lasted
+
+
+def test_it_tells_what_it_has_seen_come(looks: Looks, loop: Loop) -> None:
+    """Whoever is called knows whether more may have come than the one thing: not where that was waited for."""
+    seen: list[bool] = []
+    loop.register(looks.left, lambda: (looks.left.recv(10), seen.append(loop.saw_it_come)))
+    looks.wait_shortly(2)  # it was there
+    looks.wait(5.0)  # it came while the loop looked
+    looks.sleeps_s = 2 * SHORT_S  # it came, and the process was stopped just then
+    looks.wait(5.0)
+    looks.answers, looks.sleeps_s = False, 0.0
+    threading.Timer(LONG_S, looks.right.send, [b"x"]).start()  # it came while the loop slept
+    looks.wait(5.0)
+    assert seen == [False, False, True, False, False]
 
 
 def test_each_look_in_vain_makes_the_next_one_rarer(looks: Looks) -> None:

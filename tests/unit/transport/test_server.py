@@ -50,6 +50,21 @@ def test_impossible_ports_are_refused(net: Net, port: int) -> None:
         net.node(port=port)
 
 
+def test_what_follows_a_message_that_was_seen_to_come_is_read_in_the_next_turn(net: Net) -> None:
+    """One at a time then: to look whether there are more takes longer than to come back."""
+    node = net.node()
+    client = net.client(node.endpoint)
+    net.until(lambda: client.words)
+    for number in range(3):
+        client.dealer.send([bytes([number])])
+    while not node.sockets._router.poll(5_000):
+        pass
+    net.loop.saw_it_come = True
+    node.sockets._drain_router()
+    assert [frames for _, frames, _ in node.got] == [[b"\0"]]
+    net.until(lambda: len(node.got) == 3)
+
+
 def test_all_interfaces_can_be_bound(net: Net) -> None:
     """A node on 0.0.0.0 is reached over loopback."""
     node = net.node(host="0.0.0.0")
