@@ -130,7 +130,7 @@ class Runtime:
         Raises ``MeshqError`` in a callback, and ``MeshClosed`` in a process forked from the mesh's own.
         """
         self.check_process()
-        if not self.stopping:
+        if not self.stopping or self.in_loop():  # where it is refused at any time
             self._turning.wait(done, timeout)
 
     def ask(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

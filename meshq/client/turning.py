@@ -186,9 +186,17 @@ class _Deferral:
         try:
             self._restore()
         finally:
-            while self.came:
-                number, frame, handler = self.came.pop(0)
-                handler(number, frame)
+            if self.came:
+                self._deliver()
+
+    def _deliver(self) -> None:
+        """Call the handlers of what has come, all of them, whatever one of them raises."""
+        number, frame, handler = self.came.pop(0)
+        try:
+            handler(number, frame)
+        finally:
+            if self.came:
+                self._deliver()
 
     def _restore(self) -> None:
         """Put the handlers back, all of them, whatever one that is back already raises meanwhile."""

@@ -119,6 +119,30 @@ class _Alarm(Exception):
     pass
 
 
+def test_no_signal_is_lost_where_the_handler_of_another_raises(loop: Loop) -> None:
+    """As without a mesh: a Ctrl-C counts that comes with an alarm."""
+    seen: list[int] = []
+
+    def ring(number: int, frame: object) -> None:
+        seen.append(number)
+        raise _Alarm
+
+    def done() -> bool:
+        for number in numbers:
+            signal.raise_signal(number)
+        return False
+
+    numbers = [signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2]
+    before = [signal.signal(number, ring) for number in numbers]
+    try:
+        with pytest.raises(_Alarm):
+            loop.turning.wait(done, 5.0)
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+    assert sorted(seen) == sorted(numbers)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
 def test_what_a_signal_raises_comes_between_turns(loop: Loop, number: signal.Signals) -> None:
     """A handler's exception leaves the loop as it was, ends the wait, and is raised from it."""
