@@ -235,9 +235,8 @@ class Worker:
         self.failure = str(items[0])
 
     def _dones(self, items: list[Any]) -> WorkerDone:
-        runs, _, _, _, seconds = zip(
-            *items, strict=True
-        )  # which finds rows that are no Done, and where there are none
+        # Fails where a row is no Done, and where there is none at all.
+        runs, _, _, _, seconds = zip(*items, strict=True)
         if not (_RUN_TYPES.issuperset(map(type, runs)) and _SECONDS_TYPES.issuperset(map(type, seconds))):
             raise ValueError("a row is not a Done")
         last = max(runs)
