@@ -120,18 +120,14 @@ class Admission:
                 or task in held_of or task in over or task in long_over or task in suspects
                 or type(payload) is not bytes or len(payload) > SMALL_BYTES
             ):  # fmt: skip
-                if ordinary:
-                    self._dispatch.queue_all(client, ordinary)
-                    taken += ordinary
-                    ordinary = []
+                self._queue(client, ordinary, taken)
+                ordinary = []
                 self.on_submit(client, message, now, taken)
                 suspects.add(task)  # it may have been buried just now, and a copy come later in the batch
             else:
                 held = held_of[task] = Held(client, task, attempt, function, serializer, payload, False, None)
                 ordinary.append(held)
-        if ordinary:
-            self._dispatch.queue_all(client, ordinary)
-            taken += ordinary
+        self._queue(client, ordinary, taken)
 
     def _suspects(self, client: ClientAccount, messages: Sequence[Submit], now: float) -> set[bytes]:
         """Return those of the tasks that are revoked, or were not taken before."""
@@ -143,6 +139,11 @@ class Admission:
             if self._revocations.contains(message.task, now)
             or self._refused.covers(client.client, message.task, message.attempt)
         }
+
+    def _queue(self, client: ClientAccount, helds: list[Held], taken: list[Held]) -> None:
+        if helds:
+            self._dispatch.queue_all(client, helds)
+            taken += helds
 
     def on_submit(self, client: ClientAccount, message: Submit, now: float, taken: list[Held]) -> None:
         """Take an attempt in, or say why not; what waits for a slot is added to ``taken``."""
