@@ -69,6 +69,17 @@ def test_a_long_chunk_of_quick_calls_comes_back_short(node: Node) -> None:
     assert values == list(range(1_000)), "the next one is not cut"
 
 
+@pytest.mark.parametrize("pause_s", [0.0, 0.05])
+def test_a_late_chunk_behind_others_comes_back_short(node: Node, pause_s: float) -> None:
+    """Whether the thread that ends it is still to look after those before it, or has gone to sleep for good."""
+    for _ in range(5):
+        assert carry_out(node, "sleep", [0.002] * 3, chunk=SPLIT)[0] == [None] * 3
+    if pause_s:
+        node.call("sleep", pause_s)
+    values, *_ = carry_out(node, "sleep", [0.002] * 500, chunk=SPLIT)
+    assert 5 < len(values) < 250
+
+
 def test_functions_whose_options_count_for_each_call_are_not_put_together(node: Node) -> None:
     """Each is to have its own retries, say; where nobody wants the values, that holds for a chunk as well."""
     with pytest.raises(ChunkRefused, match=r"worker_tasks\.tried_again has options"):
