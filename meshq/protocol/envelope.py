@@ -1,7 +1,8 @@
 """The envelope: messages into frames and back, in batches, within limits.
 
-Frame 0 is the magic and version, frame 1 a header (a msgpack map: who sends it, to whom), frame 2 the batch
-(one msgpack array of groups ``[verb, item, …]``), frames 3… the pieces that the batch's PARTs announce.
+Frame 0, the *head*, is the magic and version (6 bytes), the length of the header (2 bytes), the header (a msgpack
+map: who sends it, to whom) and the batch (one msgpack array of groups ``[verb, item, …]``); frames 1… are the
+pieces that the batch's PARTs announce. A head in one, as each frame more takes some µs of all threads on its way.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ MAGIC_OF_VERSION = {
     version: b"meshq" + bytes([version]) for version in range(GREETING_VERSION, PROTOCOL_VERSION + 1)
 }
 MAGIC = MAGIC_OF_VERSION[PROTOCOL_VERSION]
-MAX_HEADER_BYTES = 64 * 1024
+MAGIC_BYTES = len(MAGIC)
+_HEADER_AT = MAGIC_BYTES + 2
+MAX_HEADER_BYTES = 64 * 1024 - _HEADER_AT
 MAX_BATCH_BYTES = 1024 * 1024
 MAX_PIECES = 64
 # Where a batch is closed; the rest is room for what the estimate of a message's size leaves out.
@@ -102,10 +105,10 @@ class UnsupportedVersion(RemoteProtocolError):
         self.version = version
 
 
-def encode_header(header: Header) -> bytes:
-    """Pack a header; done once a connection, as it stays the same."""
+def encode_header(header: Header, version: int = GREETING_VERSION) -> bytes:
+    """Return what a head begins with; done once a connection, as it stays the same."""
     packed: bytes = msgpack.packb({"s": header.source, "d": header.destination, "i": header.incarnation})
-    return packed
+    return MAGIC_OF_VERSION[version] + len(packed).to_bytes(2, "big") + packed
 
 
 def weight(message: Message) -> int:
@@ -128,8 +131,9 @@ class Outbox:
     """
 
     def __init__(self, header: Header) -> None:
-        self._magic = MAGIC_OF_VERSION[GREETING_VERSION]
-        self._header = encode_header(header)
+        self._header, self._version = header, GREETING_VERSION
+        self._prefix = encode_header(header)
+        """What each head begins with."""
         self._small: deque[Message] = deque()
         self._large: deque[tuple[_Key, Iterator[Message]]] = deque()
         self._waiting: set[_Key] = set()
@@ -188,11 +192,14 @@ class Outbox:
 
     def address(self, header: Header) -> None:
         """Put this header on every message from now on."""
-        self._header = encode_header(header)
+        self._header = header
+        self._prefix = encode_header(header, self._version)
 
     def speak(self, version: int) -> None:
         """Send what follows in the version that was agreed; one that is not spoken here never was."""
-        self._magic = MAGIC_OF_VERSION.get(version, self._magic)
+        if version in MAGIC_OF_VERSION:
+            self._version = version
+            self._prefix = encode_header(self._header, version)
 
     def take(self) -> Frames | None:
         """Return the frames of the next message to send, or None where nothing waits.
@@ -204,7 +211,7 @@ class Outbox:
         batch = [self._small.popleft()] if len(self._small) == 1 else self._next_small()
         if self._large and not self._parts:
             self._next_pieces(self._parts, self._pieces)
-        frames: Frames = [self._magic, self._header, self._pack(batch, self._parts)]
+        frames: Frames = [self._prefix + self._pack(batch, self._parts)]
         if self._parts:
             frames += self._pieces
             self._parts, self._pieces = [], []
@@ -328,17 +335,18 @@ def decode(frames: Sequence[Buffer], joiner: Joiner) -> Incoming:
 
     Raises RemoteProtocolError, and nothing else, on whatever is wrong with it.
     """
-    if not 3 <= len(frames) <= 3 + MAX_PIECES:
+    if not 1 <= len(frames) <= 1 + MAX_PIECES:
         raise RemoteProtocolError(f"a message of {len(frames)} frames is not one of meshq's")
-    if frames[0] != MAGIC:
-        _check_magic(bytes(frames[0]))
-    header = _headers.get(frames[1]) if type(frames[1]) is bytes else None
-    if header is None:
-        header = _read_header(bytes(frames[1]))
+    head = frames[0]
+    start = _HEADER_AT
+    if len(head) > start:
+        start += head[MAGIC_BYTES] << 8 | head[MAGIC_BYTES + 1]
+    prefix = head[:start] if type(head) is bytes else bytes(head[:start])
+    header = _headers.get(prefix) or _read_header(prefix, start)
     messages: list[Message] = []
     unknown: list[int] = []
     pieces: Iterator[Buffer] | None = None
-    for group in _unpack(frames[2], MAX_BATCH_BYTES, list):
+    for group in _unpack(head[start:], MAX_BATCH_BYTES, list):
         if type(group) is not list or not group or type(group[0]) is not int:
             raise RemoteProtocolError("a batch is not made of groups that begin with a verb")
         verb = group.pop(0)
@@ -350,7 +358,7 @@ def decode(frames: Sequence[Buffer], joiner: Joiner) -> Incoming:
         group.clear()  # or the garbage collector would look at what nobody needs any more
         payload_of = _PAYLOAD_OF_VERB.get(verb)
         if verb == _PART or (payload_of is not None and int in set(map(type, map(payload_of, read)))):
-            pieces = iter(frames[3:]) if pieces is None else pieces
+            pieces = iter(frames[1:]) if pieces is None else pieces
             _read_payloads(read, pieces, joiner, messages)
         else:
             messages += read
@@ -380,28 +388,26 @@ def _read_payloads(
             messages.append(message)
 
 
-def _check_magic(magic: bytes) -> None:
-    if magic in MAGIC_OF_VERSION.values():
-        return
-    if magic[:-1] == MAGIC[:-1]:
-        raise UnsupportedVersion(magic[-1])
-    raise RemoteProtocolError(f"a message that begins with {magic[:16]!r} is not one of meshq's")
-
-
 _headers: dict[bytes, Header] = {}
 _MAX_HEADERS = 1024
-"""Headers repeat for the life of a connection; beyond this many peers they are read anew each time."""
+"""What heads begin with repeats for the life of a connection; beyond this many peers it is read anew each time."""
 
 
-def _read_header(packed: bytes) -> Header:
-    header = _headers.get(packed)
-    if header is None:
-        fields = _unpack(packed, MAX_HEADER_BYTES, dict)
-        header = Header(fields.get("s", b""), fields.get("d", b""), fields.get("i", 0))
-        if tuple(map(type, header)) != (bytes, bytes, int):
-            raise RemoteProtocolError(f"a header has the wrong shape: {reprlib.repr(fields)}")
-        if len(_headers) < _MAX_HEADERS and len(packed) < 256:
-            _headers[packed] = header
+def _read_header(prefix: bytes, size: int) -> Header:
+    """Read what a head begins with, of which there should be so many bytes."""
+    magic = prefix[:MAGIC_BYTES]
+    if magic not in MAGIC_OF_VERSION.values():
+        if magic[:-1] == MAGIC[:-1]:
+            raise UnsupportedVersion(magic[-1])
+        raise RemoteProtocolError(f"a message that begins with {prefix[:16]!r} is not one of meshq's")
+    if len(prefix) < size:
+        raise RemoteProtocolError(f"a head ends after {len(prefix)} bytes, within its header")
+    fields = _unpack(prefix[_HEADER_AT:], MAX_HEADER_BYTES, dict)
+    header = Header(fields.get("s", b""), fields.get("d", b""), fields.get("i", 0))
+    if tuple(map(type, header)) != (bytes, bytes, int):
+        raise RemoteProtocolError(f"a header has the wrong shape: {reprlib.repr(fields)}")
+    if len(_headers) < _MAX_HEADERS and size < 256:
+        _headers[prefix] = header
     return header
 
 

@@ -106,7 +106,7 @@ class NodeSockets:
                 socket.close()
 
     def _drain_router(self) -> None:
-        for frames in drain(self._router, is_alone=self._loop.saw_it_come):
+        for frames in drain(self._router, is_routed=True, is_alone=self._loop.saw_it_come):
             route = frames.pop(0)
             self._on_frames(route, frames, self._user)
 

@@ -16,7 +16,7 @@ from meshq.config import load_settings
 from meshq.core.callers import ROUTES_EACH
 from meshq.node import listening as listening_module
 from meshq.node.listening import Listening, identity
-from meshq.protocol.envelope import Header, Outbox, decode
+from meshq.protocol.envelope import Header, Outbox, decode, encode_header
 from meshq.protocol.messages import Bye, ByeAck, Hello, HelloAck, Message, Refused, Submit
 from meshq.protocol.parts import Joiner
 from meshq.transport.context import make_context
@@ -269,9 +269,9 @@ def test_what_a_newer_client_says_besides_is_answered(listener: Listener) -> Non
     dealer, told = listener.dial()
     header = Header(hello(1).client, NODE, listener.side.ack.incarnation)
     assert dealer.send(frames_of(hello(1), header)[0])
-    [[magic, packed, _]] = frames_of(Bye(), header)
-    assert dealer.send([b"meshq\x02", packed, b"whatever it holds"])
-    assert dealer.send([magic, packed, msgpack.packb([[99, [1]], [15, ["bye"]], [98]])])
+    prefix = encode_header(header)
+    assert dealer.send([b"meshq\x02" + prefix[6:] + b"whatever it holds"])
+    assert dealer.send([prefix + msgpack.packb([[99, [1]], [15, ["bye"]], [98]])])
     listener.until(lambda: ByeAck(0) in told)
     assert [each.code for each in told if isinstance(each, Refused)] == ["version", "verb"]
     assert listener.work == [Bye("bye")]

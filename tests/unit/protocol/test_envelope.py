@@ -16,13 +16,13 @@ from meshq.errors import LocalProtocolError, RemoteProtocolError
 from meshq.protocol.envelope import (
     MAGIC,
     MAX_BATCH_BYTES,
-    MAX_HEADER_BYTES,
     MAX_PIECES,
     Header,
     Incoming,
     Outbox,
     UnsupportedVersion,
     decode,
+    encode_header,
 )
 from meshq.protocol.messages import (
     MESSAGE_OF_VERB,
@@ -132,7 +132,7 @@ def test_payloads_of_any_size_arrive(size: int) -> None:
     """Above the inline limit a payload goes in pieces; no message has too many, and small ones overtake."""
     payload = random.Random(size).randbytes(1024) * (size // 1024) + bytes(size % 1024)
     taken = sent([submit(payload), Ping(1)])
-    assert all(len(frames) <= 3 + MAX_PIECES for frames in taken)
+    assert all(len(frames) <= 1 + MAX_PIECES for frames in taken)
     assert all(len(frame) <= PIECE_BYTES for frames in taken for frame in frames)
     got = received(taken)
     assert sorted(got, key=len) == [Ping(1), submit(payload)]
@@ -167,7 +167,7 @@ def test_many_messages_are_cut_into_batches_within_the_limit() -> None:
     messages = [submit(bytes([n % 256]) * 5_000) for n in range(700)]
     taken = sent(messages)
     assert len(taken) > 1
-    assert max(len(frames[2]) for frames in taken) <= MAX_BATCH_BYTES
+    assert max(len(frames[0]) for frames in taken) <= MAX_BATCH_BYTES
     assert received(taken) == messages
 
 
@@ -258,9 +258,12 @@ def test_what_cannot_be_sent_takes_nothing_else_with_it(wrong: Message) -> None:
     assert join_payload(whole.payload) == bytes(3 * PIECE_BYTES)
 
 
+PREFIX = encode_header(HEADER)
+
+
 def frames_of(batch: object, *more: Buffer) -> list[Buffer]:
     """Make the frames of a message with any batch."""
-    return [*sent([Ping(1)])[0][:2], msgpack.packb(batch), *more]
+    return [PREFIX + msgpack.packb(batch), *more]
 
 
 def test_an_unknown_verb_is_told_and_skipped() -> None:
@@ -278,9 +281,9 @@ def test_fields_of_newer_peers_are_ignored_and_optional_ones_may_be_missing() ->
 
 def test_another_version_is_told_apart_from_garbage() -> None:
     """A peer of another version is known as such, so that it can be answered."""
-    frames = sent([Ping(1)])[0]
-    with pytest.raises(UnsupportedVersion, match="version 9"):
-        decode([MAGIC[:-1] + b"\x09", *frames[1:]], Joiner())
+    for rest in (b"", b"\0", b"\xff\xff", PREFIX[6:]):
+        with pytest.raises(UnsupportedVersion, match="version 9"):
+            decode([MAGIC[:-1] + b"\x09" + rest], Joiner())
 
 
 def test_what_later_peers_may_leave_out_or_add() -> None:
@@ -298,26 +301,35 @@ def nested(depth: int) -> list[Any]:
     return deep
 
 
-GOOD = sent([Ping(1)])[0]
+def headed(header: bytes, size: int | None = None) -> list[Buffer]:
+    """Make the frames of a message with any header, whatever it says of its length."""
+    length = len(header) if size is None else size
+    return [MAGIC + length.to_bytes(2, "big") + header + msgpack.packb([[13, [1]]])]
 
 
 @pytest.mark.parametrize(
     "frames",
     [
         [],
-        GOOD[:2],
-        [b"", *GOOD[1:]],
-        [b"GET / HTTP/1.1", *GOOD[1:]],
-        [GOOD[0], b"", GOOD[2]],
-        [GOOD[0], msgpack.packb([]), GOOD[2]],
-        [GOOD[0], msgpack.packb({"s": 1}), GOOD[2]],
-        [GOOD[0], msgpack.packb({"s": nested(990)}), GOOD[2]],
-        [GOOD[0], bytes(MAX_HEADER_BYTES + 1), GOOD[2]],
-        [*GOOD[:2], bytes(MAX_BATCH_BYTES + 1)],
-        [*GOOD, *[b""] * (MAX_PIECES + 1)],
-        [*GOOD[:2], b"\xc1"],
-        [*GOOD[:2], b"\xdd\xff\xff\xff\xff"],
-        [*GOOD[:2], b"\x91" * 5000],
+        [b""],
+        [MAGIC],
+        [b"GET / HTTP/1.1"],
+        [b"another" + PREFIX[6:] + msgpack.packb([])],
+        [PREFIX],
+        [PREFIX[:-1]],
+        headed(b""),
+        headed(msgpack.packb([])),
+        headed(msgpack.packb({"s": 1})),
+        headed(msgpack.packb({"s": nested(990)})),
+        headed(PREFIX[8:], len(PREFIX) - 9),
+        headed(PREFIX[8:], len(PREFIX) - 7),
+        headed(PREFIX[8:], 2**16 - 1),
+        headed(bytes(2**16 - 1)),
+        [PREFIX + bytes(MAX_BATCH_BYTES + 1)],
+        [*frames_of([[13, [1]]]), *[b""] * (MAX_PIECES + 1)],
+        [PREFIX + b"\xc1"],
+        [PREFIX + b"\xdd\xff\xff\xff\xff"],
+        [PREFIX + b"\x91" * 5000],
         frames_of({}),
         frames_of([1]),
         frames_of([[]]),

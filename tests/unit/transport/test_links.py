@@ -121,7 +121,7 @@ def test_a_node_is_told_once_of_verbs_that_are_not_known(net: Net) -> None:
     link = links._links[1]
     for _ in range(2):
         batch = msgpack.packb([[99, []], [14, [1]]])
-        links._receive(link, [b"meshq\x01", encode_header(Header(NODE, b"", 7)), batch])
+        links._receive(link, [encode_header(Header(NODE, b"", 7)) + batch])
     assert told == [Pong(1), Pong(1)]
     said = [message for incoming in sent(link) for message in incoming.messages]
     assert [message.code for message in said if isinstance(message, Refused)] == ["verb"]
@@ -193,10 +193,10 @@ def test_the_version_agreed_is_spoken_until_the_connection_is_lost(
     for version in (2, 1):
         link.greet()
         link.outbox.add(Hello(SOURCE, b"s" * 16, "m", "work", "client", 1, 2))
-        spoken += [bytes(frames[0])[-1] for frames in iter(link.outbox.take, None)]
+        spoken += [frames[0][5] for frames in iter(link.outbox.take, None)]
         link.address(NODE, 7, version)
         link.add([Ping(1)])
-        spoken += [bytes(frames[0])[-1] for frames in iter(link.outbox.take, None)]
+        spoken += [frames[0][5] for frames in iter(link.outbox.take, None)]
     assert spoken == [1, 2, 1, 1]
 
 
