@@ -45,7 +45,6 @@ from meshq.core.owner import (
 )
 from meshq.core.presence import LINK_EVENTS
 from meshq.core.session import Goodbye, NodesChanged, SendLink, Session, SessionEffect
-from meshq.core.timers import earliest
 from meshq.ids import format_id
 from meshq.protocol.messages import Hello, HelloAck, Message, Rack, Relay, Result
 from meshq.protocol.payload import payload_size
@@ -194,8 +193,14 @@ class Engine:
 
     def timeout(self) -> float | None:
         """Return how long the next turn of the loop may last, in seconds."""
-        self._due = due = earliest(self.session.next_deadline(), self._flush_at)
-        return None if due is None else max(0.0, due - time.monotonic())
+        due, flush_at = self.session.next_deadline(), self._flush_at
+        if due is None or (flush_at is not None and flush_at < due):
+            due = flush_at
+        self._due = due
+        if due is None:
+            return None
+        left = due - time.monotonic()
+        return left if left > 0.0 else 0.0
 
     def handle(self, event: OwnerEvent) -> None:
         """Let the owner handle an event."""
@@ -265,22 +270,23 @@ class Engine:
             self._apply(self.session.handle(_new(Submitted, (tasks,)), time.monotonic()))
 
     def _on_messages(self, link: int, messages: list[Message]) -> None:
-        kinds = set(map(type, messages))
-        if HelloAck in kinds or Relay in kinds:
-            for message in messages:
-                if type(message) is HelloAck:
-                    self._links.address(link, message)
-                elif type(message) is Relay:
-                    self._take_inbox()  # a purge is to find what was submitted before it
-        if Result in kinds:
-            payloads = [message.payload for message in messages if type(message) is Result]
-            if set(map(type, payloads)) == {bytes}:
-                self._are_large = max(map(len, payloads)) > PATIENT_BYTES
-            else:
-                self._are_large = True
-                if max(map(payload_size, payloads)) >= HURRY_BYTES:
-                    self._in_a_hurry = True
-                    expect_large_blocks()
+        largest, are_plain = -1, True
+        for message in messages:
+            if type(message) is Result:
+                payload = message.payload
+                size = len(payload) if type(payload) is bytes else payload_size(payload)
+                are_plain = are_plain and type(payload) is bytes
+                if size > largest:
+                    largest = size
+            elif type(message) is HelloAck:
+                self._links.address(link, message)
+            elif type(message) is Relay:
+                self._take_inbox()  # a purge is to find what was submitted before it
+        if largest >= 0:
+            self._are_large = largest > PATIENT_BYTES or not are_plain
+            if largest >= HURRY_BYTES and not are_plain:
+                self._in_a_hurry = True
+                expect_large_blocks()
         self._apply(self.session.receive(link, messages, time.monotonic()))
 
     def _on_dealt_with(self, count: int) -> None:

@@ -129,7 +129,8 @@ class Runtime:
 
         Raises ``MeshqError`` in a callback, and ``MeshClosed`` in a process forked from the mesh's own.
         """
-        self.check_process()
+        if Forks.count != self._forks:
+            self.check_process()
         if not self.stopping or self.in_loop():  # where it is refused at any time
             self._turning.wait(done, timeout)
 
@@ -191,8 +192,10 @@ class Runtime:
 
     def _turn(self, limit_s: float | None, eager: bool) -> None:
         """Do one turn of the loop, and what follows from it."""
-        waits = [part.timeout() for part in self.parts] if self.parts else ()
-        self.loop.turn(earliest(limit_s, self.engine.timeout(), *waits), eager=eager)
+        timeout_s = self.engine.timeout()
+        if limit_s is not None or self.parts:
+            timeout_s = earliest(limit_s, timeout_s, *[part.timeout() for part in self.parts])
+        self.loop.turn(timeout_s, eager=eager)
         self.engine.step()
         for part in self.parts:
             part.step()

@@ -100,10 +100,10 @@ class Turning:
                 "a callback of a future must not wait for another one: it runs in the thread that would settle it"
             )
         with _Deferral(self._wake) as deferral:
-            if not self._asking.acquire(blocking=False):
+            if not self._asking.acquire(False):  # a keyword would take longer than all the rest
                 return
             try:
-                if not self._seat.acquire(blocking=False):
+                if not self._seat.acquire(False):
                     self._wake()
                     self._seat.acquire()
                 try:
@@ -171,12 +171,13 @@ class _Deferral:
 
     def __enter__(self) -> _Deferral:
         if threading.get_ident() == _main:
-            handle, note = _signal.signal, self._note
+            handler_of, handle, note = _signal.getsignal, _signal.signal, self._note
             try:
-                for index, handler in enumerate(map(_signal.getsignal, _SIGNALS)):
+                for number in _SIGNALS:
+                    handler = handler_of(number)
                     if type(handler) is not int and callable(handler):
-                        self._handlers.append((_SIGNALS[index], handler))
-                        handle(_SIGNALS[index], note)
+                        self._handlers.append((number, handler))
+                        handle(number, note)
             except BaseException:  # a handler that was not replaced yet
                 self._restore()
                 raise
