@@ -313,9 +313,12 @@ class Engine:
             self._links.greet(effect.link)
 
     def _send(self, effect: SendLink) -> None:
-        patient = type(effect.messages[0]) is Rack
-        self._links.send(effect.link, effect.messages, patient=patient, pressing=patient and self._are_large)
-        if patient and self._flush_at is None:
+        link, messages = effect
+        if type(messages[0]) is not Rack:
+            self._links.send(link, messages)
+            return
+        self._links.send_patient(link, messages, self._are_large)
+        if self._flush_at is None:
             self._flush_at = time.monotonic() + PATIENCE_S
 
     def _apply(self, effects: list[SessionEffect]) -> None:

@@ -127,7 +127,8 @@ class NodeAccount:
         """
         if self.is_peer and self.others >= self.slots:
             return 0
-        return min(self.cap - self.used, window(self.slots, mean_s) - self.used_of[function])
+        room, wanted = self.cap - self.used, window(self.slots, mean_s) - self.used_of[function]
+        return room if room < wanted else wanted
 
     def load(self) -> float:
         """Return the unfinished attempts there per slot: the lower, the sooner it gets to a new one.

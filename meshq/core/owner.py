@@ -11,8 +11,7 @@ goes out again only if it provably has not started, or has asked for that itself
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import groupby
+from collections.abc import Callable
 from typing import Any
 
 from meshq.core.accounts import NodeAccount, NodeJoined
@@ -98,7 +97,7 @@ class Owner:
         self._ended: list[tuple[OwnedTask, Outcome]] = []
         self._effects: list[OwnerEffect] = []
         self._sends: dict[bytes, list[Message]] = {}
-        """What was given to nodes just now."""
+        """What was given to nodes just now, in the effects already."""
         self._patience = Patience(self._nodes, self._settle, no_nodes_timeout, now)
         self._losses = Losses(self._nodes, self._router, self._patience, self._settle, self._effects)
         self._schedule = Schedule(self._tasks, self._settle)
@@ -183,8 +182,6 @@ class Owner:
 
     def _route(self, now: float) -> None:
         self._router.assign(self._nodes.values(), now, self._give)
-        for sending in self._sends.items():
-            self._effects.append(_new(Send, sending))
         self._sends.clear()
 
     def _give(self, node: NodeAccount, run: list[OwnedTask], now: float) -> None:
@@ -207,6 +204,7 @@ class Owner:
             self._sends[node_id] += messages
         else:
             self._sends[node_id] = messages
+            self._effects.append(_new(Send, (node_id, messages)))
 
     def _finish(self, now: float) -> list[OwnerEffect]:
         """Route what can go, and hand out the effects gathered."""
@@ -232,24 +230,24 @@ class Owner:
         node = self._nodes.get(event.peer)
         if node is None:
             return
-        racks: list[Message] = []
-        for kind, messages in groupby(event.messages, type):
-            if kind is Result:
-                self._on_results(node, messages, racks, now)
-            elif (handler := self._messages.get(kind)) is not None:
-                for message in messages:
-                    handler(node, message, now)
+        racks = self._take_in(node, event.messages, now)
         if racks:
             node.ended_at = now
             self._means.fold()
             self._effects.append(_new(Send, (event.peer, racks)))
 
-    def _on_results(self, node: NodeAccount, results: Iterator[Any], racks: list[Message], now: float) -> None:
+    def _take_in(self, node: NodeAccount, messages: list[Any], now: float) -> list[Message]:
+        """Take messages in, in their order; return the acknowledgements of the results among them."""
         find, settle, node_id = self._tasks.get, self._settle, node.node
+        racks: list[Message] = []
         function, busy_s, runs = "", 0.0, 0
         outcome = _NO_OUTCOME
         before: tuple[int, str, Payload] = (-1, "", b"")  # which none is like
-        for result in results:
+        for result in messages:
+            if type(result) is not Result:
+                if (handler := self._messages.get(type(result))) is not None:
+                    handler(node, result, now)
+                continue
             task_id, attempt, status, encoding, payload, seconds = result
             racks.append(_new(Rack, (task_id, attempt)))
             task = find(task_id)
@@ -278,6 +276,7 @@ class Owner:
             settle(task, outcome)
         if runs:
             self._means.observe(function, busy_s, runs)
+        return racks
 
     def _on_try_ended(self, task: OwnedTask, node: NodeAccount, result: Result, now: float) -> None:
         if result.status == Status.WORKER_LOST:

@@ -100,7 +100,10 @@ class Router:
 
         A run is one task, or several of one function that take credit, all with small arguments.
         """
-        usable = [node for node in nodes if node.usable and node.full_until <= now]
+        usable: list[NodeAccount] = []
+        for node in nodes:  # a comprehension would be a call more for each task
+            if node.full_until <= now and node.usable:
+                usable.append(node)
         if self.delayed:
             self._assign_delayed(usable, now, give)
         for ring in self._rings.values():
@@ -108,13 +111,12 @@ class Router:
             for _ in range(len(ring)):
                 queue = ring.popleft()
                 waiting = len(queue.tasks)
-                candidates = [
-                    node
-                    for node in usable
-                    if node.can_run(queue)
-                    and not (node.paused_until and node.is_paused(queue.function, now))
-                    and not (queue.detached and node.detached_until > now)
-                ]
+                candidates: list[NodeAccount] = []
+                for node in usable:
+                    if not node.can_run(queue) or (queue.detached and node.detached_until > now):
+                        continue
+                    if not (node.paused_until and node.is_paused(queue.function, now)):
+                        candidates.append(node)
                 if candidates:
                     queue.hoped_at = now
                     if len(candidates) == 1:
@@ -199,15 +201,11 @@ class Router:
         queue = self.queues.get(key)
         if queue is None:
             queue = self.queues[key] = WaitingQueue(key, now)
-            self._ring_of(task.priority).append(queue)
+            if task.priority not in self._rings:
+                self._rings[task.priority] = deque()
+                self._rings = dict(sorted(self._rings.items(), reverse=True))
+            self._rings[task.priority].append(queue)
         return queue
-
-    def _ring_of(self, priority: int) -> deque[WaitingQueue]:
-        ring = self._rings.get(priority)
-        if ring is None:
-            ring = self._rings[priority] = deque()
-            self._rings = dict(sorted(self._rings.items(), reverse=True))
-        return ring
 
 
 def _at_home(candidates: list[NodeAccount], now: float) -> list[NodeAccount]:

@@ -150,9 +150,10 @@ class Session:
                 if type(message) is Draining:
                     work.append(message)  # which the owner must know as well
         node = self._node_of_link.get(link)
-        if work and node is not None:
-            effects += self._send(self.owner.handle(_new(Received, (node, work)), now))
-        return effects
+        if not work or node is None:
+            return effects
+        out = self._send(self.owner.handle(_new(Received, (node, work)), now))
+        return effects + out if effects else out
 
     def handle(self, event: OwnerEvent, now: float) -> list[SessionEffect]:
         """Take an event of the owner's."""
@@ -231,8 +232,11 @@ class Session:
         for effect in effects:
             if not isinstance(effect, Send):
                 out.append(effect)
-            elif (link := self._link_of_node.get(effect.peer)) is not None:
-                out.append(_new(SendLink, (link, effect.messages)))
+                continue
+            node, messages = effect
+            link = self._link_of_node.get(node)
+            if link is not None:
+                out.append(_new(SendLink, (link, messages)))
         return out
 
 

@@ -182,21 +182,23 @@ class Links:
             link.address(ack.node, ack.incarnation, ack.version)
             self.dirty.add(number)
 
-    def send(
-        self, number: int, messages: Sequence[Message], *, patient: bool = False, pressing: bool = False
-    ) -> None:
-        """Queue messages for a link; ``flush`` sends them, few ``patient`` ones only when told to.
+    def send_patient(self, number: int, messages: Sequence[Message], pressing: bool) -> None:
+        """Queue messages for a link that have time; ``flush`` sends few of them only when told to.
 
-        ``pressing`` patient ones go with the next that are not, together with all that wait.
+        ``pressing`` ones go with the next that have no time, together with all that wait.
         """
         link = self._links.get(number)
         if link is None:
             return
-        if patient:
-            link.patient += messages
-            for message in messages:
-                link.patient_tasks.add(getattr(message, "task", b""))
-            link.has_company = link.has_company or pressing or len(link.patient) >= COMPANY
+        link.patient += messages
+        for message in messages:
+            link.patient_tasks.add(getattr(message, "task", b""))
+        link.has_company = link.has_company or pressing or len(link.patient) >= COMPANY
+
+    def send(self, number: int, messages: Sequence[Message]) -> None:
+        """Queue messages for a link; ``flush`` sends them."""
+        link = self._links.get(number)
+        if link is None:
             return
         if link.patient and (link.has_company or link.is_of_the_same(messages)):
             link.add_patient()  # first: what is said of one task stays in its order

@@ -259,20 +259,20 @@ def test_patient_messages_wait_for_company(flushed: tuple[Links, list[list[Messa
     """Few go only when told to; many go with the next that is sent, none twice."""
     links, messages = flushed
     few = [Pong(number) for number in range(COMPANY - 1)]
-    links.send(1, few, patient=True)
+    links.send_patient(1, few, False)
     links.flush()
     links.send(1, [Ping(1)])
     links.flush()
-    links.send(1, [Pong(COMPANY)], patient=True)
+    links.send_patient(1, [Pong(COMPANY)], False)
     links.send(1, [Ping(2)])
     links.flush()
     links.send(1, [Ping(3)])
-    links.send(1, [*few, Pong(COMPANY)], patient=True)
+    links.send_patient(1, [*few, Pong(COMPANY)], False)
     links.flush()
-    links.send(1, few, patient=True)
+    links.send_patient(1, few, False)
     links.flush(all=True)
     links.flush(all=True)
-    links.send(9, few, patient=True)  # of a link that was hung up
+    links.send_patient(9, few, False)  # of a link that was hung up
     links.flush(all=True)
     assert messages == [[Ping(1)], [*few, Pong(COMPANY), Ping(2)], [Ping(3), *few, Pong(COMPANY)], few]
 
@@ -281,7 +281,7 @@ def test_what_is_said_of_one_task_stays_in_its_order(flushed: tuple[Links, list[
     """Were the acknowledgement of its result to come after a task of the same id, that had the earlier result."""
     links, messages = flushed
     acknowledged = Rack(b"t" * 16, 1)
-    links.send(1, [acknowledged], patient=True)
+    links.send_patient(1, [acknowledged], False)
     links.send(1, [Ping(1), Submit(b"u" * 16, 1, "f", "raw", b"")])
     links.flush()
     links.send(1, [again := Submit(acknowledged.task, 1, "f", "raw", b"")])
