@@ -198,7 +198,8 @@ class BaseMesh:
     def on_settled(self, ended: list[tuple[OwnedTask, Outcome]]) -> None:
         """Settle the futures of tasks that have ended."""
         self._books.settle(ended, self._explain)
-        self._notify()
+        if self._has_waiters:
+            self._notify()
 
     def on_stopped(self) -> None:
         """Settle what nobody will hear of any more."""

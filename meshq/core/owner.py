@@ -227,14 +227,15 @@ class Owner:
     # ------------------------------------------------------------------ what nodes say
 
     def _on_received(self, event: Received, now: float) -> None:
-        node = self._nodes.get(event.peer)
+        peer, messages = event
+        node = self._nodes.get(peer)
         if node is None:
             return
-        racks = self._take_in(node, event.messages, now)
+        racks = self._take_in(node, messages, now)
         if racks:
             node.ended_at = now
             self._means.fold()
-            self._effects.append(_new(Send, (event.peer, racks)))
+            self._effects.append(_new(Send, (peer, racks)))
 
     def _take_in(self, node: NodeAccount, messages: list[Any], now: float) -> list[Message]:
         """Take messages in, in their order; return the acknowledgements of the results among them."""

@@ -40,6 +40,8 @@ class Router:
         """Tasks that may start."""
         self._rings: dict[int, deque[WaitingQueue]] = {}
         """The queues that hold tasks in the order in which they are served, by priority, the highest first."""
+        self._emptied: WaitingQueue | None = None
+        """The queue that was emptied last, for the next task of its kind: each single one would make it anew."""
         self.delayed: dict[Kind, WaitingQueue] = {}
         """Tasks that may not start yet: they take no credit, and so compete with nobody."""
 
@@ -125,6 +127,7 @@ class Router:
                         self._serve(queue, candidates, now, give)
                 if not queue.tasks or queue.head() is None:
                     del self.queues[queue.key]
+                    self._emptied = queue
                 elif len(queue.tasks) < waiting:
                     served.append(queue)
                 else:
@@ -200,11 +203,19 @@ class Router:
         key = (task.function, task.serializer, task.tags, task.detached, task.priority)
         queue = self.queues.get(key)
         if queue is None:
-            queue = self.queues[key] = WaitingQueue(key, now)
+            queue = self.queues[key] = self._take_emptied(key, now) or WaitingQueue(key, now)
             if task.priority not in self._rings:
                 self._rings[task.priority] = deque()
                 self._rings = dict(sorted(self._rings.items(), reverse=True))
             self._rings[task.priority].append(queue)
+        return queue
+
+    def _take_emptied(self, key: Kind, now: float) -> WaitingQueue | None:
+        queue = self._emptied
+        if queue is None or queue.key != key:
+            return None
+        self._emptied = None
+        queue.hoped_at = now
         return queue
 
 

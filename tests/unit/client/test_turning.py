@@ -186,13 +186,18 @@ def test_a_handler_that_raises_in_between_leaves_all_handlers_in_place(
             signal.raise_signal(signal.SIGINT)
         return before
 
+    def defer_for_a_moment() -> None:
+        deferral = turning._Deferral(lambda: None)
+        deferral.begin()
+        deferral.end()
+
     numbers = [signal.SIGTERM, signal.SIGINT]
     before = [signal.signal(number, interrupt) for number in numbers]
     monkeypatch.setattr(turning, "_SIGNALS", numbers)
     monkeypatch.setattr(turning._signal, "signal", signal_in_between)
     try:
-        with pytest.raises(KeyboardInterrupt), turning._Deferral(lambda: None):
-            pass
+        with pytest.raises(KeyboardInterrupt):
+            defer_for_a_moment()
         assert [signal.getsignal(number) for number in numbers] == [interrupt, interrupt]
     finally:
         for number, handler in zip(numbers, before, strict=True):

@@ -187,6 +187,18 @@ def test_who_got_nothing_is_served_first(router: Router) -> None:
     assert "".join(task.function for _, task in went) == "ffgfgfgf"
 
 
+def test_a_queue_that_was_emptied_is_as_good_as_new(router: Router) -> None:
+    """It is used again for tasks of its kind alone, and what it hoped for earlier does not count."""
+    f1, f2, g = make_task(1), make_task(2), make_task(1001, "g")
+    wait(router, f1)
+    assert assign(router, node(), now=1.0) == [(A, f1)]
+    assert router.is_empty
+    wait(router, g, f2, now=5.0)
+    assert [(queue.function, queue.hoped_at) for queue in router.waiting()] == [("g", 5.0), ("f", 5.0)]
+    wait(router, f3 := make_task(3), now=6.0)
+    assert waiting(router) == [g, f2, f3]
+
+
 def test_hope_lasts_while_a_usable_node_offers_the_function(router: Router) -> None:
     """A queue remembers when it was made, and since then when a node could have taken its tasks."""
     wait(router, make_task(), now=1.0)
