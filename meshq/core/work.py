@@ -57,7 +57,8 @@ class WorkerDone(NamedTuple):
     """A worker has finished these runs, in this order."""
 
     slot: int
-    dones: list[Done]
+    dones: Sequence[Sequence[Any]]
+    """Of each the fields of a ``Done``: to make one of what has come as a list takes longer than to use it."""
 
 
 class WorkerRecalled(NamedTuple):

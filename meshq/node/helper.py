@@ -138,7 +138,7 @@ class Helper:
             self._is_ready = True
         elif isinstance(event, WorkerDone):
             for done in event.dones:
-                self._on_done(done)
+                self._on_done(Done(*done))
         elif isinstance(event, WorkerGone):
             self._is_started = self._is_ready = False
             asked = self._settle()

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from workers_harness import HERE, PATIENCE_S, Node, outcome
 
-from meshq.core.work import WorkerDone, WorkerReady
+from meshq.core.work import Done, WorkerDone, WorkerReady
 from meshq.errors import LocalProtocolError
 
 MakeNode = Callable[..., Node]
@@ -144,7 +144,7 @@ def test_what_a_task_leaves_running_ends_with_a_worker_that_retires(make_node: M
     node.start()
     node.run([node.make("spawn_sleeper")])
     node.gone()
-    wait_until_dead(outcome(node.of(WorkerDone)[0].dones[0]))
+    wait_until_dead(outcome(Done(*node.of(WorkerDone)[0].dones[0])))
 
 
 @pytest.mark.parametrize("function", ["close_the_link", "corrupt_the_link", "send_half_a_result"])
@@ -287,7 +287,7 @@ def test_a_thread_left_behind_does_not_keep_a_worker(make_node: MakeNode) -> Non
     node.run([node.make("stay_after_exit")])
     gone = node.gone()
     assert gone.retired
-    assert outcome(node.of(WorkerDone)[0].dones[0]) is None
+    assert outcome(Done(*node.of(WorkerDone)[0].dones[0])) is None
     assert any("Timeout" in line for _, _, line, _ in node.lines)
 
 

@@ -142,7 +142,7 @@ class Node:
 
     def dones(self) -> dict[int, Done]:
         """Return what is done, by number, in the order of its coming; each once."""
-        dones = [done for event in self.of(WorkerDone) for done in event.dones]
+        dones = [Done(*done) for event in self.of(WorkerDone) for done in event.dones]
         assert len({done.run for done in dones}) == len(dones)
         return {done.run: done for done in dones}
 
