@@ -7,10 +7,8 @@ come as often as those of others, whatever priorities it uses.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from itertools import repeat
+from collections.abc import Callable, Iterator
 from math import inf
-from typing import Any
 
 from meshq.core.held import ClientAccount, Held, HeldState, Intent
 from meshq.core.holding import RecallRuns, StartRuns
@@ -190,7 +188,8 @@ class Dispatch:
     def _start_queued(self, now: float) -> list[StartRuns | RecallRuns]:
         ring = self._ring
         heap, place, mean_of = self.slots.heap(now), self.slots.place, self.means.get
-        batches: dict[int, list[Any]] = {}
+        starts: list[StartRuns | RecallRuns] = []
+        batches: dict[int, list[Run]] = {}
         last_function = mean_of_last = None
         blocked, in_turn = 0, False
         while heap and blocked < len(ring):
@@ -225,12 +224,9 @@ class Dispatch:
             batch = batches.get(slot.number)
             if batch is None:
                 batch = batches[slot.number] = []
-            batch.append(
-                (held.run, held.task, held.attempt, function, held.serializer, held.payload, held.options)
-            )
-        starts: list[StartRuns | RecallRuns] = []
-        for number, rows in batches.items():
-            starts.append(_new(StartRuns, (number, list(map(_new, repeat(Run), rows)))))
+                starts.append(_new(StartRuns, (slot.number, batch)))
+            row = held.run, held.task, held.attempt, function, held.serializer, held.payload, held.options
+            batch.append(_new(Run, row))
         return starts
 
     def _start(self, held: Held, terms: Terms, now: float) -> None:
@@ -265,16 +261,8 @@ class Dispatch:
         """Take a run off its slot, given back; None where it is not known."""
         held = self.find(run)
         if held is not None:
-            self.release_all(held.slot, [run], now)
+            self.slots.release(held, now)
         return held
-
-    def release_all(self, slot_number: int, runs: Iterable[int], now: float) -> list[Held | None]:
-        """Take runs off a slot; None in the place of each that it does not have."""
-        slot = self.slots.all[slot_number]
-        helds = slot.release(runs, now)
-        if slot_number in self.slots.long and not slot.is_long(now):
-            self.slots.long.discard(slot_number)
-        return helds
 
     def vacate(self, slot_number: int) -> list[Held]:
         """Take all runs off a slot whose worker is gone, in the order of their start."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from operator import itemgetter
-
 from meshq.core.clients import Clients
 from meshq.core.dispatch import Dispatch, is_to_blame
 from meshq.core.draining import Draining
@@ -18,7 +16,6 @@ from meshq.protocol.messages import Result, Status
 # For what each task passes: a member of an enum takes 60 ns to find, and Result(…) 100 ns more than what it calls.
 _NO_INTENT = Intent.NONE
 _new = tuple.__new__
-_run_of = itemgetter(0)
 
 
 class Finishing:
@@ -51,14 +48,16 @@ class Finishing:
     def on_done(self, event: WorkerDone, now: float) -> None:
         """End runs, and learn from how long they took."""
         dispatch, means, dones = self._dispatch, self._dispatch.means, event.dones
-        share_s = dispatch.share_s(event.slot, len(dones), now)
+        slot, share_s = dispatch.slots.all[event.slot], dispatch.share_s(event.slot, len(dones), now)
+        runs, head = slot.runs, next(iter(slot.runs), 0)
         ended: dict[ClientAccount, list[Held]] = {}
         function: str | None = None
         tally: list[float] = []
-        for held, done in zip(dispatch.release_all(event.slot, map(_run_of, dones), now), dones, strict=True):
+        for run, status, serializer, payload, seconds in dones:
+            held = runs.pop(run, None)
             if held is None:
                 continue
-            _, status, serializer, payload, seconds = done
+            slot.load_s -= held.expected_s
             client, mean_s = held.client, held.client.mean_s
             busy_s = seconds if seconds > share_s else share_s
             client.mean_s = busy_s if mean_s is None else mean_s + 0.1 * (busy_s - mean_s)
@@ -77,6 +76,7 @@ class Finishing:
                 ended[client] = [held]
             else:
                 helds.append(held)
+        dispatch.slots.relieved(slot, head, now)
         means.fold()
         for client, helds in ended.items():
             self._endings.end_all(client, helds, now)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from itertools import repeat
 
 from meshq.core.budget import SMALL_BYTES, Budget, large_size
 from meshq.core.events import Send
@@ -55,7 +54,7 @@ class Reports:
     def flush(self) -> list[Send]:
         """Return what is to be sent."""
         out, self.out = self.out, {}
-        return list(map(_new, repeat(Send), out.items()))
+        return [_new(Send, each) for each in out.items()]
 
     def taken(self, helds: list[Held], now: float) -> None:
         """Take note of a client's attempts just accepted: if they take long, their client is told."""

@@ -8,9 +8,8 @@ behind each, until a slot is free; but not one that has terms of its own, a rate
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from heapq import heapify, heapreplace
-from itertools import repeat
 from math import inf
 from typing import TypeAlias
 
@@ -56,21 +55,6 @@ class Slot:
         if head is None or len(self.runs) == 1 or head.run == self.called_back:
             return inf
         return self.head_since + max(LONG_RUN_S, PATIENCE * head.expected_s)
-
-    def release(self, numbers: Iterable[int], now: float) -> list[Held | None]:
-        """Take runs off; return the attempt of each, None for one that is not here."""
-        runs = self.runs
-        head = next(iter(runs), 0)
-        helds = list(map(runs.pop, numbers, repeat(None)))
-        if head and head not in runs:
-            self.head_since = now
-        if not runs:
-            self.load_s = 0.0
-            return helds
-        for held in helds:
-            if held is not None:
-                self.load_s -= held.expected_s
-        return helds
 
 
 Candidate: TypeAlias = tuple[float, int, Slot]
@@ -141,6 +125,23 @@ class Slots:
         slot.load_s = load_s = load_s + expected_s
         heapreplace(heap, (load_s, number, slot))
         return slot
+
+    def release(self, held: Held, now: float) -> None:
+        """Take an attempt off its slot."""
+        slot = self.all[held.slot]
+        head = next(iter(slot.runs))
+        del slot.runs[held.run]
+        slot.load_s -= held.expected_s
+        self.relieved(slot, head, now)
+
+    def relieved(self, slot: Slot, head: int, now: float) -> None:
+        """Take note that runs were taken off a slot, whose first one was ``head``, 0 for none."""
+        if head and head not in slot.runs:
+            slot.head_since = now
+        if not slot.runs:
+            slot.load_s = 0.0
+        if slot.number in self.long and not slot.is_long(now):
+            self.long.discard(slot.number)
 
 
 def at_hand(slot: Slot) -> Held | None:

@@ -90,10 +90,11 @@ def test_runs_that_have_ended_are_taken_off_their_slot() -> None:
     shop = Shop(slots=2)
     first, second = shop.queue("A1", "A2")
     shop.fill()
-    runs = [first.run, second.run, 99]
-    assert shop.dispatch.release_all(0, runs, BEGIN) == [first, None, None]
+    assert shop.dispatch.release(99, BEGIN) is None
+    assert shop.dispatch.release(first.run, BEGIN) is first
     assert shop.dispatch.running() == 1
-    assert shop.dispatch.release_all(1, runs, BEGIN) == [None, second, None]
+    assert shop.dispatch.release(first.run, BEGIN) is None
+    assert shop.dispatch.release(second.run, BEGIN) is second
 
 
 def test_a_worker_gets_all_that_it_needs_of_an_attempt() -> None:
@@ -343,7 +344,7 @@ def test_slots_at_long_runs_are_known() -> None:
     assert shop.dispatch.slots.long == {1, 2}
     shop.dispatch.vacate(1)
     assert shop.dispatch.slots.long == {2}
-    shop.dispatch.release_all(2, [a3.run], due)
+    shop.dispatch.release(a3.run, due)
     assert shop.dispatch.slots.long == set()
 
 

@@ -79,13 +79,13 @@ def test_the_head_is_what_runs() -> None:
     heap = slots.heap(1.0)
     for one in (first, second, third):
         slots.place(one, 0.0005, heap, 1.0)
-    assert slot.release([second.run, 99], 1.005) == [second, None]
+    slots.release(second, 1.005)
     assert slot.head() is first
     assert (slot.head_since, slot.load_s) == pytest.approx((1.0, 0.001))
-    slot.release([first.run], 1.007)
+    slots.release(first, 1.007)
     assert slot.head() is third
     assert (slot.head_since, slot.load_s) == pytest.approx((1.007, 0.0005))
-    slot.release([third.run], 1.008)
+    slots.release(third, 1.008)
     assert (slot.head(), slot.load_s) == (None, 0.0)
 
 
@@ -96,7 +96,7 @@ def test_an_empty_slot_carries_no_load() -> None:
     for mean_s in (None, 0.0001, None):
         one = held()
         slots.place(one, mean_s, slots.heap(0.0), 0.0, in_turn=True)
-        slot.release([one.run], 0.0)
+        slots.release(one, 0.0)
         assert slot.load_s == 0.0
 
 
