@@ -256,7 +256,8 @@ class Node:
         """Return how long the next turn may last, by what the machines want, or wanted just now."""
         if now < self._asked_at + _ASK_S:
             ask_at = self._asked_at + 2 * _ASK_S  # not so soon that the loop would not look before it sleeps
-            return max(0.0, (ask_at if self._due is None else min(self._due, ask_at)) - now)
+            wait_s = (ask_at if self._due is None or self._due > ask_at else self._due) - now
+            return wait_s if wait_s > 0.0 else 0.0  # min and max would take a third of this step
         self._asked_at = now
         self._due = due = earliest(
             self._holder.next_deadline(), self._entrusted.next_deadline(), self._restarts.next_deadline(),
@@ -297,10 +298,12 @@ class Node:
 
     def _on_work(self, client: bytes, messages: list[Message]) -> None:
         self._inbox.append(_new(Received, (client, messages)))
-        if Bye in set(map(type, messages)):
-            self._run_inbox()  # the answer still finds the client
-            self._listening.flush()
-            self._listening.forget(client)
+        for message in messages:
+            if type(message) is Bye:
+                self._run_inbox()  # the answer still finds the client
+                self._listening.flush()
+                self._listening.forget(client)
+                return
 
     # ------------------------------------------------------------------ what is refused
 
