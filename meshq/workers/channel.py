@@ -127,11 +127,11 @@ class PeerChannel(_Sender):
     def feed(self) -> list[Message]:
         """Return the messages that have come; raises RemoteProtocolError on rubbish."""
         messages: list[Message] = []
+        reader, reads = self._reader, 0
         self.dry = self.eof
-        for _ in range(_READS_A_TURN):
-            if self.dry:
-                break
-            target = self._reader.target()
+        while not self.dry and reads < _READS_A_TURN:
+            reads += 1
+            target = reader.target()
             try:
                 count = self._sock.recv_into(target)
             except BlockingIOError:
@@ -142,7 +142,7 @@ class PeerChannel(_Sender):
             if count == 0:
                 self.eof = self.dry = True
             else:
-                messages += self._reader.received(count)
+                messages += reader.received(count)
                 # A short read has taken all there was; to ask once more would cost an exception each time.
                 self.dry = count < len(target)
         return messages

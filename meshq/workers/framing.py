@@ -23,6 +23,7 @@ from meshq.protocol.blocks import Gathered, block
 from meshq.protocol.payload import Buffer, Payload, cut_payload, join_payload, payload_size
 
 HEADER = struct.Struct("<IQ")
+_HEADER_BYTES = HEADER.size
 INLINE_BYTES = 16 * 1024
 # The largest payload of the wire (4 GiB) in a batch of its own, and no more: user code in a child may write
 # rubbish into its socket, and the node must not believe any length.
@@ -30,6 +31,7 @@ MAX_MESSAGE_BYTES = 4 * 2**30 + 2**26
 _READ_BYTES = 64 * 1024
 _PIECE_BYTES = 2**30
 _new = tuple.__new__  # what Message(…) calls, as a function of its own
+_unpackb = msgpack.unpackb
 
 
 class Message(NamedTuple):
@@ -56,7 +58,7 @@ class Packer:
                     break
         head = self._pack((kind, items, places))
         size = sum(place[2] for place in places) if places else 0
-        if HEADER.size + len(head) + size > MAX_MESSAGE_BYTES:
+        if _HEADER_BYTES + len(head) + size > MAX_MESSAGE_BYTES:
             raise LocalProtocolError(f"a message of {size} bytes is above {MAX_MESSAGE_BYTES}: send less at once")
         return [HEADER.pack(len(head), size) + head, *bulk]
 
@@ -97,7 +99,7 @@ class Reader:
     def __init__(self, takes_bytes: bool = False) -> None:
         self._view = memoryview(bytearray(_READ_BYTES))
         self._start = self._end = 0
-        self._need = HEADER.size
+        self._need = _HEADER_BYTES
         """How many bytes from ``_start`` on it takes to go on."""
         self._message: Message | None = None
         self._parts: deque[memoryview | _Area] = deque()
@@ -110,7 +112,9 @@ class Reader:
         """Return where the next bytes go; never empty."""
         part = self._parts[0] if self._parts else None
         if part is None:
-            return self._view[self._end :] if self._in_gulps else self._view[self._end : self._start + self._need]
+            if not self._in_gulps:
+                return self._view[self._end : self._start + self._need]
+            return self._view[self._end :] if self._end else self._view
         assert type(part) is memoryview, "bytes are awaited"
         return part
 
@@ -124,18 +128,18 @@ class Reader:
         if self._parts:
             self._fill(count)
             return self._completed()
-        self._end += count
+        self._end = end = self._end + count
         messages: list[Message] = []
-        need = HEADER.size
-        while self._end - self._start >= need:
-            head, bulk = HEADER.unpack_from(self._view, self._start)
-            if HEADER.size + head + bulk > MAX_MESSAGE_BYTES:
+        need = _HEADER_BYTES
+        while end - (start := self._start) >= need:
+            head, bulk = HEADER.unpack_from(self._view, start)
+            if _HEADER_BYTES + head + bulk > MAX_MESSAGE_BYTES:
                 raise RemoteProtocolError(f"a message of {head + bulk} bytes is above {MAX_MESSAGE_BYTES}")
-            if self._end - self._start < HEADER.size + head:
-                need = HEADER.size + head
+            if end - start < _HEADER_BYTES + head:
+                need = _HEADER_BYTES + head
                 break
-            messages += self._open(self._start + HEADER.size, head, bulk)
-        if self._start == self._end and len(self._view) == _READ_BYTES:  # as a rule
+            messages += self._open(start + _HEADER_BYTES, head, bulk)
+        if start == end and len(self._view) == _READ_BYTES:  # as a rule
             self._start, self._end, self._need = 0, 0, need
         else:
             self._make_room(need)
@@ -195,9 +199,9 @@ class Reader:
 
     def _open(self, start: int, head: int, bulk: int) -> list[Message]:
         """Unpack the head at ``start``, and take what has come of the bulk behind it; return what is complete."""
-        self._start = start + head
+        self._start = end = start + head
         try:
-            kind, items, places = msgpack.unpackb(self._view[start : self._start], strict_map_key=False)
+            kind, items, places = _unpackb(self._view[start:end], strict_map_key=False)
             self._in_gulps = not self._takes_bytes or not bulk
             if places == [] and not bulk:  # as a rule; the rest would take twice as long as this
                 return [_new(Message, (kind, items))]

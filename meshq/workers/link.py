@@ -82,9 +82,10 @@ def batches(runs: Sequence[Run]) -> Iterable[Sequence[Run]]:
     """Return runs, of which there must be one, in batches: so the first can start while the last is on its way."""
     size = 0
     for run in runs:
-        if type(run.payload) is not bytes:
+        payload = run.payload
+        if type(payload) is not bytes:
             return _batches(runs)
-        size += len(run.payload)
+        size += len(payload)
     return (runs,) if size < BATCH_BYTES else _batches(runs)  # as a rule the former
 
 

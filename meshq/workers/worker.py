@@ -179,7 +179,7 @@ class Worker:
                 self._stop_writing(channel)
         elif channel not in self._writing:
             self._writing.add(channel)
-            self._loop.register_write(channel, lambda: self._flush(channel))
+            self._loop.register_write(channel, partial(self._flush, channel))
 
     def _stop_writing(self, channel: PeerChannel) -> None:
         if channel in self._writing:

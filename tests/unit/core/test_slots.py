@@ -89,6 +89,19 @@ def test_the_head_is_what_runs() -> None:
     assert (slot.head(), slot.load_s) == (None, 0.0)
 
 
+def test_a_slot_is_at_a_long_run_until_that_is_taken_off() -> None:
+    """What is taken from behind it leaves it where it is."""
+    slots, (first, second) = ready(1), [held() for _ in range(2)]
+    heap = slots.heap(1.0)
+    for one in (first, second):
+        slots.place(one, 0.0005, heap, 1.0)
+    slots.long.add(0)
+    slots.release(second, 1.0 + LONG_RUN_S)
+    assert slots.long == {0}
+    slots.release(first, 1.0 + LONG_RUN_S)
+    assert slots.long == set()
+
+
 def test_an_empty_slot_carries_no_load() -> None:
     """Rounding does not add up over millions of runs, nor does a run of unknown time leave anything behind."""
     slots = ready(1)
