@@ -78,6 +78,7 @@ class Listening:
         self._on_command = on_command
         self._on_greeted = on_greeted
         self._on_lost = on_lost
+        self._node, self._incarnation = identity.node, identity.incarnation
         self._callers = Callers(settings.mesh)
         self._routes = Routes(
             Header(identity.node, b"", identity.incarnation),
@@ -225,8 +226,7 @@ class Listening:
             self._greet(route, user, first)
             return
         caller = self._callers.who(route)
-        ack = self.ack
-        if caller is None or header.destination != ack.node or header.incarnation != ack.incarnation:
+        if caller is None or header.destination != self._node or header.incarnation != self._incarnation:
             if self._ready:
                 self._routes.send(route, [Refused("stale", "greet this node first: it is not the one you knew")])
             return

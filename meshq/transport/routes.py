@@ -170,8 +170,8 @@ class Routes:
         if self.retry_at is not None:
             self.dirty.update(self._blocked.pop_due(time.monotonic()))
             self.retry_at = self._blocked.next_deadline()
-        dirty, self.dirty = self.dirty, set()
-        for number in dirty:
+        while self.dirty:
+            number = self.dirty.pop()
             route = self._routes.get(number)
             if route is None:
                 continue
