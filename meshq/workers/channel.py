@@ -63,7 +63,7 @@ class BlockingChannel(_Sender):
             if reader.awaited and not wait:
                 break  # bytes come whole only to who waits for them
             # Woken once for all that is missing, not for each 32 KiB of it.
-            waiting = socket.MSG_WAITALL if reader.is_in_bulk else 0
+            waiting = socket.MSG_WAITALL if reader.missing else 0
             try:
                 if reader.awaited:
                     content = self._sock.recv(reader.awaited, waiting)

@@ -102,15 +102,16 @@ class Reader:
         self._need = _HEADER_BYTES
         """How many bytes from ``_start`` on it takes to go on."""
         self._message: Message | None = None
-        self._parts: deque[memoryview | _Area] = deque()
-        """What is missing of the bulk. The first one is room for it, or what is awaited."""
+        self.missing: deque[memoryview | _Area] = deque()
+        """What is missing of the bulk, all of which it takes for there to be a message. The first one is room for
+        it, or what is awaited."""
         self._takes_bytes = takes_bytes
         self._in_gulps = True
         self.awaited = 0
 
     def target(self) -> memoryview:
         """Return where the next bytes go; never empty."""
-        part = self._parts[0] if self._parts else None
+        part = self.missing[0] if self.missing else None
         if part is None:
             if not self._in_gulps:
                 return self._view[self._end : self._start + self._need]
@@ -118,14 +119,9 @@ class Reader:
         assert type(part) is memoryview, "bytes are awaited"
         return part
 
-    @property
-    def is_in_bulk(self) -> bool:
-        """Whether the target is to be filled wholly before there is a message."""
-        return bool(self._parts)
-
     def received(self, count: int) -> list[Message]:
         """Take note of ``count`` new bytes; return the messages that they completed."""
-        if self._parts:
+        if self.missing:
             self._fill(count)
             return self._completed()
         self._end = end = self._end + count
@@ -147,7 +143,7 @@ class Reader:
 
     def take(self, content: bytes) -> list[Message]:
         """Take what was awaited, or the beginning of it; return the message if that is complete."""
-        area = self._parts.popleft()
+        area = self.missing.popleft()
         assert type(area) is _Area
         self.awaited = 0
         if len(content) == area.size:
@@ -162,15 +158,15 @@ class Reader:
     def _fill(self, count: int) -> None:
         """Mark the first ``count`` bytes of the bulk part in hand as filled."""
         part = self.target()
-        self._parts.popleft()
+        self.missing.popleft()
         if count < len(part):
-            self._parts.appendleft(part[count:])
+            self.missing.appendleft(part[count:])
         else:
             self._make_area()
 
     def _make_area(self) -> None:
         """Make room for an area that is next, unless it is awaited as bytes."""
-        area = self._parts[0] if self._parts else None
+        area = self.missing[0] if self.missing else None
         if type(area) is not _Area:
             return
         nothing_read = self._start == self._end
@@ -182,17 +178,17 @@ class Reader:
         ):
             self.awaited = area.size
         else:
-            self._parts.popleft()
+            self.missing.popleft()
             self._give_room(area)
 
     def _give_room(self, area: _Area) -> None:
         room = memoryview(block(area.size))
         area.payload.append(room)
-        self._parts.appendleft(room)
+        self.missing.appendleft(room)
 
     def _completed(self) -> list[Message]:
         message = self._message
-        if self._parts or message is None:
+        if self.missing or message is None:
             return []
         self._message = None
         return [message]
@@ -213,8 +209,8 @@ class Reader:
         except (ValueError, TypeError, LookupError) as error:
             raise RemoteProtocolError(f"a message cannot be read: {error}") from error
         self._message = Message(kind, items)
-        self._parts.extend(parts)
-        while self._parts and self._start < self._end:
+        self.missing.extend(parts)
+        while self.missing and self._start < self._end:
             room = self.target()
             count = min(len(room), self._end - self._start)
             room[:count] = self._view[self._start : self._start + count]
