@@ -100,7 +100,10 @@ class Reader:
                 return list(map(self._read, items))
             if len(columns) >= self._required and all(map(_fits, self._columns, columns)):
                 return self._from(items, columns)
-        return list(map(self._read, items))
+        messages: list[Message] = []
+        for item in items:
+            messages.append(self._read(item))
+        return messages
 
     def _from(self, items: Sequence[Any], columns: list[tuple[Any, ...]]) -> list[Message]:
         """Make messages of items whose columns are good; what a newer peer has added is left out."""
