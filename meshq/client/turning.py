@@ -173,7 +173,7 @@ class _Deferral:
         """What has come, each with its handler."""
 
     def begin(self) -> None:
-        """Put signals off from now on, in the main thread; what is raised meanwhile leaves all as it was."""
+        """Put signals off from now on, in the main thread; what a handler raises meanwhile ends that at once."""
         if threading.get_ident() == _main:
             handler_of, handle, note = _signal.getsignal, _signal.signal, self._note
             try:
@@ -183,7 +183,7 @@ class _Deferral:
                         self._handlers.append((number, handler))
                         handle(number, note)
             except BaseException:  # a handler that was not replaced yet
-                self._restore()
+                self.end()
                 raise
 
     def end(self) -> None:

@@ -344,7 +344,7 @@ def decode(frames: Sequence[Buffer], joiner: Joiner) -> Incoming:
     messages: list[Message] = []
     unknown: list[int] = []
     pieces: Iterator[Buffer] | None = None
-    for group in _unpack(head[start:], MAX_BATCH_BYTES, list):
+    for group in _unpack("batch", head[start:], MAX_BATCH_BYTES, list):
         if type(group) is not list or not group or type(group[0]) is not int:
             raise RemoteProtocolError("a batch is not made of groups that begin with a verb")
         verb = group.pop(0)
@@ -406,7 +406,7 @@ def _read_header(prefix: bytes, size: int) -> Header:
         raise RemoteProtocolError(f"a message that begins with {prefix[:16]!r} is not one of meshq's")
     if len(prefix) < size:
         raise RemoteProtocolError(f"a head ends after {len(prefix)} bytes, within its header")
-    fields = _unpack(prefix[_HEADER_AT:], MAX_HEADER_BYTES, dict)
+    fields = _unpack("header", prefix[_HEADER_AT:], MAX_HEADER_BYTES, dict)
     header = Header(fields.get("s", b""), fields.get("d", b""), fields.get("i", 0))
     if tuple(map(type, header)) != (bytes, bytes, int):
         raise RemoteProtocolError(f"a header has the wrong shape: {reprlib.repr(fields)}")
@@ -415,13 +415,13 @@ def _read_header(prefix: bytes, size: int) -> Header:
     return header
 
 
-def _unpack(packed: Buffer, limit: int, kind: type[Any]) -> Any:
+def _unpack(what: str, packed: Buffer, limit: int, kind: type[Any]) -> Any:
     if len(packed) > limit:
-        raise RemoteProtocolError(f"a frame of {len(packed)} bytes is over its limit of {limit}")
+        raise RemoteProtocolError(f"a {what} of {len(packed)} bytes is over its limit of {limit}")
     try:
         value = _unpackb(packed)
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
-        raise RemoteProtocolError(f"a frame is not msgpack: {error}") from error
+        raise RemoteProtocolError(f"a {what} is not msgpack: {error}") from error
     if type(value) is not kind:
-        raise RemoteProtocolError(f"a frame holds {type(value).__name__}, where {kind.__name__} belongs")
+        raise RemoteProtocolError(f"a {what} is a {type(value).__name__}, where a {kind.__name__} belongs")
     return value

@@ -18,8 +18,9 @@ Socket: TypeAlias = "zmq.Socket[bytes]"
 Frame: TypeAlias = "bytes | bytearray | memoryview"
 
 MAX_FRAME_BYTES = 1024 * 1024 + 64 * 1024
-"""A batch or a piece of a payload, 1 MiB, and some air. Without it, a peer that has not even a key makes us
-buffer what it sends during the handshake. It holds for each frame; only a key guards the sum."""
+"""The largest head, a batch of 1 MiB behind a header of 64 KiB; a piece of a payload has 1 MiB. Without it, a peer
+that has not even a key makes us buffer what it sends during the handshake. It holds for each frame; only a key
+guards the sum."""
 HANDSHAKE_MS = 5_000
 """libzmq waits 30 s: too long to hold thousands of half-open connections for."""
 HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 2_000, 6_000

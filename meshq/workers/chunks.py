@@ -20,7 +20,7 @@ LATE_S = 0.02
 
 
 class Chunks:
-    """Makes the calls. ``rouse`` has the control thread look at ``pause_ms`` anew."""
+    """Makes the calls. ``rouse`` has the control thread ask ``look_in_ms`` anew."""
 
     def __init__(self, soft: SoftLimit) -> None:
         self._soft = soft
@@ -70,9 +70,8 @@ class Chunks:
 
     # ---- for the control thread
 
-    @property
-    def pause_ms(self) -> int | None:
-        """How long until a chunk is late; None: there is none."""
+    def look_in_ms(self) -> int | None:
+        """Return in how long the thread must look again, as a chunk is late then; None: there is none."""
         # First say that it may not look, then see: a chunk that begins after that finds this said, and rouses it.
         self._is_awaited = False
         current = self._current

@@ -68,7 +68,7 @@ class ControlThread:
     def _pause_ms(self) -> int | None:
         if self.awake:
             return _HELD_UP_MS
-        pauses = self._soft.pause_ms, self._chunks.pause_ms
+        pauses = self._soft.pause_ms, self._chunks.look_in_ms()
         return min((pause for pause in pauses if pause is not None), default=None)
 
     def _look_after_results(self) -> None:

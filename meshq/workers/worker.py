@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from math import inf
 from typing import Any, Protocol
 
 from meshq.core.work import (
@@ -18,6 +20,7 @@ from meshq.core.work import (
 )
 from meshq.errors import RemoteProtocolError
 from meshq.ids import format_id
+from meshq.protocol.messages import LONGEST_NAME, Status
 from meshq.workers import link
 from meshq.workers.channel import PeerChannel
 from meshq.workers.link import WorkerSpec
@@ -25,6 +28,8 @@ from meshq.workers.pipes import OutputPipe
 from meshq.workers.spawn import spawn
 
 _new = tuple.__new__  # what WorkerDone(…) calls, which takes 100 ns more
+_STATUSES = frozenset(map(int, Status))
+_BUFFERS = frozenset({bytes, memoryview})
 # The ends that a worker which was asked to go may come to without its run being to blame.
 _ORDERLY = ("exit code 0", "killed by SIGKILL", "killed by SIGTERM")
 
@@ -232,10 +237,19 @@ class Worker:
         self.failure = str(items[0])
 
     def _dones(self, items: list[Any]) -> WorkerDone:
-        last = items[0][0]  # fails where there is no row, as the next line does where one is no Done
-        for run, _, _, _, seconds in items:
-            if type(run) is not int or (type(seconds) is not float and type(seconds) is not int):
-                raise ValueError("a row is not a Done")
+        # Code of users in the worker may write to the link, too; what passes here goes on to clients as it is.
+        last = items[0][0]  # fails where there is no row
+        for row in items:
+            run, status, encoding, payload, seconds = row
+            if (
+                type(row) is not list
+                or type(run) is not int
+                or (type(status) is not int or status not in _STATUSES)
+                or (type(encoding) is not str or len(encoding) > LONGEST_NAME)
+                or (type(payload) is not bytes and not _is_payload(payload))
+                or ((type(seconds) is not float and type(seconds) is not int) or not 0 <= seconds < inf)
+            ):
+                raise ValueError(f"a row is not a Done: {reprlib.repr(row)}")
             if run > last:
                 last = run
         if last > self._last_given:
@@ -280,3 +294,8 @@ class Worker:
         self._data.close()
         self._control.close()
         self._process.close()
+
+
+def _is_payload(value: object) -> bool:
+    """Whether this is a payload of several buffers."""
+    return isinstance(value, list) and _BUFFERS.issuperset(map(type, value))

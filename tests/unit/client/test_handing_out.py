@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from meshq.client.handing_out import Results
+from meshq.client.handing_out import Results, _OneByOne
 
 
 def test_portions_come_one_by_one() -> None:
@@ -51,6 +51,16 @@ def test_what_is_closed_hands_nothing_out() -> None:
     assert list(results) == []
 
 
+def test_a_loop_ends_when_its_results_are_closed() -> None:
+    """With the value in hand."""
+    results = Results(portion for portion in ([1, 2], [3]))
+    got = []
+    for value in results:
+        got.append(value)
+        results.close()
+    assert got == [1]
+
+
 def test_results_that_are_dropped_end_the_portions() -> None:
     """A loop that is left early withdraws the rest."""
     ended: list[str] = []
@@ -70,13 +80,16 @@ def test_threads_may_take_turns() -> None:
 
 def test_two_threads_at_once_are_told() -> None:
     """Both: else one of them would lose results, or take the other's error for the end."""
-    waits, go_on = threading.Event(), threading.Event()
+    waits, go_on, ended = threading.Event(), threading.Event(), threading.Event()
 
     def slow() -> Generator[list[Any], None, None]:
-        yield [1]
-        waits.set()
-        assert go_on.wait(10)
-        yield [2, 3]
+        try:
+            yield [1]
+            waits.set()
+            assert go_on.wait(10)
+            yield [2, 3]
+        finally:
+            ended.set()
 
     results = Results(slow())
     assert next(results) == 1
@@ -88,3 +101,16 @@ def test_two_threads_at_once_are_told() -> None:
         go_on.set()
         with pytest.raises(ValueError, match="two threads"):
             first.result()
+    assert ended.is_set(), "what is unfinished is withdrawn"
+
+
+def test_a_thread_that_is_overtaken_loses_nothing() -> None:
+    """One that was stopped just before it asks gets the rest of what the other one has begun meanwhile."""
+    got: list[int] = []
+    portions = _OneByOne(portion for portion in ([1, 2, 3], [4]))
+    ours = next(portions)
+    got.append(next(ours))
+    theirs = next(portions)
+    assert theirs is ours
+    got += [*theirs, *next(portions)]
+    assert got == [1, 2, 3, 4]

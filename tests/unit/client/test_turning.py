@@ -202,3 +202,34 @@ def test_a_handler_that_raises_in_between_leaves_all_handlers_in_place(
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
+
+
+def test_what_came_is_told_where_a_wait_cannot_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the handler of a signal that is not put off yet raises, after another one was."""
+    told: list[int] = []
+
+    def give_up(number: int, frame: object) -> None:
+        raise TimeoutError
+
+    replace = turning._signal.signal
+
+    def signal_in_between(number: int, handler: Any) -> Any:
+        before = replace(number, handler)
+        monkeypatch.setattr(turning._signal, "signal", replace)
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGALRM)
+        return before
+
+    numbers = [signal.SIGTERM, signal.SIGALRM]
+    handlers = [lambda number, frame: told.append(number), give_up]
+    before = [signal.signal(number, handler) for number, handler in zip(numbers, handlers, strict=True)]
+    monkeypatch.setattr(turning, "_SIGNALS", numbers)
+    monkeypatch.setattr(turning._signal, "signal", signal_in_between)
+    try:
+        with pytest.raises(TimeoutError):
+            turning._Deferral(lambda: None).begin()
+        assert told == [signal.SIGTERM]
+        assert [signal.getsignal(number) for number in numbers] == handlers
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

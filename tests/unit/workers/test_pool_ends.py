@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -157,11 +158,32 @@ def test_a_task_that_breaks_the_link_loses_its_worker(node: Node, function: str)
     assert gone.reason in ("killed by SIGKILL", "exit code 70")
 
 
-@pytest.mark.parametrize(
-    "rows", [[[[1], 0, "", b"", 0.0], [1, 0, "", b"", 0.0]], [[2**40, 0, "", b"", 0.0]], [[1, 0, "", b"", "soon"]]]
-)
-def test_a_worker_that_tells_of_what_cannot_be_is_killed(node: Node, rows: list[list[object]]) -> None:
-    """No number of a run, one of a run that it was never given, or no time."""
+NO_ROWS = [
+    [[[1], 0, "", b"", 0.0], [1, 0, "", b"", 0.0]],
+    [[2**40, 0, "", b"", 0.0]],
+    [[1, 0, "", b"", "soon"]],
+    [[1, 0, "", b"", -1.0]],
+    [[1, 0, "", b"", math.inf]],
+    [[1, 0, "", b"", math.nan]],
+    [[1, 0, "", b"", True]],
+    [[1, True, "", b"", 0.0]],
+    [[1, 99, "", b"", 0.0]],
+    [[1, [], "", b"", 0.0]],
+    [[1, 0, 5, b"", 0.0]],
+    [[1, 0, "x" * 1_001, b"", 0.0]],
+    [[1, 0, "", 7, 0.0]],
+    [[1, 0, "", None, 0.0]],
+    [[1, 0, "", [7, 8], 0.0]],
+    [[1, 0, ""]],
+    [b"\1\0\0\7\5"],
+    [7],
+    [],
+]
+
+
+@pytest.mark.parametrize("rows", NO_ROWS, ids=repr)
+def test_a_worker_that_tells_of_what_cannot_be_is_killed(node: Node, rows: list[object]) -> None:
+    """No number of a run, one of a run that it was never given, or what no client could make something of."""
     (number,) = node.run([node.make("send_rows", rows)])
     assert node.gone().started == number
     assert node.of(WorkerDone) == []
