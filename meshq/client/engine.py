@@ -45,6 +45,7 @@ from meshq.core.owner import (
 )
 from meshq.core.presence import LINK_EVENTS
 from meshq.core.session import Goodbye, NodesChanged, SendLink, Session, SessionEffect
+from meshq.core.timers import earliest
 from meshq.ids import format_id
 from meshq.protocol.messages import Hello, HelloAck, Message, Rack, Relay, Result
 from meshq.protocol.payload import payload_size
@@ -193,14 +194,8 @@ class Engine:
 
     def timeout(self) -> float | None:
         """Return how long the next turn of the loop may last, in seconds."""
-        due, flush_at = self.session.next_deadline(), self._flush_at
-        if due is None or (flush_at is not None and flush_at < due):
-            due = flush_at
-        self._due = due
-        if due is None:
-            return None
-        left = due - time.monotonic()
-        return left if left > 0.0 else 0.0
+        self._due = due = earliest(self.session.next_deadline(), self._flush_at)
+        return None if due is None else max(0.0, due - time.monotonic())
 
     def handle(self, event: OwnerEvent) -> None:
         """Let the owner handle an event."""

@@ -43,6 +43,7 @@ from meshq.core.owner import (
     WithdrawAnswered,
 )
 from meshq.core.owning import HandedOver
+from meshq.core.timers import earliest
 from meshq.protocol.messages import ByeAck, Draining, HelloAck, Message, Ping, Pong, Refused
 
 _new = tuple.__new__
@@ -170,8 +171,7 @@ class Session:
         if self._is_stale:
             self._is_stale = False
             self._membership_due = self.membership.next_deadline()
-        due, owner_due = self._membership_due, self.owner.next_deadline()
-        return owner_due if due is None or (owner_due is not None and owner_due < due) else due
+        return earliest(self._membership_due, self.owner.next_deadline())
 
     def _on_answer(self, link: int, message: Message, now: float) -> list[SessionEffect]:
         if isinstance(message, HelloAck):
